@@ -1,0 +1,29 @@
+import { defineConfig } from "vitest/config";
+
+// Workspace packages resolve to their sources, so a stale build is never what gets tested.
+// Tests that start real processes run `dist`, which `pretest` has just built.
+const conditions = ["@coppice/source", "module", "node", "development|production"];
+
+function project(name: string, include: string[], testTimeout: number) {
+  return {
+    resolve: { conditions },
+    ssr: { resolve: { conditions, externalConditions: ["node"] } },
+    test: {
+      name,
+      include,
+      exclude: ["**/node_modules/**", "**/dist/**", "**/.tsbuild/**"],
+      environment: "node",
+      testTimeout,
+      hookTimeout: testTimeout,
+    },
+  };
+}
+
+export default defineConfig({
+  test: {
+    projects: [
+      project("unit", ["packages/*/src/**/*.test.ts", "scripts/**/*.test.ts"], 20_000),
+      project("system", ["test/**/*.test.ts", "examples/**/*.test.ts", "bench/**/*.test.ts"], 60_000),
+    ],
+  },
+});
