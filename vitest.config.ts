@@ -22,7 +22,7 @@ function project(name: string, include: string[], testTimeout: number) {
 export default defineConfig({
   test: {
     projects: [
-      project("unit", ["packages/*/src/**/*.test.ts", "scripts/**/*.test.ts"], 20_000),
+      project("unit", ["packages/*/src/**/*.test.ts", "scripts/**/*.test.mjs"], 20_000),
       project("system", ["test/**/*.test.ts", "examples/**/*.test.ts", "bench/**/*.test.ts"], 60_000),
     ],
   },
