@@ -1,1 +1,6 @@
-export {};
+export {
+  transportSuite,
+  type FixtureTransportOptions,
+  type TransportFixture,
+  type TransportSuiteOptions,
+} from "./transport-suite.ts";
