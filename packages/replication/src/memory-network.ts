@@ -111,8 +111,24 @@ export class MemoryFabric {
 
   connect(dialler: EndSeed, acceptor: EndSeed): Wire {
     const ends: { wire?: Wire } = {};
-    const there = new MemoryLane(this.#laneEnvironment(dialler.name, acceptor.name, () => ends.wire?.acceptor, () => ends.wire?.dialler), true);
-    const back = new MemoryLane(this.#laneEnvironment(acceptor.name, dialler.name, () => ends.wire?.dialler, () => ends.wire?.acceptor), true);
+    const there = new MemoryLane(
+      this.#laneEnvironment(
+        dialler.name,
+        acceptor.name,
+        () => ends.wire?.acceptor,
+        () => ends.wire?.dialler,
+      ),
+      true,
+    );
+    const back = new MemoryLane(
+      this.#laneEnvironment(
+        acceptor.name,
+        dialler.name,
+        () => ends.wire?.dialler,
+        () => ends.wire?.acceptor,
+      ),
+      true,
+    );
     const wire: Wire = {
       dialler: { ...dialler, out: there, in: back, state: "handshake" },
       acceptor: { ...acceptor, out: back, in: there, state: "handshake" },
@@ -147,7 +163,7 @@ export class MemoryFabric {
 
   /** Ends whatever a stopping or crashing node takes part in. */
   endAll(name: string, reason: LinkEnd, tellOther: "goodbye" | "reset" | "nothing"): void {
-    for (const { dialler, acceptor } of [...this.#wires]) {
+    for (const { dialler, acceptor } of this.#wires) {
       if (dialler.name === name) this.end(dialler, reason, tellOther);
       if (acceptor.name === name) this.end(acceptor, reason, tellOther);
     }

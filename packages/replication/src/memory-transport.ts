@@ -1,7 +1,14 @@
 import { ReplicationError } from "./error.ts";
 import type { MemoryFaults } from "./memory-lane.ts";
 import { MemoryFabric, type EndSeed, type Schedule, type Wire, type WireEnd } from "./memory-network.ts";
-import { FRAME_BYTES_MAX, type Link, type LinkEnd, type PeerId, type Transport, type TransportContext } from "./transport.ts";
+import {
+  FRAME_BYTES_MAX,
+  type Link,
+  type LinkEnd,
+  type PeerId,
+  type Transport,
+  type TransportContext,
+} from "./transport.ts";
 
 export type { MemoryFaults } from "./memory-lane.ts";
 export type { Schedule } from "./memory-network.ts";
@@ -144,7 +151,10 @@ class MemoryTransport implements Transport {
     signal?.throwIfAborted();
     const peer = ADDRESS.exec(address)?.[1];
     if (peer === undefined) {
-      throw new ReplicationError("BAD_ADDRESS", `${JSON.stringify(address)} is no address here; one looks like memory:/name`);
+      throw new ReplicationError(
+        "BAD_ADDRESS",
+        `${JSON.stringify(address)} is no address here; one looks like memory:/name`,
+      );
     }
     if (this.#state !== "running") throw new ReplicationError("CLOSED", "the transport is not running");
     const dial = this.#dialTo(peer);

@@ -1,1 +1,1 @@
-export {};
+export { libp2pTransport, type Libp2pTransportOptions } from "./libp2p-transport.ts";

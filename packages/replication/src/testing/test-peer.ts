@@ -108,7 +108,7 @@ export class TestPeer {
   }
 
   #look(): void {
-    for (const watcher of [...this.#watchers]) watcher();
+    for (const watcher of this.#watchers) watcher();
   }
 }
 

@@ -140,10 +140,7 @@ function frameTests(test: Test): void {
     const link = a.linkTo(b);
     const frames = [FRAME_BYTES_MAX - 1, FRAME_BYTES_MAX].map(patterned);
     for (const frame of frames) a.transport.send(link, frame);
-    await assertRejects(
-      (async () => a.transport.send(link, new Uint8Array(FRAME_BYTES_MAX + 1)))(),
-      "FRAME_TOO_LARGE",
-    );
+    await assertRejects((async () => a.transport.send(link, new Uint8Array(FRAME_BYTES_MAX + 1)))(), "FRAME_TOO_LARGE");
     a.transport.send(link, bytesOf(7));
     await b.until("three frames", () => b.frames.length === 3);
     assertSameBytes(b.frames[0]?.bytes, frames[0]);
@@ -156,7 +153,11 @@ function frameTests(test: Test): void {
     const count = 20_000;
     for (let index = 0; index < count; index++) a.transport.send(a.linkTo(b), bytesOf(index));
     await b.until("all frames", () => b.frames.length === count);
-    assertEqual(b.frames.map(({ bytes }) => numberOf(bytes)), Array.from({ length: count }, (_, index) => index), "order");
+    assertEqual(
+      b.frames.map(({ bytes }) => numberOf(bytes)),
+      Array.from({ length: count }, (_, index) => index),
+      "order",
+    );
   });
 
   test("delivers bytes of the receiver's own", async (lab) => {

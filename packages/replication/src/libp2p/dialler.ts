@@ -1,0 +1,252 @@
+import type { Connection, Stream } from "@libp2p/interface";
+import type { Multiaddr } from "@multiformats/multiaddr";
+import { ReplicationError } from "../error.ts";
+import type { Link, PeerId } from "../transport.ts";
+import { peerOf, withoutPeer } from "./address.ts";
+import { DuplicateLinkError, UngreetedError } from "./link-table.ts";
+
+const REDIAL_MS_FIRST = 200;
+/** Quick at first, because most lost peers are just restarting. */
+const REDIAL_MS_MAX = 5_000;
+const REDIAL_MS_MAX_LATER = 30_000;
+const QUICK_FAILURES = 16;
+/** For a dial with its handshake. */
+const DIAL_MS_MAX = 15_000;
+/** A link that lasted less does not reset the pauses between redials. */
+const SETTLED_MS = 5_000;
+
+export interface DiallerOptions {
+  readonly self: PeerId;
+  /** Makes an encrypted connection of its own for each call. */
+  dial(address: Multiaddr, signal: AbortSignal): Promise<Connection>;
+  openStream(connection: Connection, signal: AbortSignal): Promise<Stream>;
+  /** Resolves when the stream is the link. */
+  open(stream: Stream, connection: Connection): Promise<Link>;
+  linkTo(peer: PeerId): Link | undefined;
+  /** Whether that address has got as far as encryption since the last call for it. */
+  wasEncrypted(address: string): boolean;
+  /** The peer has been dialled on purpose and may dial back. */
+  admit(peer: PeerId): void;
+  notice(code: string, message: string, peer: PeerId | undefined): void;
+}
+
+interface Waiter {
+  resolve(link: Link): void;
+  reject(error: unknown): void;
+}
+
+interface Target {
+  readonly address: Multiaddr;
+  /** Known from the address, or from the first connection. */
+  peer: PeerId | undefined;
+  readonly waiters: Set<Waiter>;
+  /** Dialled whenever there is no link: configured, or reached once. */
+  kept: boolean;
+  attempt: AbortController | undefined;
+  timer: NodeJS.Timeout | undefined;
+  failures: number;
+  linkedAtMs: number;
+  noticed: string | undefined;
+}
+
+/** Dials addresses, and keeps dialling those that are to be kept. */
+export class Dialler {
+  readonly #options: DiallerOptions;
+  readonly #targets = new Map<string, Target>();
+  #stopped = false;
+
+  constructor(options: DiallerOptions) {
+    this.#options = options;
+  }
+
+  /** Dials an address from now on, whatever comes of the first attempt. */
+  keep(address: Multiaddr): void {
+    const target = this.#target(address);
+    target.kept = true;
+    this.#attempt(target);
+  }
+
+  /** See `Transport.connect`. */
+  connect(address: Multiaddr, signal: AbortSignal | undefined): Promise<Link> {
+    const target = this.#target(address);
+    const standing = this.#standing(target);
+    if (standing !== undefined) {
+      target.kept = true;
+      return Promise.resolve(standing);
+    }
+    return new Promise<Link>((resolve, reject) => {
+      const forget = (): void => {
+        target.waiters.delete(waiter);
+        signal?.removeEventListener("abort", onAbort);
+      };
+      const waiter: Waiter = {
+        resolve: (link) => (forget(), resolve(link)),
+        reject: (error) => (forget(), reject(error)),
+      };
+      const onAbort = (): void => {
+        waiter.reject(signal?.reason);
+        if (!target.kept && target.waiters.size === 0) this.#drop(target);
+      };
+      signal?.addEventListener("abort", onAbort);
+      target.waiters.add(waiter);
+      this.#attempt(target);
+    });
+  }
+
+  onUp(link: Link): void {
+    for (const target of this.#targets.values()) if (target.peer === link.peer) this.#reached(target, link);
+  }
+
+  onDown(link: Link): void {
+    for (const target of this.#targets.values()) {
+      if (target.peer !== link.peer || !target.kept) continue;
+      if (performance.now() - target.linkedAtMs > SETTLED_MS) target.failures = 0;
+      this.#redial(target);
+    }
+  }
+
+  /** Forgets every address of a peer. */
+  disconnect(peer: PeerId): void {
+    for (const target of this.#targets.values()) {
+      if (target.peer !== peer) continue;
+      this.#drop(target);
+      rejectAll(target, new ReplicationError("DIAL_FAILED", `disconnected from ${peer} while dialling it`));
+    }
+  }
+
+  stop(): void {
+    this.#stopped = true;
+    for (const target of this.#targets.values()) {
+      this.#drop(target);
+      rejectAll(target, new ReplicationError("CLOSED", "the transport has stopped"));
+    }
+  }
+
+  #target(address: Multiaddr): Target {
+    const key = address.toString();
+    const known = this.#targets.get(key);
+    if (known !== undefined) return known;
+    const target: Target = {
+      address,
+      peer: peerOf(address),
+      waiters: new Set(),
+      kept: false,
+      attempt: undefined,
+      timer: undefined,
+      failures: 0,
+      linkedAtMs: 0,
+      noticed: undefined,
+    };
+    this.#targets.set(key, target);
+    return target;
+  }
+
+  #drop(target: Target): void {
+    this.#targets.delete(target.address.toString());
+    clearTimeout(target.timer);
+    target.attempt?.abort(new Error("the address is not wanted any more"));
+  }
+
+  #isWanted(target: Target): boolean {
+    return !this.#stopped && this.#targets.get(target.address.toString()) === target;
+  }
+
+  #standing(target: Target): Link | undefined {
+    return target.peer === undefined ? undefined : this.#options.linkTo(target.peer);
+  }
+
+  #attempt(target: Target): void {
+    if (!this.#isWanted(target) || target.attempt !== undefined || this.#standing(target) !== undefined) return;
+    clearTimeout(target.timer);
+    const attempt = new AbortController();
+    target.attempt = attempt;
+    const signal = AbortSignal.any([attempt.signal, AbortSignal.timeout(DIAL_MS_MAX)]);
+    this.#dial(target, signal).then(
+      (link) => {
+        target.attempt = undefined;
+        this.#reached(target, link);
+      },
+      (error: unknown) => {
+        target.attempt = undefined;
+        this.#failed(target, error);
+      },
+    );
+  }
+
+  async #dial(target: Target, signal: AbortSignal): Promise<Link> {
+    const { dial, openStream, open, admit, linkTo } = this.#options;
+    const connection = await dial(target.address, signal);
+    const peer = connection.remotePeer.toString();
+    if (this.#isWanted(target)) {
+      target.peer = peer;
+      admit(peer);
+    }
+    const standing = linkTo(peer);
+    if (standing !== undefined || signal.aborted) {
+      connection.abort(new Error("not needed"));
+      if (standing !== undefined) return standing;
+      signal.throwIfAborted();
+    }
+    const abort = (): void => connection.abort(new Error("the dial was given up", { cause: signal.reason }));
+    signal.addEventListener("abort", abort);
+    try {
+      return await open(await openStream(connection, signal), connection);
+    } catch (error) {
+      if (!(error instanceof DuplicateLinkError)) connection.abort(new Error("the dial failed", { cause: error }));
+      throw error;
+    } finally {
+      signal.removeEventListener("abort", abort);
+    }
+  }
+
+  #reached(target: Target, link: Link): void {
+    // A dial that was abandoned must leave no link behind, which its own connection's abort has seen to.
+    if (!this.#isWanted(target)) return;
+    clearTimeout(target.timer);
+    target.kept = true;
+    target.noticed = undefined;
+    target.linkedAtMs = performance.now();
+    for (const waiter of target.waiters) waiter.resolve(link);
+  }
+
+  #failed(target: Target, error: unknown): void {
+    const peerWasReached = this.#options.wasEncrypted(withoutPeer(target.address));
+    if (!this.#isWanted(target)) return;
+    const standing = this.#standing(target);
+    if (standing !== undefined) return this.#reached(target, standing);
+    // The other side's own dial has won: its link is about to stand here too.
+    if (error instanceof DuplicateLinkError && target.failures < QUICK_FAILURES) return this.#redial(target);
+    const failure = this.#explain(target, error, peerWasReached);
+    if (target.noticed !== failure.code) this.#options.notice(failure.code, failure.message, target.peer);
+    target.noticed = failure.code;
+    if (target.kept) this.#redial(target);
+    else this.#drop(target);
+    rejectAll(target, failure);
+  }
+
+  #explain(target: Target, error: unknown, peerWasReached: boolean): ReplicationError {
+    const where = target.address.toString();
+    if (error instanceof ReplicationError) return error;
+    const name = error instanceof Error ? error.name : "";
+    const timedOut = name === "TimeoutError" || name === "AbortError";
+    if (error instanceof UngreetedError || (peerWasReached && !timedOut && name !== "UnsupportedProtocolError")) {
+      const message = `${where} hung up on this node after learning its id: most likely it does not admit ${this.#options.self}; add that id to its \`allow\``;
+      return new ReplicationError("NOT_ADMITTED", message, { cause: error });
+    }
+    const problem = error instanceof Error ? error.message : String(error);
+    return new ReplicationError("DIAL_FAILED", `could not reach ${where}: ${problem}`, { cause: error });
+  }
+
+  #redial(target: Target): void {
+    const cap = target.failures < QUICK_FAILURES ? REDIAL_MS_MAX : REDIAL_MS_MAX_LATER;
+    const longest = Math.min(cap, REDIAL_MS_FIRST * 2 ** Math.min(target.failures, 12));
+    target.failures++;
+    clearTimeout(target.timer);
+    // Unreferenced: waiting for a peer is no reason for a process to live.
+    target.timer = setTimeout(() => this.#attempt(target), longest * (0.5 + Math.random() / 2)).unref();
+  }
+}
+
+function rejectAll(target: Target, error: Error): void {
+  for (const waiter of target.waiters) waiter.reject(error);
+}

@@ -1,0 +1,236 @@
+import "./globals.ts";
+import type { Connection, ConnectionGater, Stream } from "@libp2p/interface";
+import type { Multiaddr } from "@multiformats/multiaddr";
+import type { Libp2p } from "libp2p";
+import { ReplicationError } from "../error.ts";
+import { FRAME_BYTES_MAX, type Link, type PeerId, type Transport, type TransportContext } from "../transport.ts";
+import { checkPeerId, parseDialAddress, parseListenAddress, peerOf, withoutPeer } from "./address.ts";
+import { Dialler } from "./dialler.ts";
+import { LinkTable } from "./link-table.ts";
+import { createNode, dialAlone, loadIdentity } from "./node.ts";
+import { FrameType, PROTOCOL } from "./wire.ts";
+
+/** Options of {@link libp2pTransport}. */
+export interface Libp2pTransportOptions {
+  /**
+   * Multiaddrs to listen on, such as `/ip4/0.0.0.0/tcp/4001` or `/ip4/0.0.0.0/tcp/4002/ws`; port 0 takes a free one.
+   * None by default: the node then only dials.
+   */
+  readonly listen?: readonly string[];
+  /** Multiaddrs to dial from the start and whenever the link is lost. The node's own are skipped. None by default. */
+  readonly peers?: readonly string[];
+  /**
+   * Peer ids that may dial this node; `"any"` admits everybody. By default those that `peers` names in `/p2p/` parts.
+   * Whoever this node dials on purpose, by `peers` or `connect`, is admitted as soon as its id is known, from the
+   * address or from the first connection. Without any of these nobody is admitted.
+   */
+  readonly allow?: readonly string[] | "any";
+  /** Multiaddrs to tell others instead of those listened on, for a node behind a port forwarding. */
+  readonly announce?: readonly string[];
+  /** Connections at a time, both ways; more inbound ones are refused. 300 by default. */
+  readonly connectionsMax?: number;
+  /** Inbound connections a second from one host; more are refused. 100 by default. */
+  readonly inboundConnectionsPerSecond?: number;
+  /** A link shows life this often, and is reset after three to four silent intervals. 5 000 by default. */
+  readonly heartbeatMs?: number;
+}
+
+/**
+ * Links over libp2p: TCP and WebSockets, TLS or Noise, one stream a peer. A node's name is its peer id, whose key is
+ * the context's secret `identity`.
+ *
+ * Throws `BAD_ADDRESS` for a multiaddr it cannot use and `INVALID_OPTIONS` for other bad options, at once. `start`
+ * fails with `BAD_ADDRESS` if it cannot listen.
+ */
+export function libp2pTransport(options: Libp2pTransportOptions = {}): Transport {
+  return new Libp2pTransport(checkOptions(options));
+}
+
+interface CheckedOptions {
+  readonly listen: readonly Multiaddr[];
+  readonly peers: readonly Multiaddr[];
+  readonly announce: readonly Multiaddr[];
+  readonly allow: ReadonlySet<PeerId> | "any";
+  readonly connectionsMax: number;
+  readonly inboundConnectionsPerSecond: number;
+  readonly heartbeatMs: number;
+}
+
+interface Running {
+  readonly context: TransportContext;
+  readonly node: Libp2p;
+  readonly table: LinkTable;
+  readonly dialler: Dialler;
+  readonly heartbeat: NodeJS.Timeout;
+}
+
+/** Refused peers for which a notice was raised, before the memory of them is cleared. */
+const REFUSED_MAX = 1_000;
+
+class Libp2pTransport implements Transport {
+  readonly #options: CheckedOptions;
+  #started = false;
+  #stopping: Promise<void> | undefined;
+  #running: Running | undefined;
+  readonly #dialled: Set<PeerId>;
+  readonly #refused = new Set<PeerId>();
+  /** Dialled addresses that have got as far as encryption, to tell a refusal from an unreachable host. */
+  readonly #encrypted = new Set<string>();
+
+  constructor(options: CheckedOptions) {
+    this.#options = options;
+    this.#dialled = new Set(options.peers.map(peerOf).filter((peer) => peer !== undefined));
+  }
+
+  async start(context: TransportContext, { signal }: { signal?: AbortSignal } = {}): Promise<PeerId> {
+    signal?.throwIfAborted();
+    if (this.#started) throw new TypeError("a transport starts once");
+    this.#started = true;
+    const privateKey = await loadIdentity(context);
+    const node = await createNode({ ...this.#options, privateKey, connectionGater: this.#gater(context) });
+    const running = this.#assemble(context, node);
+    await node.handle(PROTOCOL, (stream, connection) => running.table.accept(stream, connection), {
+      maxInboundStreams: 4,
+      maxOutboundStreams: 4,
+    });
+    try {
+      await node.start();
+      signal?.throwIfAborted();
+      if (this.#stopping !== undefined) throw new ReplicationError("CLOSED", "stopped while starting");
+    } catch (error) {
+      clearInterval(running.heartbeat);
+      await node.stop();
+      if (signal?.aborted === true || error instanceof ReplicationError) throw error;
+      const where = this.#options.listen.join(", ");
+      const problem = error instanceof Error ? error.message : String(error);
+      throw new ReplicationError("BAD_ADDRESS", `cannot listen on ${where}: ${problem}`, { cause: error });
+    }
+    this.#running = running;
+    const self = node.peerId.toString();
+    for (const address of this.#options.peers) if (peerOf(address) !== self) running.dialler.keep(address);
+    return self;
+  }
+
+  addresses(): readonly string[] {
+    return this.#running?.node.getMultiaddrs().map(String) ?? [];
+  }
+
+  send(link: Link, frame: Uint8Array): boolean {
+    if (frame.length > FRAME_BYTES_MAX) {
+      throw new ReplicationError("FRAME_TOO_LARGE", `a frame of ${frame.length} bytes is over ${FRAME_BYTES_MAX}`);
+    }
+    return this.#running?.table.sessionOf(link)?.channel.send(FrameType.data, frame) ?? true;
+  }
+
+  pause(link: Link): void {
+    this.#running?.table.sessionOf(link)?.channel.pause();
+  }
+
+  resume(link: Link): void {
+    this.#running?.table.sessionOf(link)?.channel.resume();
+  }
+
+  async connect(address: string, { signal }: { signal?: AbortSignal } = {}): Promise<Link> {
+    signal?.throwIfAborted();
+    const parsed = parseDialAddress(address);
+    const running = this.#running;
+    if (running === undefined) throw new ReplicationError("CLOSED", "the transport is not running");
+    const peer = peerOf(parsed);
+    if (peer === running.node.peerId.toString()) {
+      throw new ReplicationError("BAD_ADDRESS", `${JSON.stringify(address)} is this node's own address`);
+    }
+    if (peer !== undefined) this.#dialled.add(peer);
+    return running.dialler.connect(parsed, signal);
+  }
+
+  async disconnect(peer: PeerId): Promise<void> {
+    this.#running?.dialler.disconnect(peer);
+    await this.#running?.table.disconnect(peer);
+  }
+
+  stop(): Promise<void> {
+    this.#started = true;
+    this.#stopping ??= this.#stop();
+    return this.#stopping;
+  }
+
+  async #stop(): Promise<void> {
+    const running = this.#running;
+    if (running === undefined) return;
+    this.#running = undefined;
+    clearInterval(running.heartbeat);
+    running.dialler.stop();
+    await running.table.stop();
+    // Whatever has not closed by now is not worth waiting for; libp2p alone would wait half a second for each.
+    for (const connection of running.node.getConnections()) connection.abort(new Error("the transport stops"));
+    await running.node.stop();
+  }
+
+  #assemble(context: TransportContext, node: Libp2p): Running {
+    const { events, incarnation } = context;
+    const self = node.peerId.toString();
+    const table = new LinkTable({
+      self,
+      incarnation,
+      addresses: () => node.getMultiaddrs().map(String),
+      events,
+      onUp: (link) => dialler.onUp(link),
+      onDown: (link) => dialler.onDown(link),
+    });
+    const dialler: Dialler = new Dialler({
+      self,
+      dial: (address, signal) => dialAlone(node, address, signal),
+      openStream: (connection, signal): Promise<Stream> => connection.newStream(PROTOCOL, { signal }),
+      open: (stream, connection: Connection) => table.open(stream, connection),
+      linkTo: (peer) => table.linkTo(peer),
+      wasEncrypted: (address) => this.#encrypted.delete(address),
+      admit: (peer) => void this.#dialled.add(peer),
+      notice: (code, message, peer) => {
+        if (this.#stopping === undefined) events.notice(code, message, peer);
+      },
+    });
+    const heartbeat = setInterval(() => table.beat(), this.#options.heartbeatMs).unref();
+    return { context, node, table, dialler, heartbeat };
+  }
+
+  #gater({ events }: TransportContext): ConnectionGater {
+    return {
+      // libp2p's own gater refuses private addresses in browsers.
+      denyDialMultiaddr: () => false,
+      denyInboundEncryptedConnection: (peerId) => {
+        const peer = peerId.toString();
+        const { allow } = this.#options;
+        if (allow === "any" || allow.has(peer) || this.#dialled.has(peer)) return false;
+        if (!this.#refused.has(peer) && this.#stopping === undefined) {
+          if (this.#refused.size >= REFUSED_MAX) this.#refused.clear();
+          this.#refused.add(peer);
+          events.notice("NOT_ADMITTED", `refused ${peer}: to admit it, add its id to \`allow\``, peer);
+        }
+        return true;
+      },
+      denyOutboundEncryptedConnection: (_peerId, connection) => {
+        this.#encrypted.add(withoutPeer(connection.remoteAddr));
+        return false;
+      },
+    };
+  }
+}
+
+function checkOptions(options: Libp2pTransportOptions): CheckedOptions {
+  const peers = (options.peers ?? []).map(parseDialAddress);
+  const named = peers.map(peerOf).filter((peer) => peer !== undefined);
+  return {
+    listen: (options.listen ?? []).map(parseListenAddress),
+    announce: (options.announce ?? []).map(parseDialAddress),
+    peers,
+    allow: options.allow === "any" ? "any" : new Set((options.allow ?? named).map(checkPeerId)),
+    connectionsMax: atLeast(1, "connectionsMax", options.connectionsMax ?? 300),
+    inboundConnectionsPerSecond: atLeast(1, "inboundConnectionsPerSecond", options.inboundConnectionsPerSecond ?? 100),
+    heartbeatMs: atLeast(10, "heartbeatMs", options.heartbeatMs ?? 5_000),
+  };
+}
+
+function atLeast(min: number, name: string, value: number): number {
+  if (Number.isSafeInteger(value) && value >= min) return value;
+  throw new ReplicationError("INVALID_OPTIONS", `${name}: ${value} is no whole number of at least ${min}`);
+}
