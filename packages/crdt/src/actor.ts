@@ -1,0 +1,71 @@
+import { CrdtError } from "./error.ts";
+
+declare const actorBrand: unique symbol;
+
+/**
+ * One writer: a node in one incarnation of its process. 32 lower-case hexadecimal digits: 8 bytes that name the
+ * node, then 8 random bytes that name the incarnation. Actors order as their bytes do.
+ *
+ * An actor is never reused by two processes: a copied or restored data directory must write under a new one.
+ */
+export type Actor = string & { readonly [actorBrand]: true };
+
+/** Bytes of an encoded actor. */
+export const ACTOR_BYTES = 16;
+
+const ACTOR_PATTERN = /^[0-9a-f]{32}$/;
+const HEX: readonly string[] = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, "0"));
+
+/**
+ * The actor of a node's incarnation.
+ *
+ * @param node 8 bytes that stand for the node (a truncated hash of its id)
+ * @param incarnation 8 random bytes, fresh for every process start
+ */
+export function createActor(node: Uint8Array, incarnation: Uint8Array): Actor {
+  if (node.length !== 8 || incarnation.length !== 8) {
+    throw new TypeError(`an actor is made of 8 + 8 bytes, not ${node.length} + ${incarnation.length}`);
+  }
+  const bytes = new Uint8Array(ACTOR_BYTES);
+  bytes.set(node);
+  bytes.set(incarnation, 8);
+  return actorFromBytes(bytes);
+}
+
+/** Reads an actor from its text form. Throws `TypeError` for anything but 32 lower-case hexadecimal digits. */
+export function parseActor(text: string): Actor {
+  if (!ACTOR_PATTERN.test(text)) throw new TypeError(`not an actor (32 hexadecimal digits): ${JSON.stringify(text)}`);
+  return text as Actor;
+}
+
+/** Reads an actor from its 16 bytes. Throws `CrdtError` `MALFORMED` for another length. */
+export function actorFromBytes(bytes: Uint8Array): Actor {
+  if (bytes.length !== ACTOR_BYTES) throw new CrdtError("MALFORMED", `an actor has 16 bytes, not ${bytes.length}`);
+  let text = "";
+  for (const byte of bytes) text += HEX[byte];
+  return text as Actor;
+}
+
+/** The 16 bytes of an actor. */
+export function actorToBytes(actor: Actor): Uint8Array {
+  const bytes = new Uint8Array(ACTOR_BYTES);
+  writeActorBytes(actor, bytes, 0);
+  return bytes;
+}
+
+/** Writes the 16 bytes of `actor` into `target` from `offset` on. */
+export function writeActorBytes(actor: Actor, target: Uint8Array, offset: number): void {
+  for (let index = 0; index < ACTOR_BYTES; index++) {
+    const high = digit(actor.charCodeAt(2 * index));
+    target[offset + index] = (high << 4) | digit(actor.charCodeAt(2 * index + 1));
+  }
+}
+
+function digit(code: number): number {
+  return code < 58 ? code - 48 : code - 87;
+}
+
+/** The part of an actor that names its node: the first 16 digits. */
+export function actorNode(actor: Actor): string {
+  return actor.slice(0, 16);
+}

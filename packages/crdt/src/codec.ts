@@ -1,0 +1,312 @@
+/**
+ * The byte codec under every format of this project: events, states, frames, snapshots.
+ *
+ * | item    | bytes                                                                       |
+ * |---------|-----------------------------------------------------------------------------|
+ * | uint    | LEB128, at most 8 bytes, at most 2^53 - 1, minimal length                   |
+ * | int     | zigzag uint (`n >= 0 ? 2n : -2n - 1`), magnitude at most 2^52 - 1            |
+ * | float64 | 8 bytes, little-endian                                                      |
+ * | bytes   | uint length, then the bytes                                                 |
+ * | string  | uint length in bytes, then well-formed UTF-8                                |
+ * | actor   | 16 bytes                                                                    |
+ *
+ * A reader never allocates more than its input is long, and throws `CrdtError` `MALFORMED` for everything that a
+ * writer could not have written.
+ */
+import { ACTOR_BYTES, type Actor, actorFromBytes, writeActorBytes } from "./actor.ts";
+import { CrdtError } from "./error.ts";
+
+const textEncoder = new TextEncoder();
+const textDecoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+const ASCII_LOOP_MAX = 64;
+
+/** Appends to a growing buffer. Reusable: `reset()` keeps the memory. */
+export class Writer {
+  #bytes: Uint8Array;
+  #view: DataView;
+  #length = 0;
+
+  constructor(capacity = 64) {
+    this.#bytes = new Uint8Array(capacity);
+    this.#view = new DataView(this.#bytes.buffer);
+  }
+
+  /** Bytes written so far. */
+  get length(): number {
+    return this.#length;
+  }
+
+  /** Forgets what was written, or what was written after `length` bytes. */
+  reset(length = 0): void {
+    this.#length = length;
+  }
+
+  /** A copy of what was written from byte `start` on. */
+  take(start = 0): Uint8Array {
+    return this.#bytes.slice(start, this.#length);
+  }
+
+  /** What was written, without a copy: valid until the next write or reset. */
+  peek(start = 0): Uint8Array {
+    return this.#bytes.subarray(start, this.#length);
+  }
+
+  byte(value: number): void {
+    if (this.#length === this.#bytes.length) this.#grow(1);
+    this.#bytes[this.#length++] = value;
+  }
+
+  /** Throws `RangeError` for anything but a safe integer of at least 0. */
+  uint(value: number): void {
+    if (value >= 0 && value < 128 && Number.isInteger(value)) {
+      this.byte(value);
+      return;
+    }
+    if (!Number.isSafeInteger(value) || value < 0) throw new RangeError(`not an unsigned safe integer: ${value}`);
+    if (this.#length + 8 > this.#bytes.length) this.#grow(8);
+    const bytes = this.#bytes;
+    let rest = value;
+    let at = this.#length;
+    while (rest > 0x7fffffff) {
+      bytes[at++] = (rest % 128) | 128;
+      rest = Math.floor(rest / 128);
+    }
+    while (rest > 127) {
+      bytes[at++] = (rest & 127) | 128;
+      rest >>>= 7;
+    }
+    bytes[at++] = rest;
+    this.#length = at;
+  }
+
+  /** Throws `RangeError` for anything but an integer of magnitude below 2^52. */
+  int(value: number): void {
+    this.uint(value >= 0 ? 2 * value : -2 * value - 1);
+  }
+
+  float64(value: number): void {
+    if (this.#length + 8 > this.#bytes.length) this.#grow(8);
+    this.#view.setFloat64(this.#length, value, true);
+    this.#length += 8;
+  }
+
+  /** Raw bytes, without a length. */
+  raw(bytes: Uint8Array): void {
+    if (this.#length + bytes.length > this.#bytes.length) this.#grow(bytes.length);
+    this.#bytes.set(bytes, this.#length);
+    this.#length += bytes.length;
+  }
+
+  bytes(bytes: Uint8Array): void {
+    this.uint(bytes.length);
+    this.raw(bytes);
+  }
+
+  /** Throws `TypeError` for a string with a lone surrogate: it has no UTF-8 form. */
+  string(text: string): void {
+    const length = text.length;
+    if (length <= ASCII_LOOP_MAX && this.#ascii(text, length, 0)) return;
+    if (!text.isWellFormed())
+      throw new TypeError(`a string with a lone surrogate cannot be stored: ${JSON.stringify(text)}`);
+    this.bytes(textEncoder.encode(text));
+  }
+
+  /**
+   * A string whose length is folded into its first byte: `first + n` for at most `lengthMax` (63 or less) bytes, else
+   * the byte `long` and then a string. Throws `TypeError` as `string` does.
+   */
+  shortString(text: string, first: number, lengthMax: number, long: number): void {
+    const length = text.length;
+    if (length <= lengthMax && this.#ascii(text, length, first)) return;
+    if (!text.isWellFormed())
+      throw new TypeError(`a string with a lone surrogate cannot be stored: ${JSON.stringify(text)}`);
+    const bytes = textEncoder.encode(text);
+    if (bytes.length <= lengthMax) {
+      this.byte(first + bytes.length);
+      this.raw(bytes);
+    } else {
+      this.byte(long);
+      this.bytes(bytes);
+    }
+  }
+
+  #ascii(text: string, length: number, first: number): boolean {
+    if (this.#length + length + 1 > this.#bytes.length) this.#grow(length + 1);
+    const bytes = this.#bytes;
+    let at = this.#length;
+    bytes[at++] = first + length;
+    for (let index = 0; index < length; index++) {
+      const code = text.charCodeAt(index);
+      if (code > 127) return false;
+      bytes[at++] = code;
+    }
+    this.#length = at;
+    return true;
+  }
+
+  actor(actor: Actor): void {
+    if (this.#length + ACTOR_BYTES > this.#bytes.length) this.#grow(ACTOR_BYTES);
+    writeActorBytes(actor, this.#bytes, this.#length);
+    this.#length += ACTOR_BYTES;
+  }
+
+  #grow(by: number): void {
+    const bytes = new Uint8Array(Math.max(2 * this.#bytes.length, this.#length + by));
+    bytes.set(this.#bytes.subarray(0, this.#length));
+    this.#bytes = bytes;
+    this.#view = new DataView(bytes.buffer);
+  }
+}
+
+/** Reads what a {@link Writer} wrote. Holds the bytes it is given: they must not change meanwhile. */
+export class Reader {
+  readonly #bytes: Uint8Array;
+  #at: number;
+  readonly #end: number;
+
+  constructor(bytes: Uint8Array, start = 0, end: number = bytes.length) {
+    this.#bytes = bytes;
+    this.#at = start;
+    this.#end = end;
+  }
+
+  /** Position of the next byte. */
+  get at(): number {
+    return this.#at;
+  }
+
+  /** Bytes left. */
+  get left(): number {
+    return this.#end - this.#at;
+  }
+
+  /** Throws unless everything was read: trailing bytes are an error. */
+  done(): void {
+    if (this.#at !== this.#end) throw malformed(`${this.#end - this.#at} bytes too many`);
+  }
+
+  byte(): number {
+    if (this.#at >= this.#end) throw malformed("the bytes end too early");
+    return this.#bytes[this.#at++] as number;
+  }
+
+  uint(): number {
+    const first = this.byte();
+    if (first < 128) return first;
+    let value = first & 127;
+    let scale = 128;
+    for (let count = 1; count < 8; count++) {
+      const byte = this.byte();
+      value += (byte & 127) * scale;
+      if (byte < 128) {
+        if (byte === 0) throw malformed("an integer is longer than it needs to be");
+        if (value > Number.MAX_SAFE_INTEGER) throw malformed("an integer is too large");
+        return value;
+      }
+      scale *= 128;
+    }
+    throw malformed("an integer is too long");
+  }
+
+  /** An unsigned integer of at most `max`; `what` names it in the error. */
+  uintMax(max: number, what: string): number {
+    const value = this.uint();
+    if (value > max) throw malformed(`${what} is ${value}, above ${max}`);
+    return value;
+  }
+
+  /** A number of items that follow, each of at least `bytesEach` bytes: never above what the input can hold. */
+  count(bytesEach = 1): number {
+    const value = this.uint();
+    if (value * bytesEach > this.left) throw malformed(`${value} items do not fit into ${this.left} bytes`);
+    return value;
+  }
+
+  int(): number {
+    const value = this.uint();
+    return value % 2 === 0 ? value / 2 : -(value + 1) / 2;
+  }
+
+  float64(): number {
+    const at = this.#skip(8);
+    return new DataView(this.#bytes.buffer, this.#bytes.byteOffset + at, 8).getFloat64(0, true);
+  }
+
+  /** `length` raw bytes, as a view of the input. */
+  raw(length: number): Uint8Array {
+    const at = this.#skip(length);
+    return this.#bytes.subarray(at, at + length);
+  }
+
+  /** Bytes behind their length, as a view of the input. */
+  bytes(): Uint8Array {
+    return this.raw(this.uint());
+  }
+
+  string(): string {
+    return this.stringOf(this.uint());
+  }
+
+  /** A string of `length` bytes. */
+  stringOf(length: number): string {
+    const at = this.#skip(length);
+    if (length <= ASCII_LOOP_MAX) {
+      const text = asciiText(this.#bytes, at, length);
+      if (text !== undefined) return text;
+    }
+    try {
+      return textDecoder.decode(this.#bytes.subarray(at, at + length));
+    } catch (cause) {
+      throw malformed("a string is not UTF-8", cause);
+    }
+  }
+
+  actor(): Actor {
+    return actorFromBytes(this.raw(ACTOR_BYTES));
+  }
+
+  #skip(length: number): number {
+    const at = this.#at;
+    if (length > this.#end - at) throw malformed("the bytes end too early");
+    this.#at = at + length;
+    return at;
+  }
+}
+
+const code = String.fromCharCode;
+
+// Eight codes a call: a flat string comes out, where adding one character at a time leaves a tree of them.
+function asciiText(bytes: Uint8Array, at: number, length: number): string | undefined {
+  const end = at + length;
+  for (let index = at; index < end; index++) if ((bytes[index] as number) > 127) return undefined;
+  let text = "";
+  let next = at;
+  for (; next + 8 <= end; next += 8) {
+    const part = code(
+      bytes[next] as number,
+      bytes[next + 1] as number,
+      bytes[next + 2] as number,
+      bytes[next + 3] as number,
+      bytes[next + 4] as number,
+      bytes[next + 5] as number,
+      bytes[next + 6] as number,
+      bytes[next + 7] as number,
+    );
+    text = text === "" ? part : text + part;
+  }
+  for (; next + 4 <= end; next += 4) {
+    text += code(
+      bytes[next] as number,
+      bytes[next + 1] as number,
+      bytes[next + 2] as number,
+      bytes[next + 3] as number,
+    );
+  }
+  for (; next < end; next++) text += code(bytes[next] as number);
+  return text;
+}
+
+/** The error for bytes that no writer could have written. */
+export function malformed(message: string, cause?: unknown): CrdtError {
+  return new CrdtError("MALFORMED", message, cause === undefined ? undefined : { cause });
+}

@@ -1,0 +1,14 @@
+export { ACTOR_BYTES, type Actor, actorFromBytes, actorNode, actorToBytes, createActor, parseActor } from "./actor.ts";
+export { type DynamicMapMutator, type DynamicMapView, builtinTypes } from "./builtin-types.ts";
+export { CLOCK_EPOCH_MS, CLOCK_STEPS_PER_MS, HybridClock, type HybridTime, hybridTime, unixMs } from "./clock.ts";
+export { Reader, Writer, malformed } from "./codec.ts";
+export { CrdtError, type CrdtErrorCode } from "./error.ts";
+export { type GCounterMutator, type GCounterView, gCounter } from "./g-counter.ts";
+export type { AnyNestableType, NestableType, Nesting } from "./kernel/kernel-type.ts";
+export { type LwwMapMutator, type LwwMapValue, type LwwMapView, lwwMap } from "./lww-map.ts";
+export { type LwwRegisterMutator, type LwwRegisterView, lwwRegister } from "./lww-register.ts";
+export { type OrMapMutator, type OrMapValue, type OrMapView, orMap } from "./or-map.ts";
+export { type StructFields, type StructMutator, type StructValue, type StructView, struct } from "./struct.ts";
+export type { AnyCrdtType, CrdtType, GcInfo, MutatorOf, Stamp, Transaction, ValueOf } from "./type.ts";
+export { VALUE_BYTES_MAX, VALUE_DEPTH_MAX, type Value, readValue, writeValue } from "./value.ts";
+export { type CausalOrder, SEQ_MAX, VersionVector } from "./vector.ts";

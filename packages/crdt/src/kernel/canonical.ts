@@ -1,0 +1,61 @@
+import type { Writer } from "../codec.ts";
+import { SHAPE_COUNTER, SHAPE_MAP, SHAPE_REGISTER } from "./kinds.ts";
+import { liveDots, writeStored } from "./register.ts";
+import type { KernelState } from "./state.ts";
+import { type MapStore, type Store, isAlive, isLiveRow } from "./store.ts";
+
+/**
+ * Writes all of a state that is alive, in one order whatever the history: keys by their code units, kinds by number,
+ * dots and rows by actor. Cancelled rows, and how a row came to its amount, are left out.
+ */
+export function writeCanonical(state: KernelState, writer: Writer): void {
+  writeStore(state, state.root, writer);
+}
+
+function writeStore(state: KernelState, store: Store, writer: Writer): void {
+  const { actors } = state;
+  const byName = (a: { readonly actor: number }, b: { readonly actor: number }): number =>
+    actors.name(a.actor) < actors.name(b.actor) ? -1 : 1;
+  switch (store.shape) {
+    case SHAPE_MAP:
+      writeMap(state, store, writer);
+      return;
+    case SHAPE_REGISTER: {
+      const dots = [...liveDots(store)].sort(byName);
+      writer.uint(dots.length);
+      for (const dot of dots) {
+        writer.actor(actors.name(dot.actor));
+        writer.uint(dot.seq);
+        writer.uint(dot.time);
+        writeStored(writer, dot.value);
+      }
+      return;
+    }
+    case SHAPE_COUNTER: {
+      const rows = store.rows.filter(isLiveRow).sort(byName);
+      writer.uint(rows.length);
+      for (const row of rows) {
+        writer.actor(actors.name(row.actor));
+        writer.uint(row.last);
+        writer.uint(row.total - row.baseline);
+      }
+      return;
+    }
+  }
+}
+
+function writeMap(state: KernelState, map: MapStore, writer: Writer): void {
+  const alive: [string, Store][] = [];
+  for (const [key, first] of map.children) {
+    for (let child: Store | undefined = first; child !== undefined; child = child.sibling) {
+      if (isAlive(child)) alive.push([key, child]);
+    }
+  }
+  alive.sort(([a, first], [b, second]) => (a === b ? first.kind - second.kind : a < b ? -1 : 1));
+  writer.uint(alive.length);
+  for (const [key, child] of alive) {
+    writer.string(key);
+    writer.byte(child.kind);
+    writeStore(state, child, writer);
+  }
+}

@@ -1,0 +1,151 @@
+import type { Cursor } from "./cursor.ts";
+import { COUNTER_ADD, COUNTER_FIRST } from "./delta.ts";
+import { type CounterRow, type CounterStore, type MapStore, NO_ACTOR, isLiveRow } from "./store.ts";
+
+/** The row of an actor. */
+export function findRow(counter: CounterStore, actor: number): CounterRow | undefined {
+  const { rows } = counter;
+  for (let index = 0; index < rows.length; index++) {
+    const row = rows[index] as CounterRow;
+    if (row.actor === actor) return row;
+  }
+  return undefined;
+}
+
+/** What a counter counts: the increments that no removal has observed. */
+export function counterValue(counter: CounterStore): number {
+  let sum = 0;
+  for (const row of counter.rows) sum += row.total - row.baseline;
+  return sum;
+}
+
+/** A row that begins a run with the event `seq`. */
+export function newRow(actor: number, seq: number, total: number): CounterRow {
+  return { actor, start: seq, last: seq, total, baseline: 0, cancelled: 0, remover: NO_ACTOR, removerSeq: 0 };
+}
+
+/** Begins a new run in a row that is dead. */
+export function restart(row: CounterRow, seq: number, total: number): void {
+  row.start = seq;
+  row.last = seq;
+  row.total = total;
+  row.baseline = 0;
+  row.cancelled = 0;
+  row.remover = NO_ACTOR;
+  row.removerSeq = 0;
+}
+
+/** Applies the increment that begins a run. */
+export function applyFirst(counter: CounterStore, actor: number, seq: number, amount: number): void {
+  const row = findRow(counter, actor);
+  if (row === undefined) counter.rows.push(newRow(actor, seq, amount));
+  else restart(row, seq, amount);
+}
+
+/**
+ * Applies an increment that continues a run. The total that its actor had before counts rather than the one known
+ * here: where the row was dropped, because every replica knew it to be cancelled, all of that total is cancelled.
+ */
+export function applyAdd(
+  counter: CounterStore,
+  actor: number,
+  seq: number,
+  start: number,
+  before: number,
+  amount: number,
+): void {
+  let row = findRow(counter, actor);
+  if (row === undefined) {
+    row = newRow(actor, start, 0);
+    counter.rows.push(row);
+    row.baseline = before;
+    row.cancelled = seq - 1;
+  } else if (row.start !== start) {
+    restart(row, start, 0);
+    row.baseline = before;
+    row.cancelled = seq - 1;
+  }
+  row.last = seq;
+  row.total = before + amount;
+}
+
+/** Cancels what a removal observed of an actor's run. */
+export function cancelRow(
+  row: CounterRow,
+  start: number,
+  last: number,
+  total: number,
+  remover: number,
+  removerSeq: number,
+): void {
+  if (row.start !== start || last <= row.cancelled) return;
+  row.cancelled = last;
+  row.baseline = total;
+  row.remover = remover;
+  row.removerSeq = removerSeq;
+}
+
+/** Adds to the counter at `cursor`. Throws `RangeError` when the sum would leave the safe integers. */
+export function addToCounter(cursor: Cursor, amount: number): void {
+  const transaction = cursor.begin();
+  const { delta, seq } = transaction;
+  const { state } = cursor;
+  const own = state.own(transaction);
+  const found = cursor.find() as CounterStore | undefined;
+  const row = found === undefined ? undefined : findRow(found, own);
+  const live = row !== undefined && isLiveRow(row);
+  if (found !== undefined) checkSum(counterValue(found), amount);
+  if (live) checkSum(row.total, amount);
+  const start = delta.length;
+  try {
+    cursor.writePath(delta);
+  } catch (error) {
+    delta.reset(start);
+    throw error;
+  }
+  delta.byte(live ? COUNTER_ADD : COUNTER_FIRST);
+  delta.uint(amount);
+  if (live) {
+    delta.uint(seq - row.start);
+    delta.uint(row.total);
+    const { last, total } = row;
+    transaction.onRollback(() => {
+      row.last = last;
+      row.total = total;
+    });
+    row.last = seq;
+    row.total += amount;
+  } else {
+    const counter = found ?? (cursor.ensure(transaction) as CounterStore);
+    beginRun(counter, row, own, seq, amount, transaction.onRollback.bind(transaction));
+  }
+  state.endOperation(delta, cursor.parent?.find() as MapStore | undefined);
+  cursor.touch(transaction);
+}
+
+function checkSum(sum: number, amount: number): void {
+  if (!Number.isSafeInteger(sum + amount)) {
+    throw new RangeError(`the counter would leave the safe integers: ${sum} + ${amount}`);
+  }
+}
+
+function beginRun(
+  counter: CounterStore,
+  row: CounterRow | undefined,
+  own: number,
+  seq: number,
+  amount: number,
+  onRollback: (undo: () => void) => void,
+): void {
+  if (row === undefined) {
+    const fresh = newRow(own, seq, amount);
+    counter.rows.push(fresh);
+    onRollback(() => {
+      counter.rows.splice(counter.rows.indexOf(fresh), 1);
+    });
+  } else {
+    const before = { ...row };
+    restart(row, seq, amount);
+    onRollback(() => Object.assign(row, before));
+  }
+}

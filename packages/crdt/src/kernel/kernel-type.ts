@@ -1,0 +1,62 @@
+import type { CrdtType } from "../type.ts";
+import { applyDelta } from "./apply.ts";
+import { writeCanonical } from "./canonical.ts";
+import { Cursor } from "./cursor.ts";
+import { joinState } from "./join.ts";
+import { decodeState, encodeState } from "./state-codec.ts";
+import { KernelState } from "./state.ts";
+import type { Store } from "./store.ts";
+
+/** How a type reads and writes its store, wherever that stands: at the root or in a map. */
+export interface Nesting<Value, Mutator> {
+  readonly kind: number;
+  /** The mutator, or the view when the cursor has no transaction. */
+  bind(cursor: Cursor): Mutator;
+  /** The value; of an empty store when there is none. */
+  read(store: Store | undefined): Value;
+}
+
+/** A type that stands on the kernel: usable for a whole group, and inside `orMap` and `struct`. */
+export interface NestableType<Value, Mutator extends View, View = Mutator> extends CrdtType<
+  KernelState,
+  Value,
+  Mutator,
+  View
+> {
+  /** For the maps that it stands in. */
+  readonly nesting: Nesting<Value, Mutator>;
+}
+
+/** Makes a type of a name, of how it reads and writes its store, and of its plain-data operations. */
+export function kernelType<Value, Mutator extends View, View = Mutator>(
+  name: string,
+  nesting: Nesting<Value, Mutator>,
+  operations: readonly string[],
+): NestableType<Value, Mutator, View> {
+  const { kind } = nesting;
+  return {
+    name,
+    nesting,
+    operations,
+    create: () => new KernelState(kind),
+    mutator: (state, transaction) => nesting.bind(new Cursor(state, transaction, kind)),
+    view: (state) => nesting.bind(new Cursor(state, undefined, kind)),
+    apply: applyDelta,
+    join: joinState,
+    encode: (state) => encodeState(state),
+    encodeSince: (state, vector) => encodeState(state, vector),
+    decode: (body) => decodeState(kind, body),
+    value: (state) => nesting.read(state.root),
+    canonical: writeCanonical,
+  };
+}
+
+/** A nestable type whatever its parameters. */
+// oxlint-disable-next-line typescript/no-explicit-any -- variance: a child may have any value and mutator.
+export type AnyNestableType = NestableType<any, any, any>;
+
+/** The mutator of a nestable type's children. */
+export type NestedMutator<Type> = Type extends NestableType<infer _Value, infer Mutator, infer _View> ? Mutator : never;
+
+/** The view of a nestable type's children. */
+export type NestedView<Type> = Type extends NestableType<infer _Value, infer _Mutator, infer View> ? View : never;

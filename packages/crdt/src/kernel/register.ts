@@ -1,0 +1,148 @@
+import { Reader, type Writer } from "../codec.ts";
+import type { Transaction } from "../type.ts";
+import { type Value, readValue, writeValue } from "../value.ts";
+import type { Cursor } from "./cursor.ts";
+import {
+  type ActorTable,
+  type MapStore,
+  NO_ACTOR,
+  type RegisterDot,
+  type RegisterStore,
+  Sealed,
+  type Stored,
+} from "./store.ts";
+
+/** What a reader gets of a kept value. */
+export function reveal(stored: Stored): Value | undefined {
+  return stored instanceof Sealed ? readValue(new Reader(stored.bytes)) : stored;
+}
+
+/** What is kept of a value that was read from `bytes`. */
+export function seal(value: Value, bytes: Uint8Array, start: number, end: number): Stored {
+  return typeof value === "object" && value !== null && isMutable(value) ? new Sealed(bytes.slice(start, end)) : value;
+}
+
+function isMutable(value: object): boolean {
+  if (value instanceof Date || value instanceof Uint8Array) return true;
+  return Object.values(value).some((item: unknown) => typeof item === "object" && item !== null && isMutable(item));
+}
+
+/** Writes a kept value. */
+export function writeStored(writer: Writer, stored: Stored): void {
+  if (stored instanceof Sealed) writer.raw(stored.bytes);
+  else writeValue(writer, stored);
+}
+
+/** Writes a value given by a user, and returns what to keep of it: never the user's own object. */
+function writeGiven(writer: Writer, value: unknown): Stored {
+  const start = writer.length;
+  writeValue(writer, value);
+  if (typeof value !== "object" || value === null) return value as Value;
+  const bytes = writer.peek(start);
+  return seal(readValue(new Reader(bytes)), bytes, 0, bytes.length);
+}
+
+/** Every live write of a register, the one that is read first. */
+export function liveDots(register: RegisterStore): readonly RegisterDot[] {
+  if (register.actor === NO_ACTOR) return [];
+  const { actor, seq, time, value } = register;
+  const top = { actor, seq, time, value };
+  return register.more === undefined ? [top] : [top, ...register.more];
+}
+
+/** Whether `a` is read rather than `b`: the later one, and among equal times the one of the higher actor. */
+function wins(actors: ActorTable, a: RegisterDot, b: RegisterDot): boolean {
+  if (a.time !== b.time) return a.time > b.time;
+  return actors.name(a.actor) > actors.name(b.actor);
+}
+
+/** Makes `dots` the live writes of a register. */
+export function setDots(register: RegisterStore, actors: ActorTable, dots: readonly RegisterDot[]): void {
+  const [first, ...rest] = dots;
+  if (first === undefined) {
+    assign(register, NO_ACTOR, 0, 0, undefined);
+    return;
+  }
+  let top = first;
+  for (const dot of rest) if (wins(actors, dot, top)) top = dot;
+  assign(register, top.actor, top.seq, top.time, top.value);
+  if (rest.length > 0) register.more = dots.filter((dot) => dot !== top);
+}
+
+function assign(register: RegisterStore, actor: number, seq: number, time: number, value: Stored): void {
+  register.actor = actor;
+  register.seq = seq;
+  register.time = time;
+  register.value = value;
+  register.more = undefined;
+}
+
+/** Applies a write: what it overwrites are its actor's own writes, and the dots of others that it names. */
+export function applyWrite(
+  register: RegisterStore,
+  actors: ActorTable,
+  dot: RegisterDot,
+  overwritten: readonly number[],
+  seqs: readonly number[],
+): void {
+  if (register.actor === NO_ACTOR || (register.actor === dot.actor && register.more === undefined)) {
+    assign(register, dot.actor, dot.seq, dot.time, dot.value);
+    return;
+  }
+  const survivors = liveDots(register).filter((live) => {
+    if (live.actor === dot.actor) return false;
+    const index = overwritten.indexOf(live.actor);
+    return index < 0 || live.seq > (seqs[index] as number);
+  });
+  setDots(register, actors, [...survivors, dot]);
+}
+
+/** Writes a value into the register at `cursor`. */
+export function writeRegister(cursor: Cursor, value: unknown): void {
+  const transaction = cursor.begin();
+  const { delta } = transaction;
+  const { state } = cursor;
+  const own = state.own(transaction);
+  const known = state.deltaActors.size;
+  const start = delta.length;
+  const found = cursor.find() as RegisterStore | undefined;
+  let stored: Stored;
+  try {
+    cursor.writePath(delta);
+    if (found === undefined) delta.byte(1);
+    else writeOverwritten(cursor, found, delta, own);
+    stored = writeGiven(delta, value);
+  } catch (error) {
+    delta.reset(start);
+    state.deltaActors.trim(known);
+    throw error;
+  }
+  const register = found ?? (cursor.ensure(transaction) as RegisterStore);
+  if (found !== undefined) keepForRollback(found, transaction);
+  assign(register, own, transaction.seq, transaction.time, stored);
+  state.endOperation(delta, cursor.parent?.find() as MapStore | undefined);
+  cursor.touch(transaction);
+}
+
+/** Writes the dots of other actors that are live in a register. */
+export function writeOverwritten(cursor: Cursor, register: RegisterStore, delta: Writer, own: number): void {
+  if (register.more === undefined && (register.actor === own || register.actor === NO_ACTOR)) {
+    delta.byte(1);
+    return;
+  }
+  const { actors, deltaActors } = cursor.state;
+  const others = liveDots(register).filter((dot) => dot.actor !== own);
+  delta.uint(1 + others.length);
+  for (const dot of others) {
+    deltaActors.write(delta, actors, dot.actor, own);
+    delta.uint(dot.seq);
+  }
+}
+
+function keepForRollback(register: RegisterStore, transaction: Transaction): void {
+  const { actor, seq, time, value, more } = register;
+  transaction.onRollback(() => {
+    assign(register, actor, seq, time, value);
+    register.more = more;
+  });
+}

@@ -1,0 +1,204 @@
+import { type Actor, createActor } from "../actor.ts";
+import { CLOCK_EPOCH_MS, HybridClock } from "../clock.ts";
+import { Writer } from "../codec.ts";
+import type { CrdtType, Stamp, Transaction } from "../type.ts";
+import { VersionVector } from "../vector.ts";
+
+/** An event of a test replica. */
+export interface TestEvent extends Stamp {
+  readonly delta: Uint8Array;
+  /** What its replica knew before it. */
+  readonly deps: VersionVector;
+  /** What the operations returned, for oracles. */
+  readonly notes: readonly unknown[];
+}
+
+class TestTransaction implements Transaction {
+  readonly actor: Actor;
+  readonly seq: number;
+  readonly time: number;
+  readonly serial: number;
+  readonly delta: Writer;
+  readonly touched: Set<string> = new Set();
+  readonly undos: (() => void)[] = [];
+  #open = true;
+
+  constructor(stamp: Stamp, serial: number, delta: Writer) {
+    this.actor = stamp.actor;
+    this.seq = stamp.seq;
+    this.time = stamp.time;
+    this.serial = serial;
+    this.delta = delta;
+  }
+
+  begin(): void {
+    if (!this.#open) throw new TypeError("this mutator is used outside its mutate() callback");
+  }
+
+  onRollback(undo: () => void): void {
+    this.undos.push(undo);
+  }
+
+  close(): void {
+    this.#open = false;
+  }
+}
+
+/**
+ * A replica for tests: what a replication shell does around a type, and no more. Events may be given to it in any
+ * order and more than once.
+ */
+export class TestReplica<State, Value, Mutator extends View, View> {
+  readonly type: CrdtType<State, Value, Mutator, View>;
+  readonly actor: Actor;
+  readonly vector: VersionVector = new VersionVector();
+  /** Every event known, in the order of application: empty of what came as a state. */
+  readonly events: Map<string, TestEvent> = new Map();
+  readonly #pending: Map<string, TestEvent> = new Map();
+  readonly #clock: HybridClock;
+  /** One for all events, as a shell has one for a tick. */
+  readonly #delta = new Writer();
+  #serial = 0;
+  #state: State;
+
+  constructor(type: CrdtType<State, Value, Mutator, View>, actor: Actor, now: () => number) {
+    this.type = type;
+    this.actor = actor;
+    this.#clock = new HybridClock(now);
+    this.#state = type.create();
+  }
+
+  get state(): State {
+    return this.#state;
+  }
+
+  /** Runs `change` as one event; takes everything back when it throws. Returns the event, if something was written. */
+  mutate(change: (mutator: Mutator) => unknown): TestEvent | undefined {
+    const { actor } = this;
+    const seq = this.vector.get(actor) + 1;
+    const time = this.#clock.next();
+    if (this.#delta.length > 1000) this.#delta.reset();
+    const start = this.#delta.length;
+    const transaction = new TestTransaction({ actor, seq, time }, this.#serial++, this.#delta);
+    let notes: unknown;
+    try {
+      notes = change(this.type.mutator(this.#state, transaction));
+    } catch (error) {
+      for (const undo of transaction.undos.toReversed()) undo();
+      this.#delta.reset(start);
+      throw error;
+    } finally {
+      transaction.close();
+    }
+    const delta = this.#delta.take(start);
+    if (delta.length === 0) return undefined;
+    const deps = this.vector.clone();
+    const event = { actor, seq, time, delta, deps, notes: Array.isArray(notes) ? notes : [notes] };
+    this.vector.set(actor, seq);
+    this.events.set(`${actor}:${seq}`, event);
+    return event;
+  }
+
+  /** Takes an event: at once, later when what it follows is missing, or not at all when it is known. */
+  receive(event: TestEvent): void {
+    if (this.vector.covers(event.actor, event.seq)) return;
+    this.#pending.set(`${event.actor}:${event.seq}`, event);
+    this.#drain();
+  }
+
+  #drain(): void {
+    for (let again = true; again;) {
+      again = false;
+      for (const [id, event] of this.#pending) {
+        if (!this.vector.covers(event.actor, event.seq)) {
+          if (this.vector.get(event.actor) + 1 !== event.seq || !this.vector.includes(event.deps)) continue;
+          this.type.apply(this.#state, event.delta, event, new Set());
+          this.vector.set(event.actor, event.seq);
+          this.#clock.observe(event.time);
+          this.events.set(id, event);
+          again = true;
+        }
+        this.#pending.delete(id);
+      }
+    }
+  }
+
+  /** Takes the whole state of another replica; only what is missing here, where the type can do so and `since` is set. */
+  joinFrom(other: TestReplica<State, Value, Mutator, View>, since = false): void {
+    const body =
+      since && this.type.encodeSince !== undefined
+        ? this.type.encodeSince(other.state, this.vector)
+        : this.type.encode(other.state);
+    this.type.join(this.#state, body, this.vector, other.vector);
+    this.vector.merge(other.vector);
+    this.#clock.observe(other.#clock.last);
+    for (const [id, event] of other.events) if (!this.events.has(id)) this.events.set(id, event);
+    this.#drain();
+  }
+
+  /** Writes the state out and reads it in again, as a restart does. */
+  reload(): void {
+    this.#state = this.type.decode(this.type.encode(this.#state));
+  }
+
+  value(): Value {
+    return this.type.value(this.#state);
+  }
+
+  /** The canonical bytes, as hexadecimal text. */
+  canonical(): string {
+    const writer = new Writer();
+    this.type.canonical(this.#state, writer);
+    return Array.from(writer.peek(), (byte) => byte.toString(16).padStart(2, "0")).join("");
+  }
+}
+
+/** Makes `count` replicas of a type, each with a clock of its own that stands up to a second apart. */
+export function createReplicas<State, Value, Mutator extends View, View>(
+  type: CrdtType<State, Value, Mutator, View>,
+  count: number,
+): TestReplica<State, Value, Mutator, View>[] {
+  let ticks = 0;
+  return Array.from({ length: count }, (_, index) => {
+    const node = new Uint8Array(8).fill(index + 1);
+    const skew = ((index * 7919) % 11) * 100;
+    return new TestReplica(type, createActor(node, node), () => CLOCK_EPOCH_MS + 1e9 + skew + (ticks++ >> 2));
+  });
+}
+
+/** Gives every replica all events of all others. */
+export function syncAll<State, Value, Mutator extends View, View>(
+  replicas: readonly TestReplica<State, Value, Mutator, View>[],
+): void {
+  for (const from of replicas) {
+    for (const to of replicas) if (from !== to) for (const event of from.events.values()) to.receive(event);
+  }
+}
+
+/** Throws unless all replicas know the same events, read the same, and have the same canonical bytes. */
+export function assertConvergent<State, Value, Mutator extends View, View>(
+  replicas: readonly TestReplica<State, Value, Mutator, View>[],
+): void {
+  const [first, ...rest] = replicas;
+  for (const replica of rest) {
+    if (first === undefined) return;
+    if (!first.vector.equals(replica.vector)) {
+      throw new Error(`not synced: ${JSON.stringify(first.vector)} and ${JSON.stringify(replica.vector)}`);
+    }
+    if (first.canonical() !== replica.canonical()) {
+      throw new Error(`equal vectors, different states: ${show(first.value())} and ${show(replica.value())}`);
+    }
+  }
+}
+
+/** A value as text: for messages, and for comparing. Objects are passed through `record` first. */
+export function show(value: unknown, record: (item: object) => unknown = (item) => item): string {
+  return String(
+    JSON.stringify(value, (_, item: unknown) => {
+      if (typeof item === "bigint") return `${item}n`;
+      if (Object.is(item, -0)) return "-0";
+      if (typeof item === "number" && !Number.isFinite(item)) return String(item);
+      return typeof item === "object" && item !== null && !Array.isArray(item) ? record(item) : item;
+    }),
+  );
+}

@@ -1,0 +1,126 @@
+import type { Actor } from "./actor.ts";
+import type { HybridTime } from "./clock.ts";
+import type { Writer } from "./codec.ts";
+import type { VersionVector } from "./vector.ts";
+
+/** Who wrote an event, its number in that actor's sequence (from 1 on), and when. `(actor, seq)` is the event's dot. */
+export interface Stamp {
+  readonly actor: Actor;
+  readonly seq: number;
+  readonly time: HybridTime;
+}
+
+/**
+ * The event being made while a `mutate` callback runs. The shell keeps one for each open group and moves its stamp on,
+ * so a mutator may hold it; it must read the stamp at each operation.
+ *
+ * An operation (1) checks its arguments, (2) calls `begin()`, (3) appends to `delta`, (4) changes the state at once,
+ * and (5) registers how to take the change back.
+ */
+export interface Transaction extends Stamp {
+  /**
+   * Where the delta goes: operations in the order in which they were made. Nothing written means no event. Append only:
+   * what stands before (the deltas of earlier events of this tick) is not this event's.
+   */
+  readonly delta: Writer;
+  /**
+   * Rises with every callback, a rolled-back one included (whose `seq` is given again): what a mutator keeps for one
+   * delta, such as a table of the actors it names, it keeps under this number.
+   */
+  readonly serial: number;
+  /** Top-level keys touched, when somebody watches. */
+  readonly touched: Set<string> | undefined;
+  /** Throws `TypeError` outside the `mutate` callback that this transaction belongs to. */
+  begin(): void;
+  /** Registers how to take back one change of the state; run in reverse order when the callback throws. */
+  onRollback(undo: () => void): void;
+}
+
+/** What garbage collection could free: tombstones and metadata that no replica needs any more. */
+export interface GcInfo {
+  readonly collectable: number;
+  readonly tombstones: number;
+}
+
+/**
+ * A CRDT type: pure code, no I/O, no clock, no randomness. The shell around it sequences events, delivers each exactly
+ * once and in causal order, and stores states together with their version vector. So equal version vectors mean equal
+ * states, and a type needs no causal metadata of its own beyond the dots of what is alive.
+ *
+ * Two types of one `name` share state and bytes, and may differ only in `mutator`, `view` and `value`.
+ *
+ * The laws that a type must keep are in `crdtSuite` (`@coppice/crdt/testing`).
+ */
+export interface CrdtType<State, Value, Mutator extends View, View = Mutator> {
+  /** Part of the wire and disk formats: 1 to 64 characters of `a-z`, `0-9`, `-` and `.`. */
+  readonly name: string;
+
+  create(): State;
+
+  /**
+   * The object that users get in `mutate`. It may be kept as long as `state` and `transaction` are, and checks
+   * `transaction.begin()` at each write.
+   */
+  mutator(state: State, transaction: Transaction): Mutator;
+
+  /** The object that users get in `read`: point reads that do not build the value. */
+  view(state: State): View;
+
+  /**
+   * Applies one event of another replica (or an own one, replayed). It arrives once, and after all that it follows.
+   * Decodes everything before changing anything: on `CrdtError` `MALFORMED` the state is as before.
+   *
+   * @param touched where to note the top-level keys that the event changed, when somebody watches
+   */
+  apply(state: State, delta: Uint8Array, at: Stamp, touched?: Set<string>): void;
+
+  /**
+   * Joins another replica's encoded state. Something that is covered by `theirVector` and absent from `body` was
+   * removed there; something covered by `ourVector` and absent here was removed here. All or nothing, as `apply`.
+   */
+  join(
+    state: State,
+    body: Uint8Array,
+    ourVector: VersionVector,
+    theirVector: VersionVector,
+    touched?: Set<string>,
+  ): void;
+
+  encode(state: State): Uint8Array;
+
+  /** Throws `CrdtError` `MALFORMED`; never allocates more than a small multiple of `body`. */
+  decode(body: Uint8Array): State;
+
+  /** A smaller body for a replica that knows `vector`: joining it there equals joining `encode(state)`. */
+  encodeSince?(state: State, vector: VersionVector): Uint8Array;
+
+  /** Plain, JSON-friendly, frozen data. */
+  value(state: State): Value;
+
+  /**
+   * Writes a canonical form of all that a reader could ever see: equal version vectors give equal bytes, whatever the
+   * order of delivery. Collectable metadata is left out.
+   */
+  canonical(state: State, writer: Writer): void;
+
+  /** What `collect` would free, given that every replica knows `stable`. Absent for types without garbage. */
+  gcInfo?(state: State, stable: VersionVector): GcInfo;
+
+  /** Frees what no replica needs any more, given that every replica knows `stable`; returns how many items. */
+  collect?(state: State, stable: VersionVector): number;
+
+  /** Names of the mutator's methods that take and return plain data, for gateways and command lines. */
+  readonly operations?: readonly string[];
+}
+
+/** A type whatever its parameters, for registries. */
+// oxlint-disable-next-line typescript/no-explicit-any -- variance: a registry holds types of every state and mutator.
+export type AnyCrdtType = CrdtType<any, any, any, any>;
+
+/** The value of a type. */
+export type ValueOf<Type> =
+  Type extends CrdtType<infer _State, infer Value, infer _Mutator, infer _View> ? Value : never;
+
+/** The mutator of a type. */
+export type MutatorOf<Type> =
+  Type extends CrdtType<infer _State, infer _Value, infer Mutator, infer _View> ? Mutator : never;
