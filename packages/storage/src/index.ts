@@ -1,1 +1,41 @@
-export {};
+export {
+  type BackendStatus,
+  type Capabilities,
+  type Entry,
+  KEY_BYTES_MAX,
+  type LogEntry,
+  type LogRange,
+  type Op,
+  PAGE_ENTRIES_MAX,
+  type ScanOptions,
+  type ScanRange,
+  StorageBackend,
+  type WriteOptions,
+} from "./backend.ts";
+export { StorageError, type StorageErrorCode } from "./error.ts";
+export {
+  checkGroupId,
+  decodeGroupKey,
+  domainOf,
+  encodeGroupId,
+  encodeGroupPrefix,
+  formatGroupId,
+  GROUP_KEY_BYTES_MAX,
+  type GroupId,
+  parseGroupId,
+} from "./group-id.ts";
+export type {
+  CatalogueRow,
+  Damage,
+  Digest,
+  GroupCommit,
+  GroupMeta,
+  GroupSnapshot,
+  GroupStorage,
+  JournalRecord,
+  NodeRecord,
+  StoredGroup,
+} from "./group-storage.ts";
+export { createGroupStore, type GroupStoreOptions } from "./group-store.ts";
+export { memoryStorage } from "./memory.ts";
+export type { Compression } from "./packed-body.ts";

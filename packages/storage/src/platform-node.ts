@@ -1,1 +1,114 @@
-export {};
+/** What Node.js does better than portable code can. Same names as `platform-browser.ts`. */
+import { mkdir, open, readFile, rename } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { promisify } from "node:util";
+import * as zlib from "node:zlib";
+
+/** Ways to store bytes smaller; the numbers are part of the disk format. */
+export type Codec = 0 | 1 | 2;
+export const CODEC_NONE = 0;
+export const CODEC_DEFLATE = 1;
+export const CODEC_ZSTD = 2;
+
+/** Above this many bytes, (de)compression runs on a thread of the pool. */
+const INLINE_BYTES_MAX = 32 * 1024;
+
+// Only newer versions of Node.js have zstd, and the types are those of the oldest supported one.
+interface Zstd {
+  zstdCompressSync?(bytes: Uint8Array): Uint8Array;
+  zstdDecompressSync?(bytes: Uint8Array, options: { maxOutputLength: number }): Uint8Array;
+}
+const zstd = zlib as Zstd;
+const deflate = promisify<Uint8Array, zlib.ZlibOptions, Uint8Array>(zlib.deflateRaw);
+const inflate = promisify<Uint8Array, zlib.ZlibOptions, Uint8Array>(zlib.inflateRaw);
+
+/** CRC-32 (ISO-HDLC) of `bytes`, continued from `seed`. */
+export function crc32(bytes: Uint8Array | string, seed = 0): number {
+  return zlib.crc32(bytes, seed);
+}
+
+/** Whether this runtime reads and writes `codec`. */
+export function supportsCodec(codec: number): boolean {
+  if (codec === CODEC_ZSTD) return zstd.zstdCompressSync !== undefined;
+  return codec === CODEC_NONE || codec === CODEC_DEFLATE;
+}
+
+export async function compress(codec: Codec, bytes: Uint8Array): Promise<Uint8Array> {
+  if (codec === CODEC_ZSTD && zstd.zstdCompressSync !== undefined) return plain(zstd.zstdCompressSync(bytes));
+  if (bytes.length <= INLINE_BYTES_MAX) return plain(zlib.deflateRawSync(bytes, { level: 1 }));
+  return plain(await deflate(bytes, { level: 1 }));
+}
+
+/** Fails when the output would exceed `lengthMax`. */
+export async function decompress(codec: Codec, bytes: Uint8Array, lengthMax: number): Promise<Uint8Array> {
+  const options = { maxOutputLength: Math.max(1, lengthMax) };
+  if (codec === CODEC_ZSTD && zstd.zstdDecompressSync !== undefined)
+    return plain(zstd.zstdDecompressSync(bytes, options));
+  if (lengthMax <= INLINE_BYTES_MAX) return plain(zlib.inflateRawSync(bytes, options));
+  return plain(await inflate(bytes, options));
+}
+
+/** zlib hands out Buffers, whose `slice` shares memory where that of a Uint8Array copies. */
+function plain(bytes: Uint8Array): Uint8Array {
+  return new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}
+
+/** Creates a directory with its parents and returns the path in it for an engine's files. */
+export async function prepareDirectory(location: string): Promise<string> {
+  await mkdir(location, { recursive: true, mode: 0o700 });
+  return join(location, "db");
+}
+
+/** A lock over the processes (tabs) of one user; undefined where the engine itself locks. */
+export async function lockLocation(_location: string): Promise<(() => void) | undefined> {
+  return undefined;
+}
+
+/** Files of mode 0600 for secrets, or undefined where there are no files. */
+export interface SecretFiles {
+  read(name: string): Promise<Uint8Array | undefined>;
+  write(name: string, bytes: Uint8Array): Promise<void>;
+}
+
+export function secretFiles(location: string): SecretFiles | undefined {
+  const pathOf = (name: string): string => join(location, "secrets", name);
+  return {
+    async read(name) {
+      try {
+        return new Uint8Array(await readFile(pathOf(name)));
+      } catch (error) {
+        if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
+        throw error;
+      }
+    },
+    async write(name, bytes) {
+      const path = pathOf(name);
+      await mkdir(dirname(path), { recursive: true, mode: 0o700 });
+      await writeDurably(`${path}.new`, bytes);
+      await rename(`${path}.new`, path);
+      await syncDirectory(dirname(path));
+    },
+  };
+}
+
+async function writeDurably(path: string, bytes: Uint8Array): Promise<void> {
+  const file = await open(path, "w", 0o600);
+  try {
+    // The mode of `open` holds for new files only; one left behind by a crash could be readable by others.
+    await file.chmod(0o600);
+    await file.writeFile(bytes);
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+}
+
+/** The rename is only as durable as the directory that holds it. */
+async function syncDirectory(path: string): Promise<void> {
+  const directory = await open(path, "r");
+  try {
+    await directory.sync();
+  } finally {
+    await directory.close();
+  }
+}

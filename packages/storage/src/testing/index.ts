@@ -1,1 +1,1 @@
-export {};
+export { type BackendSuiteOptions, type SuiteRunner, type SuiteSubject, backendSuite } from "./backend-suite.ts";

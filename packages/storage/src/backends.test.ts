@@ -1,0 +1,20 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { describe, it } from "vitest";
+import { levelStorage } from "./level/index.ts";
+import { memoryStorage } from "./memory.ts";
+import { backendSuite } from "./testing/backend-suite.ts";
+
+backendSuite({ describe, it, name: "memory", create: async () => ({ backend: memoryStorage() }) });
+
+backendSuite({
+  describe,
+  it,
+  name: "level",
+  async create() {
+    const directory = await mkdtemp(join(tmpdir(), "coppice-level-"));
+    const another = () => levelStorage(directory);
+    return { backend: another(), another, cleanup: () => rm(directory, { recursive: true }) };
+  },
+});

@@ -1,0 +1,102 @@
+/**
+ * The catalogue row of a group: its value under `c` + group key (and its copy under `b` + group key).
+ *
+ * | field        | bytes                                                                          |
+ * |--------------|--------------------------------------------------------------------------------|
+ * | version      | 1: 1                                                                           |
+ * | flags        | 1: bit 0 degraded                                                              |
+ * | meta         | see group-meta.ts; as of the newest snapshot                                   |
+ * | bytes, at    | uint, uint: length of the newest snapshot record, Unix ms when it was taken    |
+ * | generations  | uint: number of the last generation ever written in this epoch                 |
+ * | newest       | mark of the newest snapshot                                                    |
+ * | previous     | mark of the generation before it                                               |
+ * | log start    | uint: sequence number of the first record that the journal still has           |
+ * | seal         | 4: CRC-32, see sealed.ts                                                       |
+ *
+ * A mark: uint generation (0: there is none), uint journal position, uint sequence number of the first record at or
+ * behind that position.
+ */
+import { Reader, Writer } from "@coppice/crdt";
+import { StorageError } from "./error.ts";
+import type { GroupId } from "./group-id.ts";
+import { type Meta, readMeta, writeMeta } from "./group-meta.ts";
+import type { CatalogueRow } from "./group-storage.ts";
+import { checkSeal, decodeSealed, seal } from "./sealed.ts";
+
+const VERSION = 1;
+const DEGRADED = 1;
+
+/** A point in a group's journal at which a snapshot was taken. */
+export interface Mark {
+  /** Number of the snapshot within its epoch, from 1 on; 0 where there is none. */
+  readonly generation: number;
+  readonly position: number;
+  readonly seq: number;
+}
+
+/** The journal's start: what a group has that was never snapshotted. */
+export const NO_MARK: Mark = { generation: 0, position: 0, seq: 0 };
+
+export interface StoredRow {
+  readonly meta: Meta;
+  readonly snapshotBytes: number;
+  readonly snapshotAt: number;
+  readonly degraded: boolean;
+  readonly generations: number;
+  readonly newest: Mark;
+  readonly previous: Mark;
+  readonly logStart: number;
+}
+
+const scratch = new Writer(256);
+
+/** The row of a group without snapshot and journal. */
+export function emptyRow(meta: Meta): StoredRow {
+  const marks = { generations: 0, newest: NO_MARK, previous: NO_MARK, logStart: 0 };
+  return { meta, snapshotBytes: 0, snapshotAt: 0, degraded: false, ...marks };
+}
+
+export function encodeRow(row: StoredRow, key: string): Uint8Array {
+  scratch.reset();
+  scratch.byte(VERSION);
+  scratch.byte(row.degraded ? DEGRADED : 0);
+  writeMeta(scratch, row.meta);
+  scratch.uint(row.snapshotBytes);
+  scratch.uint(row.snapshotAt);
+  scratch.uint(row.generations);
+  for (const mark of [row.newest, row.previous]) {
+    scratch.uint(mark.generation);
+    scratch.uint(mark.position);
+    scratch.uint(mark.seq);
+  }
+  scratch.uint(row.logStart);
+  return seal(scratch, key);
+}
+
+/** Throws `CORRUPT`, or `UNSUPPORTED_FORMAT` for a whole row of a newer version. */
+export function decodeRow(bytes: Uint8Array, key: string): StoredRow {
+  const end = checkSeal(bytes, key);
+  if (bytes[0] !== VERSION) {
+    throw new StorageError("UNSUPPORTED_FORMAT", `a catalogue row of format ${bytes[0]}, written by a newer version`);
+  }
+  return decodeSealed(() => {
+    const reader = new Reader(bytes, 1, end);
+    const degraded = (reader.byte() & DEGRADED) !== 0;
+    const meta = readMeta(reader);
+    const counts = { snapshotBytes: reader.uint(), snapshotAt: reader.uint(), generations: reader.uint() };
+    const row = { meta, degraded, ...counts, newest: readMark(reader), previous: readMark(reader) };
+    const logStart = reader.uint();
+    reader.done();
+    return { ...row, logStart };
+  });
+}
+
+function readMark(reader: Reader): Mark {
+  return { generation: reader.uint(), position: reader.uint(), seq: reader.uint() };
+}
+
+/** The row as listings show it. */
+export function catalogueRow(id: GroupId, row: StoredRow): CatalogueRow {
+  const { snapshotBytes, snapshotAt, degraded } = row;
+  return { id, ...row.meta, snapshotBytes, snapshotAt, journalPosition: row.newest.position, degraded };
+}

@@ -1,0 +1,188 @@
+import { VersionVector } from "@coppice/crdt";
+import type { Op, StorageBackend } from "./backend.ts";
+import { decodeRow, encodeRow, type Mark, NO_MARK, type StoredRow } from "./catalogue-row.ts";
+import { StorageError, throwIfAborted } from "./error.ts";
+import type { GroupId } from "./group-id.ts";
+import type { GroupState } from "./group-state.ts";
+import type { Damage } from "./group-storage.ts";
+import { decodeEntry, type JournalEntry } from "./journal-entry.ts";
+import { rebuildRow } from "./row-rebuild.ts";
+import { decodeSnapshot, type SnapshotRecord } from "./snapshot-record.ts";
+import { journalLog, quarantineKey, rowKey, snapshotKey } from "./store-keys.ts";
+
+/** A group as read, and what must be written before anything else is written to it. */
+export interface GroupReading {
+  readonly state: GroupState;
+  readonly snapshot: SnapshotRecord | undefined;
+  readonly entries: readonly JournalEntry[];
+  readonly damage: readonly Damage[];
+  /** Moves what is damaged aside and brings the row in line; empty when all is well. */
+  readonly repairs: readonly Op[];
+}
+
+export interface ReadingOptions {
+  /** Whether the snapshot is wanted; without, it is not read, and its damage not found. */
+  readonly snapshot: boolean;
+  readonly signal?: AbortSignal | undefined;
+}
+
+interface Findings {
+  readonly id: GroupId;
+  readonly damage: Damage[];
+  readonly repairs: Op[];
+}
+
+/**
+ * Reads a group: row, newest whole snapshot, and the journal from there to its first hole.
+ *
+ * Damaged records are not used. `repairs` moves them aside: written before anything else, they leave a journal that
+ * ends where the reading ends, so the next record continues it without a hole and nothing is overwritten. A crash
+ * before that write leaves all as it was; a crash after any later write finds a journal whole up to its end.
+ */
+export async function readGroup(
+  backend: StorageBackend,
+  key: string,
+  id: GroupId,
+  options: ReadingOptions,
+): Promise<GroupReading | undefined> {
+  const findings: Findings = { id, damage: [], repairs: [] };
+  const stored = await readRow(backend, key, findings);
+  if (stored === undefined) {
+    return findings.repairs.length === 0 ? undefined : missingGroup(findings);
+  }
+  throwIfAborted(options.signal);
+  const { row, snapshot } = options.snapshot
+    ? await readSnapshot(backend, key, stored, findings)
+    : { row: stored, snapshot: undefined };
+  const { state, entries } = await readJournal(backend, key, row, findings, options.signal);
+  if (findings.repairs.length > 0) {
+    state.row = { ...state.row, degraded: state.row.degraded || findings.damage.some(isLoss) };
+    findings.repairs.push({ op: "put", key: rowKey(key), value: encodeRow(state.row, rowKey(key)) });
+  }
+  return { state, snapshot, entries, damage: findings.damage, repairs: findings.repairs };
+}
+
+/** A row rebuilt from what it describes lost nothing. */
+function isLoss(damage: Damage): boolean {
+  return damage.action === "quarantined";
+}
+
+/** Nothing is left but a row that says nothing: it goes, its bytes are kept. */
+function missingGroup(findings: Findings): GroupReading {
+  const meta = { type: "", epoch: 0, vector: new VersionVector(), frontier: [], time: 0, digest: [0, 0] as const };
+  const marks = { generations: 0, newest: NO_MARK, previous: NO_MARK, logStart: 0 };
+  const row = { meta, snapshotBytes: 0, snapshotAt: 0, degraded: true, ...marks };
+  const state = { row, nextSeq: 0, nextPosition: 0, tail: [] };
+  return { state, snapshot: undefined, entries: [], damage: findings.damage, repairs: findings.repairs };
+}
+
+async function readRow(backend: StorageBackend, key: string, findings: Findings): Promise<StoredRow | undefined> {
+  const bytes = await backend.get(rowKey(key));
+  if (bytes === undefined) return undefined;
+  try {
+    return decodeRow(bytes, rowKey(key));
+  } catch (error) {
+    const reason = corruption(error);
+    const row = await rebuildRow(backend, key);
+    const action = row === undefined ? "quarantined" : "rebuilt";
+    findings.damage.push({ id: findings.id, record: "catalogue", action, reason });
+    findings.repairs.push({ op: "put", key: quarantineKey(key, "c", row?.meta.epoch ?? 0, 0, bytes), value: bytes });
+    if (row === undefined) findings.repairs.push({ op: "del", key: rowKey(key) });
+    return row;
+  }
+}
+
+async function readSnapshot(
+  backend: StorageBackend,
+  key: string,
+  row: StoredRow,
+  findings: Findings,
+): Promise<{ row: StoredRow; snapshot: SnapshotRecord | undefined }> {
+  for (const mark of [row.newest, row.previous]) {
+    if (mark.generation === 0) continue;
+    const at = snapshotKey(key, row.meta.epoch, mark.generation);
+    const bytes = await backend.get(at);
+    let reason = "the record is missing";
+    if (bytes !== undefined) {
+      try {
+        const snapshot = decodeSnapshot(bytes, at);
+        return { row: mark === row.newest ? row : fallBack(row, mark, snapshot, bytes.length), snapshot };
+      } catch (error) {
+        reason = corruption(error);
+        const aside = quarantineKey(key, "s", row.meta.epoch, mark.generation, bytes);
+        findings.repairs.push({ op: "put", key: aside, value: bytes }, { op: "del", key: at });
+      }
+    }
+    findings.damage.push({ id: findings.id, record: "snapshot", action: "quarantined", reason });
+  }
+  if (row.newest.generation === 0) return { row, snapshot: undefined };
+  // Nothing is known of the state any more, so the row must not claim anything.
+  const meta = { ...row.meta, vector: new VersionVector(), frontier: [], digest: [0, 0] as const };
+  const lost = { ...row, meta, snapshotBytes: 0, snapshotAt: 0, newest: NO_MARK, previous: NO_MARK };
+  return { row: lost, snapshot: undefined };
+}
+
+function fallBack(row: StoredRow, mark: Mark, snapshot: SnapshotRecord, snapshotBytes: number): StoredRow {
+  const { meta, takenAt } = snapshot;
+  return { ...row, meta, snapshotBytes, snapshotAt: takenAt, newest: mark, previous: NO_MARK };
+}
+
+async function readJournal(
+  backend: StorageBackend,
+  key: string,
+  row: StoredRow,
+  findings: Findings,
+  signal: AbortSignal | undefined,
+): Promise<{ state: GroupState; entries: JournalEntry[] }> {
+  const log = journalLog(key, row.meta.epoch);
+  const entries: JournalEntry[] = [];
+  const state: GroupState = { row, nextSeq: row.newest.seq, nextPosition: row.newest.position, tail: [] };
+  let hole: string | undefined;
+  let last = -1;
+  for await (const page of backend.readLog(log, row.newest.seq, { ...(signal && { signal }) })) {
+    for (const { seq, value } of page) {
+      last = seq;
+      if (hole === undefined) {
+        const entry = readEntry(value, log, seq, state);
+        if (typeof entry !== "string") {
+          entries.push(entry);
+          state.tail.push(entry.position);
+          state.nextSeq = seq + 1;
+          state.nextPosition = Math.max(state.nextPosition, entry.position + entry.count);
+          continue;
+        }
+        hole = entry;
+      }
+      const aside = quarantineKey(key, "j", row.meta.epoch, seq, value);
+      findings.repairs.push({ op: "put", key: aside, value });
+    }
+  }
+  if (hole !== undefined) {
+    findings.damage.push({ id: findings.id, record: "journal", action: "quarantined", reason: hole });
+    findings.repairs.push({ op: "truncate", log, from: state.nextSeq, upto: last + 1 });
+  }
+  return { state, entries };
+}
+
+/** The entry, or why the journal ends before it. */
+function readEntry(value: Uint8Array, log: string, seq: number, state: GroupState): JournalEntry | string {
+  if (seq !== state.nextSeq) return `record ${state.nextSeq} is missing`;
+  let entry: JournalEntry;
+  try {
+    entry = decodeEntry(value, log, seq);
+  } catch (error) {
+    return `record ${seq}: ${corruption(error)}`;
+  }
+  // The first record may begin before the snapshot's position, when that lies within it.
+  const fits =
+    state.tail.length === 0
+      ? entry.position <= state.nextPosition && entry.position + entry.count > state.nextPosition
+      : entry.position === state.nextPosition;
+  return fits ? entry : `record ${seq} has position ${entry.position} instead of ${state.nextPosition}`;
+}
+
+/** Why a record is not used. Rethrows what is no damage: an I/O error, or a format of a newer version. */
+export function corruption(error: unknown): string {
+  if (error instanceof StorageError && error.code === "CORRUPT") return error.message;
+  throw error;
+}

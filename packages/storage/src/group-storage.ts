@@ -1,0 +1,130 @@
+import type { Actor, HybridTime, VersionVector } from "@coppice/crdt";
+import type { GroupId } from "./group-id.ts";
+
+/** Two unsigned 32-bit lanes that stand for a group's version vector, type and epoch. */
+export type Digest = readonly [number, number];
+
+/** What is known of a group without its state. */
+export interface GroupMeta {
+  readonly id: GroupId;
+  /** The name of the group's CRDT type. */
+  readonly type: string;
+  /** Odd while the group lives, even once it is deleted; rises by one at each deletion and re-creation. */
+  readonly epoch: number;
+  readonly vector: VersionVector;
+  /** The actors whose latest event no other known event follows. */
+  readonly frontier: readonly Actor[];
+  /** The highest hybrid timestamp of any event. */
+  readonly time: HybridTime;
+  readonly digest: Digest;
+}
+
+/** A catalogue row: what listing the stored groups yields. Reading it never touches the state. */
+export interface CatalogueRow extends GroupMeta {
+  /** Bytes of the newest snapshot as stored; 0 before the first. */
+  readonly snapshotBytes: number;
+  /** When the newest snapshot was taken, in Unix milliseconds; 0 before the first. */
+  readonly snapshotAt: number;
+  /** Events with a journal position below this are in the snapshot; `vector` and `digest` are as of here. */
+  readonly journalPosition: number;
+  /** Whether a damaged record was found: what is served may lack events until peers have repaired it. */
+  readonly degraded: boolean;
+}
+
+/** A complete state to store; `body` is `CrdtType.encode`'s. Replaces the previous snapshot only when whole. */
+export interface GroupSnapshot extends GroupMeta {
+  /** Number of this epoch's journalled events that the body holds. */
+  readonly journalPosition: number;
+  readonly body: Uint8Array;
+}
+
+/** One journal record: consecutive events of one group, as they also go to peers. */
+export interface JournalRecord {
+  readonly id: GroupId;
+  readonly epoch: number;
+  /** Position of its first event: the first record of an epoch has 0, each further one continues without a hole. */
+  readonly position: number;
+  /** Number of events. */
+  readonly count: number;
+  readonly bytes: Uint8Array;
+}
+
+/** What one group commit writes; atomic for all groups of one backend. */
+export interface GroupCommit {
+  /** Groups written for the first time (in this epoch): their catalogue rows come with their first record. */
+  readonly created?: readonly GroupMeta[];
+  readonly records?: readonly JournalRecord[];
+  readonly snapshots?: readonly GroupSnapshot[];
+  /** Groups that peers have brought up to date after damage: no longer `degraded`. */
+  readonly repaired?: readonly GroupId[];
+  /** Deletions: `epoch` is even. What is stored of lower epochs is removed, the row stays as a tombstone. */
+  readonly deletions?: readonly GroupMeta[];
+}
+
+/** Something that did not pass its check, and what was done about it. */
+export interface Damage {
+  readonly id: GroupId | undefined;
+  readonly record: "catalogue" | "snapshot" | "journal" | "node";
+  /** "quarantined": moved aside, kept. "rebuilt": derived anew from another record. */
+  readonly action: "quarantined" | "rebuilt";
+  readonly reason: string;
+}
+
+/** What is stored of one group. */
+export interface StoredGroup {
+  readonly row: CatalogueRow;
+  /** The newest whole snapshot (after damage, the previous generation); absent before the first. */
+  readonly snapshot: GroupSnapshot | undefined;
+  /** The records from the snapshot's position on, without a hole. */
+  readonly records: readonly JournalRecord[];
+  /** The position of the next record to append. */
+  readonly nextPosition: number;
+  readonly damage: readonly Damage[];
+}
+
+/** What a node keeps about itself. */
+export interface NodeRecord {
+  readonly nodeId: string;
+  /** How often a node was started on this storage. */
+  readonly starts: number;
+  /** Whether the last run ended with `close()`. */
+  readonly clean: boolean;
+  /** Addresses of peers known at the last run. */
+  readonly peers: readonly string[];
+}
+
+/**
+ * The groups of a node on disk (or in memory): one store over one backend, or a router over several domains.
+ *
+ * All methods fail with `StorageError` `NOT_OPEN` before `open` and after `close`, and `IO` (with its cause) when the
+ * engine fails. Nothing here knows what events or states mean.
+ */
+export interface GroupStorage extends AsyncDisposable {
+  /** Whether groups of this id survive the process, and whether `sync` reaches stable storage. */
+  durability(id: GroupId): { readonly durable: boolean; readonly sync: boolean };
+  /** Opens the backends, takes their writer locks (`LOCKED` when another process holds one). */
+  open(options?: { signal?: AbortSignal }): Promise<void>;
+  /** Commits atomically; with `sync`, resolves once it is on stable storage. */
+  commit(commit: GroupCommit, options?: { sync?: boolean; signal?: AbortSignal }): Promise<void>;
+  /** What is stored of a group; `undefined` when nothing is (also for a deleted group: see `row`). */
+  load(id: GroupId, options?: { signal?: AbortSignal }): Promise<StoredGroup | undefined>;
+  /** The catalogue row, tombstones included. */
+  row(id: GroupId): Promise<CatalogueRow | undefined>;
+  /** Pages of catalogue rows, ordered by group key; tombstones (even epochs) only with `deleted`. Reads no bodies. */
+  listGroups(options?: {
+    prefix?: GroupId;
+    deleted?: boolean;
+    signal?: AbortSignal;
+  }): AsyncIterable<readonly CatalogueRow[]>;
+  /** Pages of ids of groups that have journal records beyond their newest snapshot. */
+  listJournalled(options?: { signal?: AbortSignal }): AsyncIterable<readonly GroupId[]>;
+  readNode(): Promise<NodeRecord | undefined>;
+  writeNode(record: NodeRecord): Promise<void>;
+  /** A small secret (the node's private key): outside snapshots, listings and exports; a file of mode 0600 on disk. */
+  readSecret(name: string): Promise<Uint8Array | undefined>;
+  writeSecret(name: string, bytes: Uint8Array): Promise<void>;
+  /** A barrier: everything committed so far is on stable storage. */
+  sync(): Promise<void>;
+  /** Syncs, unlocks, closes; idempotent. */
+  close(): Promise<void>;
+}

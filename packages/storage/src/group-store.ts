@@ -1,0 +1,343 @@
+import type { Op, StorageBackend } from "./backend.ts";
+import { catalogueRow, decodeRow, type StoredRow } from "./catalogue-row.ts";
+import { CommitPlanner, metaOf, type PackedCommit } from "./commit-planner.ts";
+import { CommitQueue } from "./commit-queue.ts";
+import { StorageError, throwIfAborted } from "./error.ts";
+import { decodeGroupKey, encodeGroupId, encodeGroupPrefix, type GroupId } from "./group-id.ts";
+import { type GroupReading, corruption, readGroup } from "./group-reader.ts";
+import { type GroupState, StateCache } from "./group-state.ts";
+import type { CatalogueRow, Damage, GroupCommit, GroupStorage, NodeRecord, StoredGroup } from "./group-storage.ts";
+import { readNodeRecord, writeNodeRecord } from "./node-store.ts";
+import { type Compression, codecOf, packBody, unpackBody } from "./packed-body.ts";
+import { parseJournalLog, quarantineOther, ROW_SPACE, rowKey, SWEEP_SPACE } from "./store-keys.ts";
+import { sweepGroup } from "./sweep.ts";
+
+export interface GroupStoreOptions {
+  /** How to store bodies of 1 KiB and more. Default "auto". */
+  readonly compression?: Compression;
+  /** The wall clock, in Unix milliseconds. Default `Date.now`. */
+  readonly now?: () => number;
+  /** Told of everything found damaged, also by methods that return no damage. Must not throw. */
+  readonly onDamage?: (damage: Damage) => void;
+}
+
+interface PackingCommit {
+  readonly packing: Promise<PackedCommit>;
+  readonly sync: boolean;
+  readonly signal: AbortSignal | undefined;
+}
+
+interface QueuedCommit {
+  readonly packed: PackedCommit;
+  readonly sync: boolean;
+}
+
+/**
+ * All groups of a node in one backend. Throws `INVALID_OPTIONS`, or `INVALID_ADAPTER` for what is no backend.
+ *
+ * `commit` refuses with `TypeError` what does not continue the stored journal. What it holds of an epoch below the
+ * stored one is superseded and left out. Commits that arrive together are written together, under one sync.
+ */
+export function createGroupStore(backend: StorageBackend, options: GroupStoreOptions = {}): GroupStorage {
+  if (typeof backend?.write !== "function" || typeof backend.scan !== "function") {
+    throw new StorageError("INVALID_ADAPTER", "createGroupStore needs a storage backend");
+  }
+  return new GroupStore(backend, options);
+}
+
+class GroupStore implements GroupStorage {
+  readonly #backend: StorageBackend;
+  readonly #codec: ReturnType<typeof codecOf>;
+  readonly #now: () => number;
+  readonly #onDamage: (damage: Damage) => void;
+  readonly #states = new StateCache();
+  readonly #queue: CommitQueue<PackingCommit>;
+
+  constructor(backend: StorageBackend, options: GroupStoreOptions) {
+    this.#backend = backend;
+    this.#codec = codecOf(options.compression ?? "auto");
+    this.#now = options.now ?? Date.now;
+    this.#onDamage = options.onDamage ?? (() => undefined);
+    this.#queue = new CommitQueue((commits) => this.#write(commits));
+  }
+
+  durability(_id: GroupId): { readonly durable: boolean; readonly sync: boolean } {
+    const { durable, sync } = this.#backend.capabilities;
+    return { durable, sync };
+  }
+
+  async open(options: { signal?: AbortSignal } = {}): Promise<void> {
+    await this.#backend.open(options);
+    this.#states.clear();
+    // Deletions that a crash kept from being swept.
+    for await (const page of this.#backend.scan({ prefix: SWEEP_SPACE, values: false })) {
+      for (const { key } of page) await this.#queue.alone(() => sweepGroup(this.#backend, key.slice(1)));
+    }
+  }
+
+  async commit(commit: GroupCommit, options: { sync?: boolean; signal?: AbortSignal } = {}): Promise<void> {
+    this.#checkOpen();
+    const packing = this.#pack(commit);
+    packing.catch(() => undefined);
+    // Queued before it is packed: a small commit must not overtake a large one that is still being compressed.
+    await this.#queue.add({ packing, sync: options.sync === true, signal: options.signal });
+  }
+
+  async load(id: GroupId, options: { signal?: AbortSignal } = {}): Promise<StoredGroup | undefined> {
+    const key = encodeGroupId(id);
+    const before = this.#queue.quiet;
+    let reading = await readGroup(this.#backend, key, id, { snapshot: true, signal: options.signal });
+    const settled = before !== undefined && this.#queue.quiet === before;
+    if (reading !== undefined && (reading.repairs.length > 0 || !settled)) {
+      reading = await this.#queue.alone(() => this.#readAndRepair(key, id, true));
+    } else if (reading !== undefined) this.#states.set(key, reading.state);
+    return reading === undefined || reading.state.row.meta.epoch % 2 === 0 ? undefined : await storedGroup(id, reading);
+  }
+
+  async row(id: GroupId): Promise<CatalogueRow | undefined> {
+    const key = encodeGroupId(id);
+    const bytes = await this.#backend.get(rowKey(key));
+    const row = bytes && (await this.#rowOf(key, id, bytes));
+    return row && catalogueRow(id, row);
+  }
+
+  async *listGroups(
+    options: { prefix?: GroupId; deleted?: boolean; signal?: AbortSignal } = {},
+  ): AsyncGenerator<readonly CatalogueRow[]> {
+    const { prefix, deleted = false, signal } = options;
+    const scan = { prefix: ROW_SPACE + (prefix === undefined ? "" : encodeGroupPrefix(prefix)) };
+    for await (const page of this.#backend.scan({ ...scan, ...(signal && { signal }) })) {
+      const rows: CatalogueRow[] = [];
+      for (const { key, value } of page) {
+        const group = key.slice(ROW_SPACE.length);
+        const id = await this.#idOf(group, value);
+        const row = id === undefined ? undefined : await this.#rowOf(group, id, value);
+        if (row === undefined || id === undefined) continue;
+        if (deleted || row.meta.epoch % 2 === 1) rows.push(catalogueRow(id, row));
+      }
+      if (rows.length > 0) yield rows;
+    }
+  }
+
+  async *listJournalled(options: { signal?: AbortSignal } = {}): AsyncGenerator<readonly GroupId[]> {
+    for await (const page of this.#backend.listLogs(options)) {
+      const logs = page.map(({ log, last }) => ({ ...parseJournalLog(log), last }));
+      const values = await this.#backend.getMany(logs.map(({ group }) => rowKey(group)));
+      const ids: GroupId[] = [];
+      for (const [index, { group, epoch, last }] of logs.entries()) {
+        const value = values[index];
+        if (value === undefined) continue;
+        const id = decodeGroupKey(group);
+        const row = await this.#rowOf(group, id, value);
+        if (row !== undefined && row.meta.epoch === epoch && epoch % 2 === 1 && last >= row.newest.seq) ids.push(id);
+      }
+      if (ids.length > 0) yield ids;
+    }
+  }
+
+  async readNode(): Promise<NodeRecord | undefined> {
+    return await readNodeRecord(this.#backend, this.#onDamage);
+  }
+
+  async writeNode(record: NodeRecord): Promise<void> {
+    await writeNodeRecord(this.#backend, record);
+  }
+
+  async readSecret(name: string): Promise<Uint8Array | undefined> {
+    return await this.#backend.readSecret(name);
+  }
+
+  async writeSecret(name: string, bytes: Uint8Array): Promise<void> {
+    await this.#backend.writeSecret(name, bytes);
+  }
+
+  async sync(): Promise<void> {
+    this.#checkOpen();
+    await this.#queue.alone(async () => undefined);
+    await this.#backend.sync();
+  }
+
+  async close(): Promise<void> {
+    await this.#queue.alone(async () => {
+      await this.#backend.close();
+      this.#states.clear();
+    });
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  #checkOpen(): void {
+    if (this.#backend.status === "open") return;
+    throw new StorageError("NOT_OPEN", `the store on ${this.#backend.name} is not open`);
+  }
+
+  async #pack(commit: GroupCommit): Promise<PackedCommit> {
+    const place = (id: GroupId): { id: GroupId; key: string } => ({ id, key: encodeGroupId(id) });
+    const created = (commit.created ?? []).map((group) => ({ ...place(group.id), meta: checkMeta(metaOf(group), 1) }));
+    const deletions = (commit.deletions ?? []).map((group) => ({
+      ...place(group.id),
+      meta: checkMeta(metaOf(group), 0),
+    }));
+    // Copied before the first await: the caller may go on changing its vectors.
+    const taken = (commit.snapshots ?? []).map((group) => ({
+      ...place(group.id),
+      meta: checkMeta(metaOf(group), 1),
+      group,
+    }));
+    const records: PackedCommit["records"][number][] = [];
+    for (const { id, epoch, position, count, bytes } of commit.records ?? []) {
+      if (!Number.isSafeInteger(count) || count < 1) throw new TypeError(`a record holds events, not ${count}`);
+      records.push({ ...place(id), epoch, position, count, body: await packBody(bytes, this.#codec) });
+    }
+    const snapshots: PackedCommit["snapshots"][number][] = [];
+    for (const { id, key, meta, group } of taken) {
+      snapshots.push({ id, key, meta, position: group.journalPosition, body: await packBody(group.body, this.#codec) });
+    }
+    const repaired = (commit.repaired ?? []).map(place);
+    return { created, records, snapshots, repaired, deletions };
+  }
+
+  /** Writes commits as one batch. One that is refused takes no other with it. */
+  async #write(packing: readonly PackingCommit[]): Promise<readonly unknown[]> {
+    const refusals: unknown[] = packing.map(() => undefined);
+    const commits: (QueuedCommit | undefined)[] = [];
+    for (const [index, commit] of packing.entries()) {
+      try {
+        throwIfAborted(commit.signal);
+        commits.push({ packed: await commit.packing, sync: commit.sync });
+      } catch (error) {
+        commits.push(undefined);
+        refusals[index] = error;
+      }
+    }
+    for (;;) {
+      const accepted = commits.filter((_, index) => refusals[index] === undefined) as QueuedCommit[];
+      const planner = new CommitPlanner(await this.#statesFor(accepted), this.#now());
+      let refused = false;
+      for (const [index, commit] of commits.entries()) {
+        if (commit === undefined || refusals[index] !== undefined || refused) continue;
+        try {
+          planner.plan(commit.packed);
+        } catch (error) {
+          refusals[index] = error;
+          refused = true;
+        }
+      }
+      if (refused) {
+        // What the refused commit had planned is in the states already: read them anew, plan without it.
+        this.#forget(accepted);
+        continue;
+      }
+      await this.#apply(planner, accepted);
+      return refusals;
+    }
+  }
+
+  async #apply(planner: CommitPlanner, commits: readonly QueuedCommit[]): Promise<void> {
+    const sync = commits.some((commit) => commit.sync);
+    try {
+      await this.#backend.write(planner.ops, { sync });
+    } catch (error) {
+      this.#forget(commits);
+      throw error;
+    }
+    for (const [key, state] of planner.states()) this.#states.set(key, state);
+    for (const key of planner.sweeps) await sweepGroup(this.#backend, key);
+  }
+
+  async #statesFor(commits: readonly QueuedCommit[]): Promise<Map<string, GroupState | undefined>> {
+    const states = new Map<string, GroupState | undefined>();
+    for (const { id, key } of groupsOf(commits)) {
+      if (states.has(key)) continue;
+      const cached = this.#states.get(key);
+      states.set(key, cached ?? (await this.#readAndRepair(key, id, false))?.state);
+    }
+    return states;
+  }
+
+  #forget(commits: readonly QueuedCommit[]): void {
+    for (const { key } of groupsOf(commits)) this.#states.delete(key);
+  }
+
+  /** Only in turn: nothing else may write to the group meanwhile. */
+  async #readAndRepair(key: string, id: GroupId, snapshot: boolean): Promise<GroupReading | undefined> {
+    const reading = await readGroup(this.#backend, key, id, { snapshot });
+    this.#states.delete(key);
+    if (reading === undefined) return undefined;
+    if (reading.repairs.length > 0) {
+      await this.#backend.write(reading.repairs, { sync: true });
+      for (const damage of reading.damage) this.#onDamage(damage);
+    }
+    // Without a type it was a row that could not be rebuilt, and is gone.
+    if (reading.state.row.meta.type === "" && reading.state.row.meta.epoch === 0) return undefined;
+    this.#states.set(key, reading.state);
+    return reading;
+  }
+
+  async #rowOf(key: string, id: GroupId, bytes: Uint8Array): Promise<StoredRow | undefined> {
+    try {
+      return decodeRow(bytes, rowKey(key));
+    } catch (error) {
+      corruption(error);
+      return (await this.#queue.alone(() => this.#readAndRepair(key, id, false)))?.state.row;
+    }
+  }
+
+  /** The id of a listed key; a damaged key is moved aside. */
+  async #idOf(group: string, value: Uint8Array): Promise<GroupId | undefined> {
+    try {
+      return decodeGroupKey(group);
+    } catch (error) {
+      const reason = corruption(error);
+      const key = rowKey(group);
+      const ops: Op[] = [
+        { op: "put", key: quarantineOther(key, value), value },
+        { op: "del", key },
+      ];
+      await this.#queue.alone(() => this.#backend.write(ops, { sync: true }));
+      this.#onDamage({ id: undefined, record: "catalogue", action: "quarantined", reason });
+      return undefined;
+    }
+  }
+}
+
+function* groupsOf(commits: readonly QueuedCommit[]): Iterable<{ readonly id: GroupId; readonly key: string }> {
+  for (const { packed } of commits) {
+    yield* packed.created;
+    yield* packed.records;
+    yield* packed.snapshots;
+    yield* packed.repaired;
+    yield* packed.deletions;
+  }
+}
+
+function checkMeta(meta: PackedCommit["created"][number]["meta"], parity: 0 | 1): typeof meta {
+  if (meta.type === "") throw new TypeError("a group needs a type");
+  if (!Number.isSafeInteger(meta.epoch) || meta.epoch < 1 || meta.epoch % 2 !== parity) {
+    throw new TypeError(`epoch ${meta.epoch} of a ${parity === 1 ? "living" : "deleted"} group`);
+  }
+  return meta;
+}
+
+async function storedGroup(id: GroupId, reading: GroupReading): Promise<StoredGroup> {
+  const { state, snapshot, entries, damage } = reading;
+  const { meta, newest } = state.row;
+  const records = [];
+  for (const { position, count, body } of entries) {
+    records.push({ id, epoch: meta.epoch, position, count, bytes: await unpackBody(body) });
+  }
+  return {
+    row: catalogueRow(id, state.row),
+    snapshot: snapshot && {
+      id,
+      ...snapshot.meta,
+      journalPosition: newest.position,
+      body: await unpackBody(snapshot.body),
+    },
+    records,
+    nextPosition: state.nextPosition,
+    damage,
+  };
+}

@@ -1,0 +1,39 @@
+/**
+ * A sealed record ends with the CRC-32 (little-endian) of the place where it belongs and of its bytes. So a record
+ * that an engine hands out under another key is as wrong as one with a flipped bit.
+ */
+import type { Writer } from "@coppice/crdt";
+import { crc32 } from "#platform";
+import { StorageError } from "./error.ts";
+
+export const SEAL_BYTES = 4;
+
+/** Appends the seal and takes the record. */
+export function seal(writer: Writer, place: string): Uint8Array {
+  const crc = crc32(writer.peek(), crc32(place));
+  writer.byte(crc & 255);
+  writer.byte((crc >>> 8) & 255);
+  writer.byte((crc >>> 16) & 255);
+  writer.byte(crc >>> 24);
+  return writer.take();
+}
+
+/** Length of the record without its seal. Throws `CORRUPT` when the seal does not fit. */
+export function checkSeal(bytes: Uint8Array, place: string): number {
+  const end = bytes.length - SEAL_BYTES;
+  if (end < 1) throw new StorageError("CORRUPT", `only ${bytes.length} bytes`);
+  const expected = new DataView(bytes.buffer, bytes.byteOffset + end, SEAL_BYTES).getUint32(0, true);
+  const crc = crc32(bytes.subarray(0, end), crc32(place));
+  if (crc !== expected) throw new StorageError("CORRUPT", "the checksum does not match");
+  return end;
+}
+
+/** Runs a decoder of sealed bytes: whatever it throws then is `CORRUPT`, too. */
+export function decodeSealed<Result>(decode: () => Result): Result {
+  try {
+    return decode();
+  } catch (cause) {
+    if (cause instanceof StorageError) throw cause;
+    throw new StorageError("CORRUPT", cause instanceof Error ? cause.message : String(cause), { cause });
+  }
+}
