@@ -1,1 +1,24 @@
-export {};
+export type { Durability } from "./core/commit-pipeline.ts";
+export { DEFAULT_LIMITS, type Limits } from "./core/limits.ts";
+export type { Origin } from "./core/replication-server.ts";
+export { ReplicationError, type ReplicationErrorCode } from "./error.ts";
+export {
+  type MemoryFaults,
+  type MemoryNetwork,
+  type MemoryNetworkOptions,
+  createMemoryNetwork,
+} from "./memory-transport.ts";
+export { type Node, type PeerStatus, createNode } from "./node.ts";
+export type { NodeOptions, Notice } from "./node-options.ts";
+export type { RecoverOptions, RecoveryProgress, RecoveryReport } from "./recovery.ts";
+export type { Change, GroupStatus, MutateOptions, Replica } from "./replica.ts";
+export {
+  FRAME_BYTES_MAX,
+  type Link,
+  type LinkEnd,
+  type PeerId,
+  type Transport,
+  type TransportContext,
+  type TransportEvents,
+} from "./transport.ts";
+export type { AckLevel, Write } from "./write.ts";

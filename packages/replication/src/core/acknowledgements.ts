@@ -1,0 +1,116 @@
+import type { Actor } from "@coppice/crdt";
+import type { PeerId } from "../transport.ts";
+import { type CoreContext, refOf } from "./context.ts";
+import type { Group } from "./group.ts";
+import { type Ack, type Events, encodeMessage } from "./messages.ts";
+import type { Peer } from "./peer.ts";
+import type { Run } from "./run.ts";
+
+/** A write that waits for peers. */
+interface Waiting {
+  readonly actor: Actor;
+  readonly seq: number;
+  readonly replicas: number;
+  readonly durable: boolean;
+  readonly answered: Set<PeerId>;
+  readonly done: () => void;
+}
+
+/** A write that waits; `cancel` stops waiting, `answered` names who has answered so far. */
+export interface AckHandle {
+  answered(): readonly PeerId[];
+  cancel(): void;
+}
+
+/** How a node asks that what was just received be on stable storage before it answers. */
+export interface DurableAnswer {
+  /** Calls back once everything the group holds now is synced; false when its storage cannot promise that. */
+  whenSynced(group: Group, then: (isDurable: boolean) => void): void;
+}
+
+/** Acknowledgements by direct peers: the writer asks for one in the events message, the receiver answers once. */
+export class Acknowledgements {
+  readonly #core: CoreContext;
+  readonly #durable: DurableAnswer;
+  readonly #waiting = new Map<string, Set<Waiting>>();
+
+  constructor(core: CoreContext, durable: DurableAnswer) {
+    this.#core = core;
+    this.#durable = durable;
+  }
+
+  /** Waits until `replicas` distinct peers have event `seq` of `actor`. Call it before the event is published. */
+  expect(
+    group: Group,
+    write: { actor: Actor; seq: number; replicas: number; durable: boolean },
+    done: () => void,
+  ): AckHandle {
+    const waiting: Waiting = { ...write, answered: new Set(), done };
+    const others = this.#waiting.get(group.key) ?? new Set();
+    others.add(waiting);
+    this.#waiting.set(group.key, others);
+    return { answered: () => [...waiting.answered], cancel: () => this.#remove(group.key, waiting) };
+  }
+
+  /** What to ask of the peers that get this run. */
+  wanted(group: Group, run: Run): Events["wants"] {
+    let wants: Events["wants"] = "nothing";
+    for (const { actor, seq, durable } of this.#waiting.get(group.key) ?? []) {
+      if (actor !== run.actor || seq < run.firstSeq || seq > run.lastSeq) continue;
+      if (durable) return "durable";
+      wants = "applied";
+    }
+    return wants;
+  }
+
+  /** Sends the writes that still wait once more, to the peers that have not answered: an answer may have been lost. */
+  resend(): void {
+    for (const [key, writes] of this.#waiting) {
+      const group = this.#core.groups.get(key);
+      if (group?.server === undefined) continue;
+      for (const { actor, seq, answered } of writes) {
+        const before = group.vector.clone();
+        before.set(actor, seq - 1);
+        const runs = group.server.runsSince(before) ?? [];
+        for (const peer of this.#core.peers.values()) {
+          if (answered.has(peer.id) || !peer.isInterestedIn(group.domain)) continue;
+          this.#core.respond(group, () => {
+            const messages = runs.map((run) => encodeEvents(group, run, true, this.wanted(group, run)));
+            return () => messages.forEach((message) => peer.post(message, key));
+          });
+        }
+      }
+    }
+  }
+
+  /** Answers a peer that asked, once all of the run is applied here, and with `wantsDurable` synced. */
+  answer(peer: Peer, group: Group, run: Run, wantsDurable: boolean): void {
+    if (group.vector.get(run.actor) < run.lastSeq) return;
+    const { epoch, key } = group;
+    const send = (durable: boolean): void =>
+      peer.post(encodeMessage({ kind: "ack", key, epoch, actor: run.actor, seq: run.lastSeq, durable }));
+    if (wantsDurable) this.#durable.whenSynced(group, send);
+    else this.#core.respond(group, () => () => send(false));
+  }
+
+  onAck(peer: Peer, ack: Ack): void {
+    for (const waiting of this.#waiting.get(ack.key) ?? []) {
+      if (waiting.actor !== ack.actor || ack.seq < waiting.seq || (waiting.durable && !ack.durable)) continue;
+      waiting.answered.add(peer.id);
+      if (waiting.answered.size < waiting.replicas) continue;
+      this.#remove(ack.key, waiting);
+      waiting.done();
+    }
+  }
+
+  #remove(key: string, waiting: Waiting): void {
+    const others = this.#waiting.get(key);
+    others?.delete(waiting);
+    if (others?.size === 0) this.#waiting.delete(key);
+  }
+}
+
+/** A run as a message. */
+export function encodeEvents(group: Group, run: Run, repaired: boolean, wants: Events["wants"]): Uint8Array {
+  return encodeMessage({ kind: "events", group: refOf(group), repaired, wants, run: run.bytes });
+}

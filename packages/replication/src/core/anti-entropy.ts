@@ -1,0 +1,208 @@
+import { VersionVector } from "@coppice/crdt";
+import { decodeGroupKey } from "@coppice/storage";
+import { type Acknowledgements, encodeEvents } from "./acknowledgements.ts";
+import { type CoreContext, refOf } from "./context.ts";
+import { ZERO_DIGEST, equalDigest } from "./digest.ts";
+import type { Group } from "./group.ts";
+import {
+  type DomainSum,
+  type GroupRef,
+  type List,
+  type State,
+  type Sums,
+  type Vector,
+  type Want,
+  encodeMessage,
+} from "./messages.ts";
+import type { Peer } from "./peer.ts";
+
+/** A question to a peer about a group is asked again after this time without an answer. */
+const PULL_AGAIN_MS = 1000;
+
+/**
+ * Anti-entropy: finds and repairs every difference between two peers, whatever caused it.
+ *
+ * Two peers compare the sum of each common domain. Where it differs, the one that sees so lists the domain's groups by
+ * hash and digest, in pages; for each group that differs the vectors are exchanged, and each side sends what the other
+ * lacks: events from its tail, or else its state.
+ */
+export class AntiEntropy {
+  readonly #core: CoreContext;
+  readonly #acknowledgements: Acknowledgements;
+
+  constructor(core: CoreContext, acknowledgements: Acknowledgements) {
+    this.#core = core;
+    this.#acknowledgements = acknowledgements;
+  }
+
+  /** Starts a comparison of everything that both are interested in. */
+  begin(peer: Peer): void {
+    const sums = [...this.#core.domains.values()]
+      .filter(({ name }) => peer.isInterestedIn(name) && this.#isSettled(name))
+      .map((domain) => domain.sum());
+    peer.lastSyncAt = this.#core.now();
+    peer.post(encodeMessage({ kind: "sums", isReply: false, sums }));
+  }
+
+  /** Whether the digests of all groups of a domain are known. */
+  #isSettled(domain: string): boolean {
+    for (const group of this.#core.domains.get(domain)?.groups() ?? []) if (group.isUnsettled) return false;
+    return true;
+  }
+
+  onSums(peer: Peer, { isReply, sums }: Sums): void {
+    peer.lastSyncAt = this.#core.now();
+    const theirs = new Map(sums.map((sum) => [sum.domain, sum]));
+    const equal: DomainSum[] = [];
+    for (const name of new Set([...this.#core.domains.keys(), ...theirs.keys()])) {
+      if (!peer.isInterestedIn(name) || !this.#core.isInterestedIn(name)) continue;
+      const ours = this.#core.domains.get(name)?.sum() ?? { domain: name, groups: 0, digest: ZERO_DIGEST };
+      const sum = theirs.get(name);
+      if (sum !== undefined && sum.groups === ours.groups && equalDigest(sum.digest, ours.digest)) {
+        this.#core.comparedDomain(name);
+        equal.push(ours);
+      } else if (!isReply) {
+        this.#list(peer, name);
+      }
+    }
+    if (!isReply) peer.post(encodeMessage({ kind: "sums", isReply: true, sums: equal }));
+  }
+
+  #list(peer: Peer, name: string): void {
+    const pages = this.#core.domains.get(name)?.pages();
+    if (pages === undefined) {
+      return peer.post(
+        encodeMessage({ kind: "list", domain: name, from: 0, to: Number.MAX_SAFE_INTEGER, entries: [] }),
+      );
+    }
+    for (const page of pages) peer.post(encodeMessage(page));
+  }
+
+  onList(peer: Peer, list: List): void {
+    const domain = this.#core.domains.get(list.domain);
+    if (domain === undefined) {
+      if (!this.#core.isInterestedIn(list.domain) || list.entries.length === 0) return;
+      return peer.post(encodeMessage({ kind: "want", hashes: list.entries.map(({ hash }) => hash) }));
+    }
+    const { differing, unknown, equal } = domain.compare(list);
+    for (const group of equal) this.#core.compared(group);
+    for (const group of differing) this.ask(peer, group, true);
+    if (unknown.length > 0) peer.post(encodeMessage({ kind: "want", hashes: unknown }));
+  }
+
+  onWant(peer: Peer, { hashes }: Want): void {
+    const wanted = new Set(hashes);
+    for (const domain of this.#core.domains.values()) {
+      if (!peer.isInterestedIn(domain.name)) continue;
+      for (const hash of wanted) for (const group of domain.at(hash)) this.ask(peer, group, true);
+    }
+  }
+
+  /** Tells a peer our vector of a group, so that it sends what we lack; with `wantsReply` it also tells its own. */
+  ask(peer: Peer, group: Group, wantsReply: boolean): void {
+    if (group.isUnsettled) return this.#core.load(group, () => this.ask(peer, group, wantsReply));
+    this.#core.respond(group, () => {
+      const vector = group.vector.clone();
+      const message = encodeMessage({ kind: "vector", group: refOf(group), wantsReply, vector });
+      return () => peer.post(message, group.key);
+    });
+  }
+
+  /** Asks a peer for what we lack of a group, unless that question is still open. */
+  pull(peer: Peer, group: Group): void {
+    const now = this.#core.now();
+    const asked = peer.pulls.get(group.key);
+    if (asked !== undefined && now - asked < PULL_AGAIN_MS) return;
+    peer.pulls.set(group.key, now);
+    this.ask(peer, group, false);
+  }
+
+  onVector(peer: Peer, message: Vector): void {
+    const group = this.groupFor(message.group, message.vector.size > 0 || message.group.epoch > 1);
+    if (group === undefined) return this.#tellUnknown(peer, message);
+    if (group.epoch < message.group.epoch) this.#core.enterEpoch(group, message.group);
+    if (group.epoch > message.group.epoch) return this.ask(peer, group, message.group.epoch > 0 || message.wantsReply);
+    if (group.phase === "deleted") {
+      if (message.wantsReply) this.ask(peer, group, false);
+      return this.#core.compared(group);
+    }
+    if (!this.checkType(peer, group, message.group)) return;
+    if (group.isUnsettled) return this.#core.load(group, () => this.onVector(peer, message));
+    if (!message.vector.includes(group.vector)) this.#send(peer, group, message.vector);
+    if (!group.vector.includes(message.vector)) return this.pull(peer, group);
+    this.#core.compared(group);
+    if (message.wantsReply) this.ask(peer, group, false);
+  }
+
+  /** The group that a peer speaks of; added here when it is new, wanted, and not just asked after. */
+  groupFor(ref: GroupRef, exists: boolean): Group | undefined {
+    const known = this.#core.groups.get(ref.key);
+    if (known !== undefined || !exists || ref.epoch === 0) return known;
+    return this.#core.add(decodeGroupKey(ref.key), ref);
+  }
+
+  #tellUnknown(peer: Peer, message: Vector): void {
+    if (!message.wantsReply) return;
+    const group = { ...message.group, epoch: 0 };
+    peer.post(encodeMessage({ ...message, group, wantsReply: false, vector: new VersionVector() }));
+  }
+
+  /** Whether a peer's type for a group is ours. If not, both sides are told, and nothing is merged. */
+  checkType(peer: Peer, group: Group, ref: GroupRef): boolean {
+    if (group.typeName === ref.type) return true;
+    this.onConflict(peer, ref);
+    peer.post(encodeMessage({ kind: "conflict", group: refOf(group) }));
+    return false;
+  }
+
+  onConflict(peer: Peer, ref: GroupRef): void {
+    const ours = this.#core.groups.get(ref.key)?.typeName ?? "unknown";
+    const message = `group ${ref.key} is of type ${ours} here and ${ref.type} there; delete it on one side`;
+    this.#core.notice("TYPE_CONFLICT", message, peer.id);
+  }
+
+  /** Sends what a peer at `vector` lacks. */
+  #send(peer: Peer, group: Group, vector: VersionVector): void {
+    this.#core.load(group, () => {
+      this.#core.respond(group, () => {
+        const messages = this.missing(group, vector);
+        return () => {
+          for (const message of messages) peer.post(message, group.key);
+        };
+      });
+    });
+  }
+
+  /** What a replica at `vector` lacks, as messages: events, or the state. */
+  missing(group: Group, vector: VersionVector): Uint8Array[] {
+    const server = group.server;
+    if (server === undefined) return [];
+    const runs = server.runsSince(vector);
+    if (runs !== undefined) {
+      return runs.map((run) => encodeEvents(group, run, true, this.#acknowledgements.wanted(group, run)));
+    }
+    const state = server.stateFor(vector);
+    return state === undefined ? [] : [encodeMessage({ kind: "state", group: refOf(group), ...state })];
+  }
+
+  onState(peer: Peer, message: State): void {
+    const group = this.groupFor(message.group, true);
+    if (group === undefined) return;
+    if (group.epoch < message.group.epoch) this.#core.enterEpoch(group, message.group);
+    if (group.epoch > message.group.epoch || group.phase === "deleted") return this.ask(peer, group, false);
+    if (!this.checkType(peer, group, message.group)) return;
+    peer.pulls.delete(group.key);
+    this.#core.load(group, () => {
+      const isNew = group.server?.joinState(message) === true;
+      if (group.vector.includes(message.vector)) this.#core.compared(group);
+      if (isNew) this.spread(group, peer);
+    });
+  }
+
+  /** What was learnt from `source` by repair is told to the other neighbours: healing must not cost an interval a hop. */
+  spread(group: Group, source: Peer): void {
+    for (const peer of this.#core.peers.values()) {
+      if (peer !== source && peer.isInterestedIn(group.domain)) this.ask(peer, group, false);
+    }
+  }
+}

@@ -1,0 +1,316 @@
+import type { GroupCommit, GroupMeta, GroupSnapshot, JournalRecord } from "@coppice/storage";
+import { type Group, emptyMeta } from "./group.ts";
+import type { FreshRun, ReplicationServer } from "./replication-server.ts";
+import { encodeRuns } from "./run.ts";
+
+/** Snapshots in one commit at most: the others wait for the next, so that no tick blocks for long. */
+const SNAPSHOTS_PER_COMMIT = 256;
+/** A group's journal may grow to this, or to twice its snapshot, before a snapshot is forced. */
+const JOURNAL_BYTES_MIN = 64 * 1024;
+/** Failed commits remembered, for writes that are awaited late. */
+const FAILURES_MAX = 1024;
+
+/** When, if at all, events reach the journal. */
+export type Durability = "snapshot" | "log" | "sync";
+
+/** What the pipeline needs around it. */
+export interface PipelineEnvironment {
+  now(): number;
+  /** The durability of a group: `snapshot` also where its backend keeps nothing. */
+  durability(group: Group): Durability;
+  /** Writes atomically, then calls `committed`. */
+  commit(commit: GroupCommit, sync: boolean): void;
+  /** A group's runs may now leave this node. */
+  publish(group: Group, fresh: readonly FreshRun[]): void;
+  /** A group's digest may have changed. */
+  changed(group: Group): void;
+  notice(code: string, message: string): void;
+}
+
+/** One group's part of a commit. */
+interface Part {
+  readonly group: Group;
+  readonly server: ReplicationServer | undefined;
+  readonly fresh: readonly FreshRun[];
+  readonly afterwards: (() => void)[];
+  readonly positionBefore: number;
+  readonly bytes: number;
+  readonly snapshot: GroupSnapshot | undefined;
+  /** The server's version when the snapshot was made. */
+  readonly version: number;
+}
+
+interface Commit {
+  readonly ticket: number;
+  readonly parts: readonly Part[];
+  readonly deletions: readonly GroupMeta[];
+  readonly afterwards: readonly (() => void)[];
+}
+
+interface Waiter {
+  readonly resolve: () => void;
+  readonly reject: (reason: unknown) => void;
+}
+
+/**
+ * Persist before publish: gathers what a tick changed into one commit at a time, and lets events, states and vectors
+ * leave the node only after the commit that holds them. What changes meanwhile goes into the next commit (group commit).
+ *
+ * A failed commit is published all the same (fresh incarnations make that safe) and its writes are told so; from then
+ * on `failure` is set, until a commit with snapshots of all groups concerned succeeds.
+ */
+export class CommitPipeline {
+  readonly #environment: PipelineEnvironment;
+  #dirty = new Set<Group>();
+  readonly #due = new Set<Group>();
+  readonly #deferred = new Map<Group, (() => () => void)[]>();
+  #deletions: GroupMeta[] = [];
+  #afterDeletions: (() => void)[] = [];
+  #inFlight: Commit | undefined;
+  #lastTicket = 0;
+  #committedTicket = 0;
+  #wantsSync = false;
+  readonly #waiters = new Map<number, Waiter[]>();
+  readonly #failures = new Map<number, unknown>();
+  #idleWaiters: (() => void)[] = [];
+  /** Why the last commit failed; no own writes until one succeeds. */
+  failure: unknown;
+
+  constructor(environment: PipelineEnvironment) {
+    this.#environment = environment;
+  }
+
+  /** Whether nothing waits to be committed. */
+  get isIdle(): boolean {
+    return (
+      this.#inFlight === undefined && this.#dirty.size === 0 && this.#deletions.length === 0 && this.#due.size === 0
+    );
+  }
+
+  /** The commit that a write made now will be part of. */
+  ticket(sync: boolean): number {
+    if (sync) this.#wantsSync = true;
+    return this.#lastTicket + 1;
+  }
+
+  /** Calls back once the commit of that number is done. */
+  whenCommitted(ticket: number, resolve: () => void, reject: (reason: unknown) => void): void {
+    const failure = this.#failures.get(ticket);
+    if (failure !== undefined) return reject(failure);
+    if (ticket <= this.#committedTicket) return resolve();
+    const waiters = this.#waiters.get(ticket);
+    if (waiters === undefined) this.#waiters.set(ticket, [{ resolve, reject }]);
+    else waiters.push({ resolve, reject });
+  }
+
+  /** Calls back once nothing waits to be committed, or a commit has failed. */
+  whenIdle(callback: () => void): void {
+    if (this.isIdle) callback();
+    else this.#idleWaiters.push(callback);
+  }
+
+  isCommitted(ticket: number): boolean {
+    return ticket <= this.#committedTicket && !this.#failures.has(ticket);
+  }
+
+  dirty(group: Group): void {
+    this.#dirty.add(group);
+  }
+
+  /** A snapshot of the group goes into one of the next commits. */
+  snapshotDue(group: Group): void {
+    this.#due.add(group);
+  }
+
+  /** The group is gone or starts anew: nothing of it waits any more. */
+  forget(group: Group): void {
+    this.#dirty.delete(group);
+    this.#due.delete(group);
+    this.#deferred.delete(group);
+  }
+
+  delete(meta: GroupMeta, afterwards: () => void): void {
+    this.#deletions.push(meta);
+    this.#afterDeletions.push(afterwards);
+    this.#wantsSync = true;
+  }
+
+  /**
+   * Runs `prepare`, which reads the group, at a moment when all that the group holds is in one commit, and what it
+   * returns, which sends, once that commit is done.
+   */
+  respond(group: Group, prepare: () => () => void): void {
+    if (this.#environment.durability(group) === "snapshot") return prepare()();
+    if (this.#dirty.has(group)) {
+      const waiting = this.#deferred.get(group) ?? [];
+      waiting.push(prepare);
+      this.#deferred.set(group, waiting);
+      return;
+    }
+    const part = this.#inFlight?.parts.find((candidate) => candidate.group === group);
+    if (part === undefined) return prepare()();
+    part.afterwards.push(prepare());
+  }
+
+  /** Assembles and starts the next commit, if there is something to write and none is under way. */
+  flush(): void {
+    if (this.#inFlight !== undefined || this.failure !== undefined) return this.#publishUnjournalled();
+    this.#start();
+  }
+
+  /** Tries again after a failure. */
+  retry(): void {
+    if (this.failure !== undefined && this.#inFlight === undefined) this.#start();
+  }
+
+  /** Groups that no journal keeps need not wait for it. */
+  #publishUnjournalled(): void {
+    for (const group of this.#dirty) {
+      if (this.#environment.durability(group) !== "snapshot") continue;
+      this.#dirty.delete(group);
+      this.#finish(this.#part(group, false));
+    }
+  }
+
+  #start(): void {
+    const parts: Part[] = [];
+    const dirty = this.#dirty;
+    this.#dirty = new Set();
+    let snapshots = 0;
+    for (const group of dirty) {
+      const takesSnapshot = this.#due.has(group) && snapshots < SNAPSHOTS_PER_COMMIT;
+      const part = this.#part(group, takesSnapshot);
+      if (part.snapshot !== undefined) snapshots++;
+      if (part.snapshot === undefined && part.bytes === 0) this.#finish(part);
+      else parts.push(part);
+    }
+    for (const group of this.#due) {
+      if (snapshots >= SNAPSHOTS_PER_COMMIT) break;
+      const part = this.#part(group, true);
+      if (part.snapshot === undefined) continue;
+      snapshots++;
+      parts.push(part);
+    }
+    if (parts.length === 0 && this.#deletions.length === 0) return this.#idle();
+    const deletions = this.#deletions;
+    const afterwards = this.#afterDeletions;
+    this.#deletions = [];
+    this.#afterDeletions = [];
+    this.#inFlight = { ticket: ++this.#lastTicket, parts, deletions, afterwards };
+    const isSynced = this.#wantsSync || parts.some(({ group }) => this.#environment.durability(group) === "sync");
+    this.#wantsSync = false;
+    this.#environment.commit(this.#contents(this.#inFlight), isSynced);
+  }
+
+  /** Takes what a group has for the journal; `takesSnapshot` asks for a snapshot too. */
+  #part(group: Group, takesSnapshot: boolean): Part {
+    if (takesSnapshot) this.#due.delete(group);
+    const server = group.server;
+    if (server === undefined) {
+      return { group, server, fresh: [], afterwards: [], positionBefore: 0, bytes: 0, snapshot: undefined, version: 0 };
+    }
+    server.settle();
+    const fresh = server.takeFresh();
+    this.#environment.changed(group);
+    const positionBefore = server.position;
+    const { version } = server;
+    if (this.#environment.durability(group) === "snapshot") {
+      if (fresh.length > 0) this.#environment.publish(group, fresh);
+      const snapshot = takesSnapshot ? server.snapshot() : undefined;
+      return { group, server, fresh: [], afterwards: [], positionBefore, bytes: 0, snapshot, version };
+    }
+    let bytes = 0;
+    for (const { run } of fresh) {
+      bytes += run.bytes.length;
+      server.position += run.count;
+    }
+    group.journalBytes += bytes;
+    const isLong = group.journalBytes > Math.max(JOURNAL_BYTES_MIN, 2 * group.snapshotBytes);
+    const snapshot = takesSnapshot || isLong || server.snapshotRequired ? server.snapshot() : undefined;
+    if (snapshot !== undefined) server.snapshotRequired = false;
+    const afterwards = (this.#deferred.get(group) ?? []).map((prepare) => prepare());
+    this.#deferred.delete(group);
+    return { group, server, fresh, afterwards, positionBefore, bytes, snapshot, version };
+  }
+
+  #contents(commit: Commit): GroupCommit {
+    const created: GroupMeta[] = [];
+    const records: JournalRecord[] = [];
+    const snapshots: GroupSnapshot[] = [];
+    for (const { group, fresh, positionBefore, bytes, snapshot } of commit.parts) {
+      if (bytes > 0) {
+        if (!group.isStored) created.push(emptyMeta(group.id, group.key, group.typeName, group.epoch));
+        const runs = fresh.map(({ run }) => run);
+        const count = runs.reduce((sum, run) => sum + run.count, 0);
+        const record = { id: group.id, epoch: group.epoch, position: positionBefore, count, bytes: encodeRuns(runs) };
+        records.push(record);
+      }
+      if (snapshot !== undefined) snapshots.push(snapshot);
+    }
+    return { created, records, snapshots, deletions: commit.deletions };
+  }
+
+  /** The commit under way is done, or has failed. */
+  committed(failure?: unknown): void {
+    const commit = this.#inFlight;
+    if (commit === undefined) return;
+    this.#inFlight = undefined;
+    if (failure === undefined) this.#succeeded(commit);
+    else this.#failed(commit, failure);
+    for (const part of commit.parts) this.#finish(part);
+    this.#committedTicket = commit.ticket;
+    const waiters = this.#waiters.get(commit.ticket) ?? [];
+    this.#waiters.delete(commit.ticket);
+    if (failure !== undefined) {
+      for (const { reject } of waiters) reject(failure);
+      return this.#idle();
+    }
+    for (const { resolve } of waiters) resolve();
+    for (const callback of commit.afterwards) callback();
+    this.flush();
+  }
+
+  #succeeded(commit: Commit): void {
+    if (this.failure !== undefined) this.#environment.notice("STORAGE_RECOVERED", "the storage takes writes again");
+    this.failure = undefined;
+    for (const { group, server, snapshot, version } of commit.parts) {
+      if (group.server !== server) continue;
+      group.isStored = true;
+      if (snapshot === undefined) continue;
+      group.snapshotAt = this.#environment.now();
+      group.snapshotVersion = version;
+      group.snapshotBytes = snapshot.body.length;
+      group.journalBytes = 0;
+    }
+  }
+
+  #failed(commit: Commit, failure: unknown): void {
+    this.failure = failure;
+    this.#failures.set(commit.ticket, failure);
+    if (this.#failures.size > FAILURES_MAX) this.#failures.delete(this.#failures.keys().next().value ?? 0);
+    this.#environment.notice(
+      "STORAGE_FAILED",
+      `a commit failed, own writes are refused until one succeeds: ${failure}`,
+    );
+    for (const { group, server, positionBefore } of commit.parts) {
+      if (server === undefined || group.server !== server) continue;
+      server.position = positionBefore;
+      server.snapshotRequired = true;
+      this.#dirty.add(group);
+    }
+    this.#deletions.unshift(...commit.deletions);
+    this.#afterDeletions.unshift(...commit.afterwards);
+  }
+
+  #finish(part: Part): void {
+    if (part.fresh.length > 0) this.#environment.publish(part.group, part.fresh);
+    for (const send of part.afterwards) send();
+  }
+
+  #idle(): void {
+    if (!this.isIdle && this.failure === undefined) return;
+    const waiters = this.#idleWaiters;
+    this.#idleWaiters = [];
+    for (const callback of waiters) callback();
+  }
+}

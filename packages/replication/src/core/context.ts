@@ -1,0 +1,37 @@
+import type { AnyCrdtType } from "@coppice/crdt";
+import type { GroupId } from "@coppice/storage";
+import type { PeerId } from "../transport.ts";
+import type { DomainIndex } from "./domain-index.ts";
+import type { Group } from "./group.ts";
+import type { GroupRef } from "./messages.ts";
+import type { Peer } from "./peer.ts";
+
+/** What gossip and anti-entropy share of their core. */
+export interface CoreContext {
+  readonly groups: ReadonlyMap<string, Group>;
+  readonly peers: ReadonlyMap<PeerId, Peer>;
+  readonly domains: ReadonlyMap<string, DomainIndex>;
+  now(): number;
+  /** A random number below 1. */
+  random(): number;
+  type(name: string): AnyCrdtType | undefined;
+  isInterestedIn(domain: string): boolean;
+  /** Adds a group that was never stored here. */
+  add(id: GroupId, group: GroupRef): Group | undefined;
+  /** Loads the group if need be, then calls back; not at all when it cannot be loaded. */
+  load(group: Group, then: (group: Group) => void): void;
+  /** See `CommitPipeline.respond`. */
+  respond(group: Group, prepare: () => () => void): void;
+  /** The group enters another epoch, as a peer has. */
+  enterEpoch(group: Group, ref: GroupRef): void;
+  /** Something was compared and nothing is missing here. */
+  compared(group: Group): void;
+  /** The same for all active groups of a domain. */
+  comparedDomain(domain: string): void;
+  notice(code: string, message: string, peer?: PeerId): void;
+}
+
+/** How a group is named to peers. */
+export function refOf(group: Group): GroupRef {
+  return { key: group.key, type: group.typeName, epoch: group.epoch };
+}

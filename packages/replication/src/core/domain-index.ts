@@ -1,0 +1,90 @@
+import type { Digest } from "@coppice/storage";
+import { ZERO_DIGEST, addDigest, subtractDigest } from "./digest.ts";
+import type { Group } from "./group.ts";
+import type { DomainSum, List } from "./messages.ts";
+
+/** Groups on one page of a list: about 16 bytes each, so that a page fits into a frame. */
+const PAGE_GROUPS_MAX = 8192;
+
+/** The groups of one domain that have something to tell, by hash, with the sum of their digests kept up to date. */
+export class DomainIndex {
+  readonly name: string;
+  readonly #groups = new Map<number, Group[]>();
+  readonly #counted = new Map<Group, Digest>();
+  #sum: Digest = ZERO_DIGEST;
+  #sorted: number[] | undefined;
+
+  constructor(name: string) {
+    this.name = name;
+  }
+
+  /** Takes the group, with its digest as it is now, into the sum. A group that says nothing yet is left out. */
+  update(group: Group): void {
+    if (group.vector.size === 0 && group.epoch === 1) return;
+    const digest = group.digest();
+    const counted = this.#counted.get(group);
+    if (counted === undefined) this.#insert(group);
+    else this.#sum = subtractDigest(this.#sum, counted);
+    this.#sum = addDigest(this.#sum, digest);
+    this.#counted.set(group, digest);
+  }
+
+  #insert(group: Group): void {
+    const others = this.#groups.get(group.hash);
+    if (others === undefined) this.#groups.set(group.hash, [group]);
+    else others.push(group);
+    this.#sorted = undefined;
+  }
+
+  sum(): DomainSum {
+    return { domain: this.name, groups: this.#counted.size, digest: this.#sum };
+  }
+
+  at(hash: number): readonly Group[] {
+    return this.#groups.get(hash) ?? [];
+  }
+
+  groups(): IterableIterator<Group> {
+    return this.#counted.keys();
+  }
+
+  /** Every group, in order of hashes, in pages that together cover all hashes. */
+  *pages(): Generator<List> {
+    const hashes = this.#hashes();
+    let from = 0;
+    for (let start = 0; start === 0 || start < hashes.length; start += PAGE_GROUPS_MAX) {
+      const page = hashes.slice(start, start + PAGE_GROUPS_MAX);
+      const isLast = start + PAGE_GROUPS_MAX >= hashes.length;
+      const to = isLast ? Number.MAX_SAFE_INTEGER : (page.at(-1) as number);
+      yield { kind: "list", domain: this.name, from, to, entries: page.map((hash) => this.#entry(hash)) };
+      from = to + 1;
+    }
+  }
+
+  /** Compares a peer's page with what is here. */
+  compare(list: List): { differing: Group[]; unknown: number[]; equal: Group[] } {
+    const differing: Group[] = [];
+    const equal: Group[] = [];
+    const unknown: number[] = [];
+    const theirs = new Map(list.entries.map(({ hash, digest }) => [hash, digest]));
+    for (const hash of this.#hashes()) {
+      if (hash < list.from || hash > list.to) continue;
+      const digest = theirs.get(hash);
+      const ours = this.#entry(hash).digest;
+      const isEqual = digest !== undefined && digest[0] === ours[0] && digest[1] === ours[1];
+      (isEqual ? equal : differing).push(...this.at(hash));
+    }
+    for (const { hash } of list.entries) if (!this.#groups.has(hash)) unknown.push(hash);
+    return { differing, unknown, equal };
+  }
+
+  #hashes(): readonly number[] {
+    return (this.#sorted ??= [...this.#groups.keys()].sort((a, b) => a - b));
+  }
+
+  #entry(hash: number): { readonly hash: number; readonly digest: Digest } {
+    let digest = ZERO_DIGEST;
+    for (const group of this.at(hash)) digest = addDigest(digest, group.digest());
+    return { hash, digest };
+  }
+}

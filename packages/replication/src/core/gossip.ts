@@ -1,0 +1,98 @@
+import type { PeerId } from "../transport.ts";
+import type { AntiEntropy } from "./anti-entropy.ts";
+import { type Acknowledgements, encodeEvents } from "./acknowledgements.ts";
+import type { CoreContext } from "./context.ts";
+import type { Group } from "./group.ts";
+import { type Events, type Heartbeat, encodeMessage } from "./messages.ts";
+import type { Peer } from "./peer.ts";
+import type { FreshRun } from "./replication-server.ts";
+import { Run } from "./run.ts";
+
+/**
+ * Eager push. The gossip rule: own events go to every interested neighbour; a new event from a neighbour is passed on
+ * to every other interested one, except those that themselves reported hearing that neighbour within two heartbeats.
+ * A full mesh so carries each event once to each node, while a sparse graph still floods. What gets lost on the way is
+ * repaired by anti-entropy.
+ */
+export class Gossip {
+  readonly #core: CoreContext;
+  readonly #antiEntropy: AntiEntropy;
+  readonly #acknowledgements: Acknowledgements;
+  readonly #heartbeatMs: number;
+
+  constructor(
+    core: CoreContext,
+    antiEntropy: AntiEntropy,
+    acknowledgements: Acknowledgements,
+    options: { readonly heartbeatMs: number },
+  ) {
+    this.#core = core;
+    this.#antiEntropy = antiEntropy;
+    this.#acknowledgements = acknowledgements;
+    this.#heartbeatMs = options.heartbeatMs;
+  }
+
+  /** Tells every peer whom this node hears. */
+  heartbeat(): void {
+    const hears = [...this.#core.peers.keys()];
+    const message = encodeMessage({ kind: "heartbeat", hears });
+    for (const peer of this.#core.peers.values()) if (peer.hello !== undefined) peer.post(message);
+  }
+
+  onHeartbeat(peer: Peer, message: Heartbeat): void {
+    peer.setHears(message.hears, this.#core.now());
+  }
+
+  /** Sends runs that are committed here to whom the gossip rule names. */
+  publish(group: Group, fresh: readonly FreshRun[]): void {
+    const interested = [...this.#core.peers.values()].filter((peer) => peer.isInterestedIn(group.domain));
+    if (interested.length === 0) return;
+    const since = this.#core.now() - 2 * this.#heartbeatMs;
+    let repairedFrom: PeerId | undefined;
+    for (const { run, source, repaired } of fresh) {
+      if (repaired) {
+        repairedFrom = source;
+        continue;
+      }
+      let message: Uint8Array | undefined;
+      for (const peer of interested) {
+        if (peer.id === source || (source !== undefined && peer.hears(source, since))) continue;
+        message ??= this.#encode(group, run);
+        peer.post(message, group.key);
+      }
+    }
+    if (repairedFrom !== undefined) this.#spread(group, repairedFrom);
+  }
+
+  #encode(group: Group, run: Run): Uint8Array {
+    return encodeEvents(group, run, false, this.#acknowledgements.wanted(group, run));
+  }
+
+  #spread(group: Group, source: PeerId): void {
+    const peer = this.#core.peers.get(source);
+    if (peer !== undefined) this.#antiEntropy.spread(group, peer);
+  }
+
+  onEvents(peer: Peer, message: Events): void {
+    const run = Run.decode(message.run);
+    const group = this.#antiEntropy.groupFor(message.group, true);
+    if (group === undefined) return;
+    if (group.epoch < message.group.epoch) this.#core.enterEpoch(group, message.group);
+    if (group.epoch > message.group.epoch || group.phase === "deleted") {
+      return this.#antiEntropy.ask(peer, group, false);
+    }
+    if (!this.#antiEntropy.checkType(peer, group, message.group)) return;
+    if (message.repaired) peer.pulls.delete(group.key);
+    this.#core.load(group, () => this.#receive(peer, group, message, run));
+  }
+
+  #receive(peer: Peer, group: Group, message: Events, run: Run): void {
+    const server = group.server;
+    if (server === undefined || server.epoch !== message.group.epoch) return;
+    const { isNew, hasGap } = server.receive(run, peer.id, message.repaired);
+    if (isNew) peer.counts.events += run.count;
+    if (hasGap) this.#antiEntropy.pull(peer, group);
+    else this.#core.compared(group);
+    if (message.wants !== "nothing") this.#acknowledgements.answer(peer, group, run, message.wants === "durable");
+  }
+}

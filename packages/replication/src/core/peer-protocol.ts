@@ -1,0 +1,157 @@
+import { CrdtError } from "@coppice/crdt";
+import { StorageError } from "@coppice/storage";
+import { ReplicationError } from "../error.ts";
+import type { Link, PeerId } from "../transport.ts";
+import type { Acknowledgements } from "./acknowledgements.ts";
+import type { AntiEntropy } from "./anti-entropy.ts";
+import type { CoreContext } from "./context.ts";
+import type { Gossip } from "./gossip.ts";
+import { emptyMeta } from "./group.ts";
+import type { Limits } from "./limits.ts";
+import { type Hello, type Message, PROTOCOL_VERSION, decodeMessage, encodeMessage, unpackFrame } from "./messages.ts";
+import { Peer } from "./peer.ts";
+
+/** What the protocol is made of. */
+export interface ProtocolParts {
+  readonly self: PeerId;
+  readonly domains: readonly string[] | undefined;
+  readonly limits: Limits;
+  readonly gossip: Gossip;
+  readonly antiEntropy: AntiEntropy;
+  readonly acknowledgements: Acknowledgements;
+  drop(peer: PeerId): void;
+}
+
+/** Peers come and go here, greet each other, and each of their messages finds the part that answers it. */
+export class PeerProtocol {
+  readonly #core: CoreContext;
+  readonly #peers: Map<PeerId, Peer>;
+  readonly #parts: ProtocolParts;
+  readonly #probes = new Map<string, { readonly left: Set<PeerId>; readonly done: () => void }>();
+
+  constructor(core: CoreContext, peers: Map<PeerId, Peer>, parts: ProtocolParts) {
+    this.#core = core;
+    this.#peers = peers;
+    this.#parts = parts;
+  }
+
+  linkUp(link: Link): void {
+    const peer = new Peer(link, this.#parts.limits);
+    this.#peers.set(link.peer, peer);
+    this.#greet(peer);
+  }
+
+  linkDown(link: Link): void {
+    const peer = this.#peers.get(link.peer);
+    if (peer === undefined || peer.link.incarnation !== link.incarnation) return;
+    this.#peers.delete(link.peer);
+    for (const key of this.#probes.keys()) this.#probed(key, link.peer);
+    this.#parts.gossip.heartbeat();
+  }
+
+  /** What was dropped while the link was full is compared again. */
+  drained(link: Link): void {
+    const peer = this.#peers.get(link.peer);
+    if (peer === undefined) return;
+    for (const key of peer.drained()) {
+      const group = this.#core.groups.get(key);
+      if (group !== undefined) this.#parts.antiEntropy.ask(peer, group, true);
+    }
+  }
+
+  /** Says hello again to the peers whose hello has not come: it, or ours, was lost. */
+  greetAgain(): void {
+    for (const peer of this.#peers.values()) if (peer.hello === undefined) this.#greet(peer);
+  }
+
+  #greet(peer: Peer): void {
+    const heard = peer.hello !== undefined;
+    peer.post(encodeMessage({ kind: "hello", protocol: PROTOCOL_VERSION, heard, domains: this.#parts.domains }));
+  }
+
+  #onHello(peer: Peer, hello: Hello): void {
+    if (hello.protocol !== PROTOCOL_VERSION) {
+      const message = `the peer speaks protocol ${hello.protocol}, this node ${PROTOCOL_VERSION}; use versions that match`;
+      throw new ReplicationError("MALFORMED_FRAME", message);
+    }
+    const isFirst = peer.hello === undefined;
+    peer.hello = hello;
+    if (!hello.heard) this.#greet(peer);
+    if (!isFirst) return;
+    this.#parts.gossip.heartbeat();
+    // One side is enough: the other answers with what differs.
+    if (this.#parts.self > peer.id) this.#parts.antiEntropy.begin(peer);
+  }
+
+  frame(link: Link, bytes: Uint8Array): void {
+    const peer = this.#peers.get(link.peer);
+    if (peer === undefined) return;
+    peer.counts.bytesIn += bytes.length;
+    try {
+      for (const encoded of unpackFrame(bytes)) this.#message(peer, decodeMessage(encoded));
+    } catch (error) {
+      if (!isPeersFault(error)) throw error;
+      this.#core.notice("MALFORMED_FRAME", `${error.message}; the link is closed`, link.peer);
+      this.#parts.drop(link.peer);
+    }
+  }
+
+  #message(peer: Peer, message: Message | undefined): void {
+    if (message === undefined) return;
+    const { gossip, antiEntropy, acknowledgements } = this.#parts;
+    switch (message.kind) {
+      case "hello":
+        return this.#onHello(peer, message);
+      case "heartbeat":
+        return gossip.onHeartbeat(peer, message);
+      case "events":
+        return gossip.onEvents(peer, message);
+      case "sums":
+        return antiEntropy.onSums(peer, message);
+      case "list":
+        return antiEntropy.onList(peer, message);
+      case "want":
+        return antiEntropy.onWant(peer, message);
+      case "vector":
+        antiEntropy.onVector(peer, message);
+        return this.#probed(message.group.key, peer.id);
+      case "state":
+        return antiEntropy.onState(peer, message);
+      case "ack":
+        return acknowledgements.onAck(peer, message);
+      case "conflict":
+        return antiEntropy.onConflict(peer, message.group);
+      case "fragment": {
+        const whole = peer.reassembly.add(message);
+        return whole === undefined ? undefined : this.#message(peer, decodeMessage(whole));
+      }
+    }
+  }
+
+  /** Asks every peer whether it knows a group, and calls back when all have answered or gone. */
+  probe(key: string, typeName: string, then: () => void): void {
+    const greeted = [...this.#peers.values()].filter((peer) => peer.hello !== undefined);
+    if (greeted.length === 0) return then();
+    const former = this.#probes.get(key);
+    const done = (): void => {
+      former?.done();
+      then();
+    };
+    this.#probes.set(key, { left: new Set(greeted.map(({ id }) => id)), done });
+    const { vector } = emptyMeta(key, key, typeName, 0);
+    const group = { key, type: typeName, epoch: 0 };
+    const message = encodeMessage({ kind: "vector", group, wantsReply: true, vector });
+    for (const peer of greeted) peer.post(message);
+  }
+
+  #probed(key: string, peer: PeerId): void {
+    const probe = this.#probes.get(key);
+    if (probe === undefined || !probe.left.delete(peer) || probe.left.size > 0) return;
+    this.#probes.delete(key);
+    probe.done();
+  }
+}
+
+function isPeersFault(error: unknown): error is Error {
+  return error instanceof CrdtError || error instanceof StorageError || error instanceof ReplicationError;
+}

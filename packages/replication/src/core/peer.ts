@@ -1,0 +1,94 @@
+import type { Link, PeerId } from "../transport.ts";
+import { type Hello, Reassembly, packFrames } from "./messages.ts";
+
+/** Messages queued here before they are packed into frames and handed to the transport. */
+interface Queued {
+  readonly message: Uint8Array;
+  /** The group it is about, when losing it only means that the group must be compared again. */
+  readonly key: string | undefined;
+}
+
+/** A linked peer: what it is interested in, whom it hears, and what waits to be sent to it. */
+export class Peer {
+  readonly link: Link;
+  readonly reassembly: Reassembly;
+  readonly #queueBytesMax: number;
+  /** What it said first; nothing is sent but our own hello before it came. */
+  hello: Hello | undefined;
+  #hears: ReadonlySet<PeerId> = new Set();
+  #heardAt = Number.NEGATIVE_INFINITY;
+  #queue: Queued[] = [];
+  #queueBytes = 0;
+  #isBlocked = false;
+  #fragments = 0;
+  /** Groups of which something was dropped because the queue was full. */
+  readonly #dropped = new Set<string>();
+  /** Groups asked for, with the time of asking: one question at a time. */
+  readonly pulls: Map<string, number> = new Map();
+  /** Events from it that were new here, and bytes both ways. */
+  readonly counts: { events: number; bytesIn: number; bytesOut: number } = { events: 0, bytesIn: 0, bytesOut: 0 };
+  lastSyncAt = 0;
+
+  constructor(link: Link, limits: { readonly queueBytesMax: number; readonly messageBytesMax: number }) {
+    this.link = link;
+    this.reassembly = new Reassembly(limits.messageBytesMax);
+    this.#queueBytesMax = limits.queueBytesMax;
+  }
+
+  get id(): PeerId {
+    return this.link.peer;
+  }
+
+  get queueBytes(): number {
+    return this.#queueBytes;
+  }
+
+  isInterestedIn(domain: string): boolean {
+    if (this.hello === undefined) return false;
+    return this.hello.domains === undefined || this.hello.domains.includes(domain);
+  }
+
+  /** Takes note of whom the peer hears. */
+  setHears(hears: Iterable<PeerId>, now: number): void {
+    this.#hears = new Set(hears);
+    this.#heardAt = now;
+  }
+
+  /** Whether the peer said, not before `since`, that it hears `other` itself. */
+  hears(other: PeerId, since: number): boolean {
+    return this.#heardAt >= since && this.#hears.has(other);
+  }
+
+  /** Queues a message. Over the byte cap it is dropped, and its group noted as one to compare again. */
+  post(message: Uint8Array, key?: string): void {
+    if (key !== undefined && this.#queueBytes > 0 && this.#queueBytes + message.length > this.#queueBytesMax) {
+      this.#dropped.add(key);
+      return;
+    }
+    this.#queue.push({ message, key });
+    this.#queueBytes += message.length;
+  }
+
+  /** Hands what is queued to the transport, as long as it takes more. */
+  flush(send: (link: Link, frame: Uint8Array) => boolean): void {
+    if (this.#isBlocked || this.#queue.length === 0) return;
+    const frames = packFrames(
+      this.#queue.map(({ message }) => message),
+      () => this.#fragments++,
+    );
+    this.#queue = [];
+    this.#queueBytes = 0;
+    for (const frame of frames) {
+      this.counts.bytesOut += frame.length;
+      if (!send(this.link, frame)) this.#isBlocked = true;
+    }
+  }
+
+  /** The transport takes more again; returns the groups that must be compared because something was dropped. */
+  drained(): string[] {
+    this.#isBlocked = false;
+    const dropped = [...this.#dropped];
+    this.#dropped.clear();
+    return dropped;
+  }
+}

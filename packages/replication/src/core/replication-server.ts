@@ -1,0 +1,494 @@
+import {
+  type Actor,
+  type AnyCrdtType,
+  HybridClock,
+  type HybridTime,
+  SEQ_MAX,
+  VersionVector,
+  Writer,
+} from "@coppice/crdt";
+import type { Digest, GroupId, GroupMeta, GroupSnapshot, StoredGroup } from "@coppice/storage";
+import type { PeerId } from "../transport.ts";
+import { addDigest, entryHash, groupSeed, subtractDigest, vectorDigest } from "./digest.ts";
+import { joinFrontiers } from "./frontier.ts";
+import { GroupTransaction } from "./group-transaction.ts";
+import type { Limits } from "./limits.ts";
+import { type OpaqueState, opaqueType, reviveOpaque } from "./opaque.ts";
+import { PendingBuffer } from "./pending.ts";
+import { type Dependency, type Run, RunBuilder, decodeRuns } from "./run.ts";
+import { Tail } from "./tail.ts";
+
+/** What a replication server needs from its node. */
+export interface ServerEnvironment {
+  readonly limits: Limits;
+  /** The wall clock, in Unix milliseconds. */
+  now(): number;
+  /** The actor of this process, or with `fresh` a new incarnation that was never used. */
+  actor(fresh: boolean): Actor;
+  /** This group has something to commit, publish or tell its watchers; called once until `settle()`. */
+  dirty(key: string): void;
+  /** Something an operator should know. */
+  notice(code: string, message: string): void;
+}
+
+/** A run applied in this tick, with where it came from. */
+export interface FreshRun {
+  readonly run: Run;
+  /** The peer it came from; undefined for own events. */
+  readonly source: PeerId | undefined;
+  /** Whether it came by anti-entropy, not by gossip. */
+  readonly repaired: boolean;
+}
+
+/** A state as peers exchange it. */
+export interface StateTransfer {
+  readonly vector: VersionVector;
+  readonly frontier: readonly Actor[];
+  readonly time: HybridTime;
+  readonly body: Uint8Array;
+}
+
+/** Where a change came from. */
+export type Origin = "local" | "remote";
+
+/** Top-level keys that changed, by origin, since the watchers were last told. */
+export type Changes = ReadonlyMap<Origin, ReadonlySet<string>>;
+
+/**
+ * The engine of one group: sequences its events, delivers them in causal order to its CRDT, and keeps what the journal
+ * and the peers need. Pure: no I/O, no clock, no randomness of its own.
+ *
+ * Invariants: the version vector is contiguous and causally closed; an event counts in it once the state holds it;
+ * equal vectors (at equal type and epoch) mean equal states.
+ */
+export class ReplicationServer {
+  readonly id: GroupId;
+  readonly key: string;
+  readonly typeName: string;
+  readonly epoch: number;
+  readonly #environment: ServerEnvironment;
+  readonly #seed: Digest;
+  #type: AnyCrdtType;
+  #digest: Digest;
+  readonly #uncounted = new Map<Actor, number>();
+  #vector: VersionVector;
+  #frontier: Set<Actor>;
+  readonly #clock: HybridClock;
+  #state: unknown;
+  #isDirty = false;
+  #actor: Actor | undefined;
+  #issued = 0;
+  readonly #builder = new RunBuilder();
+  readonly #transaction = new GroupTransaction(this.#builder.deltas);
+  readonly #mutators = new Map<AnyCrdtType, unknown>();
+  readonly #views = new Map<AnyCrdtType, unknown>();
+  #fresh: FreshRun[] = [];
+  readonly #pending: PendingBuffer;
+  readonly #tail: Tail;
+  #opaqueBase: GroupSnapshot | undefined;
+  #changes = new Map<Origin, Set<string>>();
+  /** Events handed to the journal in this epoch. */
+  position = 0;
+  /** Rises with every change of the state. */
+  version = 0;
+  /** How many subscriptions want to hear of changes. */
+  watchers = 0;
+  /** A joined state is not yet in a snapshot: no later event may be journalled before one is written. */
+  snapshotRequired = false;
+  /** Events may be missing here that a peer has: something was quarantined, dropped, or never arrived. */
+  degraded = false;
+
+  /** A group that holds nothing yet; `meta` says what it is. */
+  constructor(environment: ServerEnvironment, key: string, meta: GroupMeta, type: AnyCrdtType | undefined) {
+    this.id = meta.id;
+    this.key = key;
+    this.typeName = meta.type;
+    this.epoch = meta.epoch;
+    this.#environment = environment;
+    this.#type = type ?? opaqueType;
+    this.#state = this.#type.create();
+    this.#vector = new VersionVector();
+    this.#frontier = new Set();
+    this.#seed = groupSeed(key, meta.type, meta.epoch);
+    this.#digest = this.#seed;
+    this.#clock = new HybridClock(() => environment.now(), meta.time);
+    this.#pending = new PendingBuffer(environment.limits.pendingBytesMax);
+    this.#tail = new Tail(environment.limits.tailBytesMax, this.#vector);
+  }
+
+  get type(): AnyCrdtType {
+    return this.#type;
+  }
+
+  /** Whether this node lacks the code of the group's type. */
+  get isOpaque(): boolean {
+    return this.#type === opaqueType;
+  }
+
+  /** Not to be changed by callers. */
+  get vector(): VersionVector {
+    return this.#vector;
+  }
+
+  get pendingBytes(): number {
+    return this.#pending.bytes;
+  }
+
+  get hasPending(): boolean {
+    return !this.#pending.isEmpty;
+  }
+
+  /** This process' actor in the group, once it has written. */
+  get actor(): Actor | undefined {
+    return this.#actor;
+  }
+
+  /** How far the group's clock runs ahead of the wall clock, in milliseconds. */
+  clockAheadMs(): number {
+    return this.#clock.aheadMs();
+  }
+
+  /** The group's digest: O(1) for each event since it was last asked for. */
+  digest(): Digest {
+    for (const [actor, counted] of this.#uncounted) {
+      if (counted > 0) this.#digest = subtractDigest(this.#digest, entryHash(this.#seed, actor, counted));
+      this.#digest = addDigest(this.#digest, entryHash(this.#seed, actor, this.#vector.get(actor)));
+    }
+    this.#uncounted.clear();
+    return this.#digest;
+  }
+
+  meta(): GroupMeta {
+    return {
+      id: this.id,
+      type: this.typeName,
+      epoch: this.epoch,
+      vector: this.#vector.clone(),
+      frontier: [...this.#frontier],
+      time: this.#clock.last,
+      digest: this.digest(),
+    };
+  }
+
+  // Life
+
+  /** Loads what is stored. Returns false when something stored could not be applied: the group is degraded. */
+  restore(stored: StoredGroup): boolean {
+    const { snapshot } = stored;
+    if (snapshot !== undefined) {
+      this.#state = this.#type.decode(snapshot.body);
+      this.#vector = snapshot.vector.clone();
+      this.#frontier = new Set(snapshot.frontier);
+      this.#clock.observe(snapshot.time);
+      this.#digest = vectorDigest(this.#seed, this.#vector);
+      this.#tail.reset(this.#vector);
+    }
+    let whole = stored.damage.length === 0;
+    for (const record of stored.records) whole = this.#replay(record.bytes) && whole;
+    this.position = stored.nextPosition;
+    this.degraded = !whole;
+    this.settle();
+    return whole;
+  }
+
+  #replay(bytes: Uint8Array): boolean {
+    try {
+      for (const run of decodeRuns(bytes)) this.#accept(run, undefined, false, true);
+      return true;
+    } catch (error) {
+      this.#environment.notice("JOURNAL_DAMAGED", `${this.key}: a journal record cannot be applied: ${String(error)}`);
+      return false;
+    } finally {
+      this.#fresh = [];
+    }
+  }
+
+  /** Gives code to a group whose type was unknown so far. */
+  register(type: AnyCrdtType): void {
+    if (!this.isOpaque || type.name !== this.typeName) return;
+    this.#state = reviveOpaque(type, this.#state as OpaqueState);
+    this.#type = type;
+    this.#mutators.clear();
+    this.#views.clear();
+    this.#changed("remote");
+  }
+
+  // Reading
+
+  /** The value as `type` shows it. */
+  value(type: AnyCrdtType): unknown {
+    return type.value(this.#state);
+  }
+
+  /** Point reads as `type` offers them. */
+  view(type: AnyCrdtType): unknown {
+    const state = this.#state;
+    let view = this.#views.get(type);
+    if (view === undefined) this.#views.set(type, (view = type.view(state)));
+    return view;
+  }
+
+  /** The canonical bytes of the state; equal on replicas of equal vectors. */
+  canonical(): Uint8Array {
+    const writer = new Writer();
+    this.#type.canonical(this.#state, writer);
+    return writer.take();
+  }
+
+  // Writing
+
+  /**
+   * Runs `fn` on a mutator of `type`, as one event: all of it, or, when it throws, nothing.
+   * Returns what `fn` returned. No event is made when nothing was written.
+   */
+  mutate<Mutator, Result>(type: AnyCrdtType, fn: (mutator: Mutator) => Result): Result {
+    const transaction = this.#transaction;
+    if (transaction.isOpen) throw new TypeError("mutate() was called inside a mutate() callback of the same group");
+    const state = this.#state;
+    const actor = this.#actor ?? this.#takeActor(false);
+    if (!this.#builder.accepts(actor)) this.#seal();
+    let mutator = this.#mutators.get(type);
+    if (mutator === undefined) this.#mutators.set(type, (mutator = type.mutator(state, transaction)));
+    const seq = this.#issued + 1;
+    transaction.start(actor, seq, this.#clock.next(), this.watchers > 0 ? this.#touched("local") : undefined);
+    let result: Result;
+    try {
+      result = fn(mutator as Mutator);
+      if (isThenable(result)) {
+        throw new TypeError("the callback of mutate() must be synchronous: it returned a promise");
+      }
+    } catch (error) {
+      transaction.rollback();
+      throw error;
+    }
+    const hasWritten = transaction.hasWritten;
+    transaction.commit();
+    if (hasWritten) this.#issue(actor, seq);
+    return result;
+  }
+
+  #issue(actor: Actor, seq: number): void {
+    this.#issued = seq;
+    this.#builder.add(actor, seq, this.#transaction.time, this.#dependencies(actor));
+    this.#advance(actor, seq);
+    this.#changed("local");
+    if (seq >= SEQ_MAX - 1) this.#takeActor(true);
+  }
+
+  /** The frontier without `actor`'s own event, and from here on that event alone. */
+  #dependencies(actor: Actor): readonly Dependency[] {
+    const frontier = this.#frontier;
+    if (frontier.size === 1 && frontier.has(actor)) return NONE;
+    const dependencies: Dependency[] = [];
+    for (const other of frontier) {
+      if (other !== actor) dependencies.push({ actor: other, seq: this.#vector.get(other) });
+    }
+    frontier.clear();
+    frontier.add(actor);
+    return dependencies;
+  }
+
+  /** An actor whose every event in this group was issued by this server: never one that others know more of. */
+  #takeActor(fresh: boolean): Actor {
+    let actor = this.#environment.actor(fresh);
+    if (this.#vector.get(actor) !== 0) actor = this.#environment.actor(true);
+    this.#actor = actor;
+    this.#issued = 0;
+    return actor;
+  }
+
+  /** A peer claims more of this incarnation than was issued here: a copy of this process' data writes elsewhere. */
+  #checkIncarnation(actor: Actor, seq: number): void {
+    if (actor !== this.#actor || seq <= this.#issued) return;
+    this.#environment.notice(
+      "INCARNATION_REUSED",
+      `${this.key}: a peer knows event ${seq} of this process, which issued ${this.#issued}; writing on as a new actor`,
+    );
+    this.#seal();
+    this.#takeActor(true);
+  }
+
+  // Receiving
+
+  /**
+   * Takes a run from a peer. Returns whether anything was new, and whether something before it is missing.
+   * Throws `CrdtError` `MALFORMED` when an event cannot be decoded; the events before it are kept.
+   */
+  receive(run: Run, source: PeerId, repaired: boolean): { readonly isNew: boolean; readonly hasGap: boolean } {
+    this.#checkIncarnation(run.actor, run.lastSeq);
+    const before = this.version;
+    this.#accept(run, source, repaired, false);
+    return { isNew: this.version !== before, hasGap: this.hasPending };
+  }
+
+  #accept(run: Run, source: PeerId | undefined, repaired: boolean, fromJournal: boolean): void {
+    if (run.lastSeq <= this.#vector.get(run.actor)) return;
+    this.#seal();
+    this.#applyRun(run, source, repaired);
+    if (this.#vector.get(run.actor) < run.lastSeq && !this.#pending.add(run, fromJournal)) this.degraded = true;
+    let progress = !this.#pending.isEmpty;
+    while (progress) {
+      progress = false;
+      for (const waiting of this.#pending.candidates(this.#vector)) {
+        if (this.#applyRun(waiting, source, repaired)) progress = true;
+      }
+    }
+  }
+
+  /** Applies as much of a run as may follow now; returns whether anything was applied. */
+  #applyRun(run: Run, source: PeerId | undefined, repaired: boolean): boolean {
+    const { actor, firstSeq } = run;
+    const first = this.#vector.get(actor) + 1 - firstSeq;
+    if (first < 0) return false;
+    const touched = this.watchers > 0 ? this.#touched("remote") : undefined;
+    let index = first;
+    try {
+      for (; index < run.count && this.#covers(run.dependencies(index)); index++) {
+        const at = { actor, seq: firstSeq + index, time: run.times[index] as number };
+        this.#type.apply(this.#state, run.delta(index), at, touched);
+        this.#follow(actor, at.seq, run.dependencies(index));
+        this.#clock.observe(at.time);
+      }
+    } catch (error) {
+      // What was applied before the bad event stays, but this run's bytes must not reach the journal.
+      if (index > first) this.#joined("remote");
+      throw error;
+    }
+    if (index === first) return false;
+    // A run whose first part was applied earlier was recorded then, and its bytes hold the rest too.
+    if (!run.isRecorded) {
+      run.isRecorded = true;
+      this.#fresh.push({ run, source, repaired });
+      this.#tail.add(run);
+    }
+    this.#changed("remote");
+    return true;
+  }
+
+  #covers(dependencies: readonly Dependency[]): boolean {
+    for (const { actor, seq } of dependencies) if (this.#vector.get(actor) < seq) return false;
+    return true;
+  }
+
+  #follow(actor: Actor, seq: number, dependencies: readonly Dependency[]): void {
+    for (const dependency of dependencies) {
+      if (this.#vector.get(dependency.actor) === dependency.seq) this.#frontier.delete(dependency.actor);
+    }
+    this.#frontier.add(actor);
+    this.#advance(actor, seq);
+  }
+
+  /**
+   * Joins a peer's state. Returns whether anything was new here. Throws `CrdtError` `MALFORMED` with nothing changed.
+   */
+  joinState(theirs: StateTransfer): boolean {
+    if (this.#vector.includes(theirs.vector)) return false;
+    const actor = this.#actor;
+    if (actor !== undefined) this.#checkIncarnation(actor, theirs.vector.get(actor));
+    this.#seal();
+    if (this.isOpaque) {
+      if (!theirs.vector.includes(this.#vector)) return false;
+      this.#state = opaqueType.decode(theirs.body.slice());
+      this.#fresh = [];
+    } else {
+      const touched = this.watchers > 0 ? this.#touched("remote") : undefined;
+      this.#type.join(this.#state, theirs.body, this.#vector, theirs.vector, touched);
+    }
+    this.#frontier = joinFrontiers(this.#frontier, this.#vector, theirs.frontier, theirs.vector);
+    for (const [other, seq] of theirs.vector) if (this.#vector.get(other) < seq) this.#advance(other, seq);
+    this.#clock.observe(theirs.time);
+    this.#joined("remote");
+    if (this.isOpaque) this.#opaqueBase = { ...this.meta(), journalPosition: this.position, body: theirs.body.slice() };
+    for (const waiting of this.#pending.candidates(this.#vector)) this.#applyRun(waiting, undefined, true);
+    return true;
+  }
+
+  /** The state now holds events that no run in the journal or the tail does. */
+  #joined(origin: Origin): void {
+    this.#tail.reset(this.#vector);
+    this.snapshotRequired = true;
+    this.#changed(origin);
+  }
+
+  // For peers and the journal
+
+  /** The runs that a replica at `vector` lacks; undefined when only the whole state will do. */
+  runsSince(vector: VersionVector): Run[] | undefined {
+    this.#seal();
+    return this.#tail.since(vector);
+  }
+
+  /** The state for a replica at `vector`; undefined when this node cannot make one (its type is unknown here). */
+  stateFor(vector: VersionVector): StateTransfer | undefined {
+    const state = this.#state;
+    if (this.isOpaque) return this.#opaqueTransfer();
+    const body = this.#type.encodeSince?.(state, vector) ?? this.#type.encode(state);
+    return { vector: this.#vector.clone(), frontier: [...this.#frontier], time: this.#clock.last, body };
+  }
+
+  #opaqueTransfer(): StateTransfer | undefined {
+    const state = this.#state as OpaqueState;
+    if (state.base === undefined || state.events.length > 0) return undefined;
+    return { vector: this.#vector.clone(), frontier: [...this.#frontier], time: this.#clock.last, body: state.base };
+  }
+
+  /** Takes the runs applied since the last call, in causal order. */
+  takeFresh(): FreshRun[] {
+    this.#seal();
+    const fresh = this.#fresh;
+    this.#fresh = [];
+    return fresh;
+  }
+
+  /** The complete state as of now, to store; undefined when there is none that could be read back. */
+  snapshot(): GroupSnapshot | undefined {
+    if (this.isOpaque) return this.#opaqueBase;
+    return { ...this.meta(), journalPosition: this.position, body: this.#type.encode(this.#state) };
+  }
+
+  /** What was dirty is being taken care of: the next change calls `dirty` again. */
+  settle(): void {
+    this.#isDirty = false;
+  }
+
+  /** Takes what changed since the last call. */
+  takeChanges(): Changes {
+    const changes = this.#changes;
+    this.#changes = new Map();
+    return changes;
+  }
+
+  /** Puts the own events of this tick behind everything applied so far. */
+  #seal(): void {
+    if (this.#builder.count === 0) return;
+    const run = this.#builder.take();
+    if (run === undefined) return;
+    this.#fresh.push({ run, source: undefined, repaired: false });
+    this.#tail.add(run);
+  }
+
+  #advance(actor: Actor, seq: number): void {
+    if (!this.#uncounted.has(actor)) this.#uncounted.set(actor, this.#vector.get(actor));
+    this.#vector.set(actor, seq);
+  }
+
+  #touched(origin: Origin): Set<string> {
+    let keys = this.#changes.get(origin);
+    if (keys === undefined) this.#changes.set(origin, (keys = new Set()));
+    return keys;
+  }
+
+  #changed(origin: Origin): void {
+    this.version++;
+    if (this.watchers > 0) this.#touched(origin);
+    if (this.#isDirty) return;
+    this.#isDirty = true;
+    this.#environment.dirty(this.key);
+  }
+}
+
+const NONE: readonly Dependency[] = [];
+
+function isThenable(value: unknown): boolean {
+  return typeof value === "object" && value !== null && typeof (value as { then?: unknown }).then === "function";
+}

@@ -1,0 +1,59 @@
+import type { VersionVector } from "@coppice/crdt";
+import type { Run } from "./run.ts";
+
+/**
+ * The newest runs of a group, in the order in which they were applied, under a byte cap: what brings a peer up to date
+ * that is only a little behind. `floor` is what the tail no longer reaches back to.
+ */
+export class Tail {
+  readonly #bytesMax: number;
+  #runs: Run[] = [];
+  #start = 0;
+  #bytes = 0;
+  #floor: VersionVector;
+
+  constructor(bytesMax: number, floor: VersionVector) {
+    this.#bytesMax = bytesMax;
+    this.#floor = floor.clone();
+  }
+
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  add(run: Run): void {
+    this.#runs.push(run);
+    this.#bytes += run.bytes.length;
+    while (this.#bytes > this.#bytesMax && this.#start < this.#runs.length) this.#dropOldest();
+    if (this.#start > 64 && 2 * this.#start > this.#runs.length) {
+      this.#runs = this.#runs.slice(this.#start);
+      this.#start = 0;
+    }
+  }
+
+  /** Forgets everything: what `vector` covers can no longer be told event by event. */
+  reset(vector: VersionVector): void {
+    this.#runs = [];
+    this.#start = 0;
+    this.#bytes = 0;
+    this.#floor = vector.clone();
+  }
+
+  /** The runs that a replica at `vector` lacks, in causal order; undefined when the tail does not reach back to it. */
+  since(vector: VersionVector): Run[] | undefined {
+    if (!vector.includes(this.#floor)) return undefined;
+    const missing: Run[] = [];
+    for (let index = this.#start; index < this.#runs.length; index++) {
+      const run = this.#runs[index] as Run;
+      if (run.lastSeq > vector.get(run.actor)) missing.push(run);
+    }
+    return missing;
+  }
+
+  #dropOldest(): void {
+    const run = this.#runs[this.#start] as Run;
+    this.#start++;
+    this.#bytes -= run.bytes.length;
+    if (this.#floor.get(run.actor) < run.lastSeq) this.#floor.set(run.actor, run.lastSeq);
+  }
+}

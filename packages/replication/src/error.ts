@@ -1,0 +1,32 @@
+/** Codes of {@link ReplicationError}; `docs/errors.md` says what to do about each. */
+export type ReplicationErrorCode =
+  | "ABORTED"
+  | "ACK_UNAVAILABLE"
+  | "APPLIED_NOT_DURABLE"
+  | "BAD_ADDRESS"
+  | "CLOCK_SKEW"
+  | "CLOSED"
+  | "DIAL_FAILED"
+  | "FRAME_TOO_LARGE"
+  | "GROUP_DEGRADED"
+  | "GROUP_DELETED"
+  | "INVALID_OPTIONS"
+  | "LIMIT_EXCEEDED"
+  | "MALFORMED_FRAME"
+  | "NOT_ADMITTED"
+  | "STORAGE_FAILED"
+  | "TIMEOUT"
+  | "TYPE_CONFLICT"
+  | "UNKNOWN_GROUP"
+  | "UNKNOWN_TYPE";
+
+/** Every error this package throws on purpose, apart from `TypeError` for programmers' mistakes. */
+export class ReplicationError extends Error {
+  override readonly name = "ReplicationError";
+  readonly code: ReplicationErrorCode;
+
+  constructor(code: ReplicationErrorCode, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.code = code;
+  }
+}

@@ -1,0 +1,139 @@
+import type { AnyCrdtType } from "@coppice/crdt";
+import { formatGroupId } from "@coppice/storage";
+import { sha256 } from "@noble/hashes/sha2.js";
+import { bytesToHex } from "@noble/hashes/utils.js";
+import type { Durability } from "./core/commit-pipeline.ts";
+import type { Core } from "./core/core.ts";
+import type { Group } from "./core/group.ts";
+import type { Origin, ReplicationServer } from "./core/replication-server.ts";
+import { ReplicationError } from "./error.ts";
+import type { GroupStatus, MutateOptions, ReplicaHost } from "./replica.ts";
+import { type AckLevel, type Acknowledgement, CommitAcknowledgement, PeerAcknowledgement, Write } from "./write.ts";
+
+/** What the handles of a group need of their node beyond its core. */
+export interface HostEnvironment {
+  isClosed(): boolean;
+  durability(): { readonly durable: boolean; readonly sync: boolean };
+  /** The node's durability mode, when it was set. */
+  readonly mode: Durability | undefined;
+  status(): GroupStatus;
+  synced(signal: AbortSignal | undefined): Promise<void>;
+  watch(fn: (origin: Origin, keys: ReadonlySet<string>) => void): () => void;
+}
+
+const ACK_TIMEOUT_MS = 10_000;
+
+/** One replica's way to its group, its node's core and its storage. */
+export class GroupHost implements ReplicaHost {
+  readonly #group: Group;
+  readonly #type: AnyCrdtType;
+  readonly #core: Core;
+  readonly #environment: HostEnvironment;
+  readonly #isJournalled: boolean;
+  #isReleased = false;
+
+  constructor(group: Group, type: AnyCrdtType, core: Core, environment: HostEnvironment) {
+    this.#group = group;
+    this.#type = type;
+    this.#core = core;
+    this.#environment = environment;
+    this.#isJournalled = environment.durability().durable && environment.mode !== "snapshot";
+    group.handles++;
+  }
+
+  server(): ReplicationServer {
+    if (this.#isReleased || this.#environment.isClosed()) {
+      const what = this.#isReleased ? "this replica" : "the node";
+      throw new ReplicationError("CLOSED", `${what} is closed`);
+    }
+    const { server } = this.#group;
+    return server ?? this.#restarted();
+  }
+
+  /** The group has entered another epoch under this handle. */
+  #restarted(): ReplicationServer {
+    const name = formatGroupId(this.#group.id);
+    if (this.#group.phase === "deleted") {
+      throw new ReplicationError(
+        "GROUP_DELETED",
+        `group ${name} was deleted; open it with { recreate: true } to start anew`,
+      );
+    }
+    if (this.#group.typeName !== this.#type.name) {
+      throw new ReplicationError(
+        "TYPE_CONFLICT",
+        `group ${name} was created anew as ${this.#group.typeName}; open it again`,
+      );
+    }
+    this.#core.load(this.#group, () => {});
+    const { server } = this.#group;
+    if (server === undefined) throw new ReplicationError("UNKNOWN_GROUP", `group ${name} is not loaded; open it again`);
+    return server;
+  }
+
+  checkWritable(): void {
+    this.#core.checkWritable();
+  }
+
+  checkAck(options: MutateOptions | undefined): void {
+    const level = options?.ack;
+    if (level === undefined || level === "memory") return;
+    if (typeof level === "object") {
+      if (Number.isSafeInteger(level.replicas) && level.replicas > 0) return;
+      throw new ReplicationError("ACK_UNAVAILABLE", `ack: { replicas } must be a whole number above 0`);
+    }
+    const name = formatGroupId(this.#group.id);
+    if (!this.#isJournalled) {
+      const message = `ack "${level}" needs a journal, and group ${name} has none: use a durable storage and durability "log" or "sync"`;
+      throw new ReplicationError("ACK_UNAVAILABLE", message);
+    }
+    if (level === "sync" && !this.#environment.durability().sync) {
+      throw new ReplicationError(
+        "ACK_UNAVAILABLE",
+        `ack "sync": the storage of group ${name} cannot promise stable storage`,
+      );
+    }
+  }
+
+  acknowledge<Result>(result: Result, hasWritten: boolean, options: MutateOptions | undefined): Write<Result> {
+    const level = options?.ack ?? (this.#isJournalled ? "log" : "memory");
+    return new Write(result, hasWritten ? this.#acknowledgement(level, options) : undefined);
+  }
+
+  #acknowledgement(level: AckLevel, options: MutateOptions | undefined): Acknowledgement | undefined {
+    const { pipeline } = this.#core;
+    if (level === "memory") return undefined;
+    if (level === "log" || level === "sync") {
+      return new CommitAcknowledgement(pipeline, pipeline.ticket(level === "sync"), options?.signal);
+    }
+    const durable = level.durable ?? false;
+    return new PeerAcknowledgement(
+      (done) => this.#core.expectAcks(this.#group, level.replicas, durable, done),
+      { replicas: level.replicas, durable },
+      options?.timeoutMs ?? ACK_TIMEOUT_MS,
+      options?.signal,
+    );
+  }
+
+  status(): GroupStatus {
+    return this.#environment.status();
+  }
+
+  contentHash(): string {
+    return bytesToHex(sha256(this.server().canonical()));
+  }
+
+  synced(options?: { signal?: AbortSignal }): Promise<void> {
+    return this.#environment.synced(options?.signal);
+  }
+
+  watch(fn: (origin: Origin, keys: ReadonlySet<string>) => void): () => void {
+    return this.#environment.watch(fn);
+  }
+
+  release(): void {
+    if (this.#isReleased) return;
+    this.#isReleased = true;
+    this.#group.handles--;
+  }
+}

@@ -1,0 +1,100 @@
+import type { AnyCrdtType } from "@coppice/crdt";
+import type { GroupStorage, StorageBackend } from "@coppice/storage";
+import type { Durability } from "./core/commit-pipeline.ts";
+import { DEFAULT_LIMITS, type Limits } from "./core/limits.ts";
+import { ReplicationError } from "./error.ts";
+import type { PeerId, Transport } from "./transport.ts";
+
+/** Something that an operator may want to see; nothing is thrown for it. */
+export interface Notice {
+  /** Stable, upper case; listed in `docs/errors.md`. */
+  readonly code: string;
+  readonly message: string;
+  readonly peer?: PeerId;
+}
+
+/** Options of `createNode`. */
+export interface NodeOptions {
+  /** The CRDT types whose code this node has. Groups of other types are stored and relayed as they are. */
+  readonly types: readonly AnyCrdtType[];
+  /** Where groups are kept. Default: in memory, lost with the process. */
+  readonly storage?: StorageBackend | GroupStorage;
+  /** How peers are reached. Default: not at all. */
+  readonly transport?: Transport;
+  /**
+   * When events reach the storage: `snapshot`, at the next snapshot only; `log`, in the journal before they leave the
+   * node; `sync`, in the journal and on stable storage. Default: `log` on a durable storage, else `snapshot`.
+   */
+  readonly durability?: Durability;
+  /** The domains (first elements of group ids) to replicate. Default: all. */
+  readonly domains?: readonly string[];
+  /** How often the whole content is compared with a random peer, in milliseconds. Default 5 000. */
+  readonly syncIntervalMs?: number;
+  /** How often a changed group is snapshotted, in milliseconds; `false` for only when needed. Default 60 000. */
+  readonly snapshotIntervalMs?: number | false;
+  /** How often peers tell each other whom they hear, in milliseconds. Default 1 000. */
+  readonly heartbeatMs?: number;
+  readonly limits?: Partial<Limits>;
+  /** Called for what an operator may want to see. Default: ignored. */
+  readonly onNotice?: (notice: Notice) => void;
+  /** The wall clock, in Unix milliseconds. Default `Date.now`. */
+  readonly now?: () => number;
+}
+
+/** {@link NodeOptions} with every default filled in. */
+export interface ResolvedNodeOptions {
+  readonly types: readonly AnyCrdtType[];
+  readonly transport: Transport | undefined;
+  readonly durability: Durability | undefined;
+  readonly domains: readonly string[] | undefined;
+  readonly syncIntervalMs: number;
+  readonly snapshotIntervalMs: number | undefined;
+  readonly heartbeatMs: number;
+  readonly limits: Limits;
+  readonly onNotice: (notice: Notice) => void;
+  readonly now: () => number;
+}
+
+/** Checks options and fills in defaults. Throws `ReplicationError` `INVALID_OPTIONS`. */
+export function resolveOptions(options: NodeOptions): ResolvedNodeOptions {
+  if (!Array.isArray(options.types)) throw invalid("types must be a list of CRDT types, such as [gCounter]");
+  const names = new Set<string>();
+  for (const type of options.types as readonly AnyCrdtType[]) {
+    if (typeof type?.name !== "string") throw invalid("types holds something that is not a CRDT type");
+    names.add(type.name);
+  }
+  const { durability, domains } = options;
+  if (durability !== undefined && !["snapshot", "log", "sync"].includes(durability)) {
+    throw invalid(`durability must be "snapshot", "log" or "sync", not ${JSON.stringify(durability)}`);
+  }
+  const snapshotIntervalMs = options.snapshotIntervalMs ?? 60_000;
+  return {
+    types: options.types,
+    transport: options.transport,
+    durability,
+    domains: domains === undefined ? undefined : [...domains],
+    syncIntervalMs: checkInterval("syncIntervalMs", options.syncIntervalMs ?? 5000),
+    snapshotIntervalMs:
+      snapshotIntervalMs === false ? undefined : checkInterval("snapshotIntervalMs", snapshotIntervalMs),
+    heartbeatMs: checkInterval("heartbeatMs", options.heartbeatMs ?? 1000),
+    limits: checkLimits({ ...DEFAULT_LIMITS, ...options.limits }),
+    onNotice: options.onNotice ?? (() => {}),
+    now: options.now ?? Date.now,
+  };
+}
+
+function checkInterval(name: string, value: number): number {
+  if (Number.isFinite(value) && value >= 10 && value < 2 ** 31) return value;
+  throw invalid(`${name} must be a number of milliseconds from 10 to 2147483647, not ${value}`);
+}
+
+function checkLimits(limits: Limits): Limits {
+  for (const [name, value] of Object.entries(limits)) {
+    if (!Number.isSafeInteger(value) || value < 1) throw invalid(`limits.${name} must be a whole number above 0`);
+  }
+  return limits;
+}
+
+function invalid(message: string): ReplicationError {
+  return new ReplicationError("INVALID_OPTIONS", message);
+}

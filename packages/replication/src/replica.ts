@@ -1,0 +1,228 @@
+import type { AnyCrdtType, CrdtType } from "@coppice/crdt";
+import type { GroupId } from "@coppice/storage";
+import type { Origin, ReplicationServer } from "./core/replication-server.ts";
+import type { AckLevel, Write } from "./write.ts";
+
+/** A change of a group, told at the end of the tick that made it; several changes of one origin come as one. */
+export interface Change<Value> {
+  /** The value after the change; worked out when it is read. */
+  readonly value: Value;
+  /** `local`: written on this node; `remote`: received from a peer. */
+  readonly origin: Origin;
+  /** The top-level keys that changed, for types that have keys. */
+  readonly keys: readonly string[];
+}
+
+/** How a write is acknowledged. */
+export interface MutateOptions {
+  /** Default: `log` where this node keeps a journal, else `memory`. */
+  readonly ack?: AckLevel;
+  /** How long to wait for peers, in milliseconds. Default 10 000. */
+  readonly timeoutMs?: number;
+  readonly signal?: AbortSignal;
+}
+
+/** How a group stands on this node. */
+export interface GroupStatus {
+  readonly id: GroupId;
+  /** The encoded id. */
+  readonly key: string;
+  readonly domain: string;
+  /** The name of its CRDT type. */
+  readonly type: string;
+  /** Whether this node has the code of the type. */
+  readonly isKnownType: boolean;
+  readonly epoch: number;
+  readonly phase: "stored" | "loading" | "active" | "deleted" | "failed";
+  /** 16 hexadecimal digits; equal on replicas of equal content. */
+  readonly digest: string;
+  /** Events known here, of all actors. */
+  readonly events: number;
+  /** Bytes of events that wait for others before them. */
+  readonly pendingBytes: number;
+  /** When the newest snapshot was taken, in Unix milliseconds; 0 before the first. */
+  readonly snapshotAt: number;
+  readonly snapshotBytes: number;
+  /** Bytes journalled since the newest snapshot. */
+  readonly journalBytes: number;
+  /** Whether something stored could not be read: events may be missing until peers have sent them. */
+  readonly degraded: boolean;
+  /** Whether the group was compared with some peer, and nothing was missing here. */
+  readonly isCompared: boolean;
+}
+
+/** What a replica needs of its node. */
+export interface ReplicaHost {
+  /** The group's engine. Throws `CLOSED` or `GROUP_DELETED`. */
+  server(): ReplicationServer;
+  acknowledge<Result>(result: Result, hasWritten: boolean, options: MutateOptions | undefined): Write<Result>;
+  checkAck(options: MutateOptions | undefined): void;
+  checkWritable(): void;
+  status(): GroupStatus;
+  contentHash(): string;
+  synced(options?: { signal?: AbortSignal }): Promise<void>;
+  watch(fn: (origin: Origin, keys: ReadonlySet<string>) => void): () => void;
+  release(): void;
+}
+
+/**
+ * A handle on one group of a node, as `Node.open` returns it. Handles are counted; the group stays loaded while there
+ * is one. After `close` every method but `close` throws `CLOSED`.
+ */
+export class Replica<Value, Mutator extends View, View = Mutator> implements Disposable {
+  readonly id: GroupId;
+  readonly type: CrdtType<unknown, Value, Mutator, View>;
+  readonly #host: ReplicaHost;
+  readonly #stops = new Set<() => void>();
+  #value: Value | undefined;
+  #version = -1;
+  #server: ReplicationServer | undefined;
+
+  constructor(id: GroupId, type: AnyCrdtType, host: ReplicaHost) {
+    this.id = id;
+    this.type = type;
+    this.#host = host;
+  }
+
+  /**
+   * Applies `fn` at once, as one atomic event, and publishes it behind: a throw in `fn` takes everything back and is
+   * rethrown. `fn` must be synchronous (`TypeError` otherwise), and its mutator must not be used after it.
+   *
+   * Await the returned write for its acknowledgement. Throws synchronously `CLOSED`, `GROUP_DELETED`,
+   * `STORAGE_FAILED` (own writes are refused until the storage takes them again), and `ACK_UNAVAILABLE` (nothing is
+   * written); awaiting rejects with `APPLIED_NOT_DURABLE` or `TIMEOUT` (the write stays applied).
+   */
+  mutate<Result>(fn: (mutator: Mutator) => Result, options?: MutateOptions): Write<Result> {
+    const server = this.#host.server();
+    this.#host.checkWritable();
+    if (options !== undefined) this.#host.checkAck(options);
+    const before = server.version;
+    const result = server.mutate(this.type, fn);
+    return this.#host.acknowledge(result, server.version !== before, options);
+  }
+
+  /** The same as {@link mutate}: all the mutations of one callback are one atomic event with one delta. */
+  batch<Result>(fn: (mutator: Mutator) => Result, options?: MutateOptions): Write<Result> {
+    return this.mutate(fn, options);
+  }
+
+  /** The value as plain frozen data: the same object until the next change. */
+  value(): Value {
+    const server = this.#host.server();
+    if (this.#server !== server || this.#version !== server.version) {
+      this.#value = server.value(this.type) as Value;
+      this.#server = server;
+      this.#version = server.version;
+    }
+    return this.#value as Value;
+  }
+
+  /** Point reads that do not build the whole value; everything read in one callback is of one moment. */
+  read<Result>(fn: (view: View) => Result): Result {
+    return fn(this.#host.server().view(this.type) as View);
+  }
+
+  /** Calls `fn` after each change, from now on; returns how to stop. What `fn` throws is reported as a notice. */
+  subscribe(fn: (change: Change<Value>) => void): () => void {
+    this.#host.server();
+    const stopWatching = this.#host.watch((origin, keys) => fn(this.#change(origin, keys)));
+    const stop = (): void => {
+      this.#stops.delete(stop);
+      stopWatching();
+    };
+    this.#stops.add(stop);
+    return stop;
+  }
+
+  /**
+   * The changes from the moment of the call on. A reader that is slow gets several changes as one. Ends when the
+   * signal fires or the replica is closed.
+   */
+  changes(options?: { signal?: AbortSignal }): AsyncIterableIterator<Change<Value>> {
+    const waiting = new Map<Origin, Set<string>>();
+    const signal = options?.signal;
+    let wake: (() => void) | undefined;
+    let isDone = false;
+    const stopWatching = this.#host.watch((origin, keys) => {
+      const merged = waiting.get(origin) ?? new Set();
+      for (const key of keys) merged.add(key);
+      waiting.set(origin, merged);
+      wake?.();
+    });
+    const stop = (): void => {
+      isDone = true;
+      this.#stops.delete(stop);
+      signal?.removeEventListener("abort", stop);
+      stopWatching();
+      wake?.();
+    };
+    this.#stops.add(stop);
+    if (signal?.aborted) stop();
+    else signal?.addEventListener("abort", stop, { once: true });
+    const next = async (): Promise<IteratorResult<Change<Value>>> => {
+      while (!isDone) {
+        for (const [origin, keys] of waiting) {
+          waiting.delete(origin);
+          return { done: false, value: this.#change(origin, keys) };
+        }
+        await new Promise<void>((resolve) => (wake = resolve));
+      }
+      return { done: true, value: undefined };
+    };
+    const end = async (): Promise<IteratorResult<Change<Value>>> => {
+      stop();
+      return { done: true, value: undefined };
+    };
+    return {
+      next,
+      return: end,
+      [Symbol.asyncIterator]() {
+        return this;
+      },
+    };
+  }
+
+  #change(origin: Origin, keys: ReadonlySet<string>): Change<Value> {
+    const value = (): Value => this.value();
+    return {
+      origin,
+      keys: [...keys],
+      get value() {
+        return value();
+      },
+    };
+  }
+
+  /**
+   * Resolves once the group was compared with an interested peer and nothing was missing here, or when there is no
+   * peer to compare with: then what is read is not merely *not yet here*.
+   */
+  synced(options?: { signal?: AbortSignal }): Promise<void> {
+    this.#host.server();
+    return this.#host.synced(options);
+  }
+
+  get status(): GroupStatus {
+    return this.#host.status();
+  }
+
+  /** 16 hexadecimal digits that stand for the events known here: equal on replicas of equal content. */
+  digest(): string {
+    return this.#host.status().digest;
+  }
+
+  /** SHA-256 of the canonical state, 64 hexadecimal digits: equal digests must go with equal hashes. */
+  contentHash(): string {
+    return this.#host.contentHash();
+  }
+
+  /** Ends the handle and its subscriptions; idempotent. Writes that wait for an acknowledgement go on. */
+  close(): void {
+    for (const stop of this.#stops) stop();
+    this.#host.release();
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+}

@@ -1,0 +1,119 @@
+import type { AckHandle } from "./core/acknowledgements.ts";
+import type { CommitPipeline } from "./core/commit-pipeline.ts";
+import { ReplicationError } from "./error.ts";
+import type { PeerId } from "./transport.ts";
+
+/**
+ * What a write waits for when it is awaited:
+ *
+ * - `memory`: nothing, it is applied;
+ * - `log`: it is in this node's journal, and survives the process;
+ * - `sync`: it is on this node's stable storage, and survives a power cut;
+ * - `{ replicas }`: that many distinct peers that this node is linked to have applied it, with `durable` also synced it.
+ */
+export type AckLevel = "memory" | "log" | "sync" | { readonly replicas: number; readonly durable?: boolean };
+
+/** How a write reaches its acknowledgement. */
+export interface Acknowledgement {
+  /** Settles when the level is reached or can no longer be. Called at most once, and only when somebody waits. */
+  wait(): Promise<void>;
+}
+
+/**
+ * A write: applied already, acknowledged later. Awaiting it waits for its acknowledgement level and yields what the
+ * `mutate` callback returned; a write that nobody awaits never rejects.
+ */
+export class Write<Result> implements PromiseLike<Result> {
+  /** What the `mutate` callback returned. */
+  readonly result: Result;
+  readonly #acknowledgement: Acknowledgement | undefined;
+
+  constructor(result: Result, acknowledgement: Acknowledgement | undefined) {
+    this.result = result;
+    this.#acknowledgement = acknowledgement;
+  }
+
+  // oxlint-disable-next-line unicorn/no-thenable -- a write is awaited for its acknowledgement, and costs no promise before
+  then<Fulfilled = Result, Rejected = never>(
+    onFulfilled?: ((result: Result) => Fulfilled | PromiseLike<Fulfilled>) | null,
+    onRejected?: ((reason: unknown) => Rejected | PromiseLike<Rejected>) | null,
+  ): Promise<Fulfilled | Rejected> {
+    const acknowledged = this.#acknowledgement?.wait() ?? Promise.resolve();
+    return acknowledged.then(() => this.result).then(onFulfilled, onRejected);
+  }
+}
+
+/** Waits for the commit that holds a write. */
+export class CommitAcknowledgement implements Acknowledgement {
+  readonly #pipeline: CommitPipeline;
+  readonly #ticket: number;
+  readonly #signal: AbortSignal | undefined;
+
+  constructor(pipeline: CommitPipeline, ticket: number, signal: AbortSignal | undefined) {
+    this.#pipeline = pipeline;
+    this.#ticket = ticket;
+    this.#signal = signal;
+  }
+
+  wait(): Promise<void> {
+    const committed = new Promise<void>((resolve, reject) => {
+      this.#pipeline.whenCommitted(this.#ticket, resolve, (cause) => {
+        const message = "the write is applied and goes to peers, but this node's storage did not take it";
+        reject(new ReplicationError("APPLIED_NOT_DURABLE", message, { cause }));
+      });
+    });
+    return this.#signal === undefined ? committed : abortable(committed, this.#signal);
+  }
+}
+
+/** Waits until peers have answered for a write; asks from the moment it is made. */
+export class PeerAcknowledgement implements Acknowledgement {
+  readonly #reached: Promise<void>;
+
+  constructor(
+    expect: (done: () => void) => AckHandle,
+    level: { readonly replicas: number; readonly durable: boolean },
+    timeoutMs: number,
+    signal: AbortSignal | undefined,
+  ) {
+    const reached = new Promise<void>((resolve, reject) => {
+      const handle = expect(() => end(resolve));
+      const timer = setTimeout(() => end(() => reject(timedOut(level, timeoutMs, handle.answered()))), timeoutMs);
+      const abort = (): void => end(() => reject(signal?.reason));
+      const end = (then: () => void): void => {
+        clearTimeout(timer);
+        handle.cancel();
+        signal?.removeEventListener("abort", abort);
+        then();
+      };
+      if (signal?.aborted) abort();
+      else signal?.addEventListener("abort", abort, { once: true });
+    });
+    // A write that nobody awaits never rejects.
+    reached.catch(() => {});
+    this.#reached = reached;
+  }
+
+  wait(): Promise<void> {
+    return this.#reached;
+  }
+}
+
+function timedOut(
+  level: { readonly replicas: number; readonly durable: boolean },
+  timeoutMs: number,
+  answered: readonly PeerId[],
+): ReplicationError {
+  const who = answered.length === 0 ? "none answered" : `${answered.length} answered: ${answered.join(", ")}`;
+  const wanted = `${level.replicas} ${level.durable ? "durable " : ""}replicas`;
+  return new ReplicationError("TIMEOUT", `${wanted} wanted within ${timeoutMs} ms, ${who}; the write stays applied`);
+}
+
+function abortable(promise: Promise<void>, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const abort = (): void => reject(signal.reason);
+    if (signal.aborted) return abort();
+    signal.addEventListener("abort", abort, { once: true });
+    promise.then(resolve, reject).finally(() => signal.removeEventListener("abort", abort));
+  });
+}
