@@ -278,31 +278,34 @@ const code = String.fromCharCode;
 // Eight codes a call: a flat string comes out, where adding one character at a time leaves a tree of them.
 function asciiText(bytes: Uint8Array, at: number, length: number): string | undefined {
   const end = at + length;
-  for (let index = at; index < end; index++) if ((bytes[index] as number) > 127) return undefined;
   let text = "";
   let next = at;
   for (; next + 8 <= end; next += 8) {
-    const part = code(
-      bytes[next] as number,
-      bytes[next + 1] as number,
-      bytes[next + 2] as number,
-      bytes[next + 3] as number,
-      bytes[next + 4] as number,
-      bytes[next + 5] as number,
-      bytes[next + 6] as number,
-      bytes[next + 7] as number,
-    );
-    text = text === "" ? part : text + part;
+    const b0 = bytes[next] as number;
+    const b1 = bytes[next + 1] as number;
+    const b2 = bytes[next + 2] as number;
+    const b3 = bytes[next + 3] as number;
+    const b4 = bytes[next + 4] as number;
+    const b5 = bytes[next + 5] as number;
+    const b6 = bytes[next + 6] as number;
+    const b7 = bytes[next + 7] as number;
+    if ((b0 | b1 | b2 | b3 | b4 | b5 | b6 | b7) > 127) return undefined;
+    const part = code(b0, b1, b2, b3, b4, b5, b6, b7);
+    text = next === at ? part : text + part;
   }
   for (; next + 4 <= end; next += 4) {
-    text += code(
-      bytes[next] as number,
-      bytes[next + 1] as number,
-      bytes[next + 2] as number,
-      bytes[next + 3] as number,
-    );
+    const b0 = bytes[next] as number;
+    const b1 = bytes[next + 1] as number;
+    const b2 = bytes[next + 2] as number;
+    const b3 = bytes[next + 3] as number;
+    if ((b0 | b1 | b2 | b3) > 127) return undefined;
+    text += code(b0, b1, b2, b3);
   }
-  for (; next < end; next++) text += code(bytes[next] as number);
+  for (; next < end; next++) {
+    const byte = bytes[next] as number;
+    if (byte > 127) return undefined;
+    text += code(byte);
+  }
   return text;
 }
 

@@ -2,7 +2,7 @@ import type { Cursor } from "./kernel/cursor.ts";
 import { type NestableType, kernelType } from "./kernel/kernel-type.ts";
 import { KIND_LWW, KIND_MAP } from "./kernel/kinds.ts";
 import { countChildren, freezeRecord, liveChild, liveChildren, mapAt } from "./kernel/map-view.ts";
-import { writeRegister } from "./kernel/register.ts";
+import { writeChildRegister } from "./kernel/register.ts";
 import { clearMap, removeKey } from "./kernel/removal.ts";
 import type { MapStore, Store } from "./kernel/store.ts";
 import { readRegister } from "./lww-register.ts";
@@ -60,7 +60,7 @@ class LwwMapCursor<T> implements LwwMapMutator<T> {
   }
 
   set(key: string, value: T): void {
-    writeRegister(this.#cursor.child(key, KIND_LWW), value);
+    writeChildRegister(this.#cursor, key, KIND_LWW, value);
   }
 
   delete(key: string): boolean {

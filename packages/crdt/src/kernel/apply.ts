@@ -14,7 +14,7 @@ import {
   KEY_BYTES_MAX,
   type MapStore,
   PATH_DEPTH_MAX,
-  type RegisterStore,
+  RegisterStore,
   type Store,
   type Stored,
   attach,
@@ -35,16 +35,11 @@ interface Path {
 
 const ROOT: Path = { kinds: [], keys: [] };
 
-/** An operation as read. Actors are indexes into the delta's own table until it is applied. */
-interface Operation {
-  readonly path: Path;
+/** What an operation has beyond a place and a value. Actors are indexes into the delta's own table. */
+interface Details {
   readonly code: number;
-  /** Of the child operated on; -1 for an operation on the root itself or on a map. */
-  readonly kind: number;
-  readonly key: string;
   readonly actors: readonly number[];
   readonly seqs: readonly number[];
-  readonly value: Stored;
   readonly amount: number;
   readonly start: number;
   readonly before: number;
@@ -52,6 +47,54 @@ interface Operation {
 }
 
 const WRITE = 0x20;
+
+/**
+ * Operations as read, in columns: an object each would cost more than applying it does. An operation without details
+ * is a write that overwrites nothing of others; kind -1 stands for an operation on the root or on a map as such.
+ */
+class Operations {
+  length = 0;
+  readonly paths: Path[] = [];
+  readonly keys: string[] = [];
+  readonly kinds: number[] = [];
+  readonly values: Stored[] = [];
+  readonly details: (Details | undefined)[] = [];
+
+  add(path: Path, key: string, kind: number, value: Stored, details: Details | undefined): void {
+    const at = this.length++;
+    this.paths[at] = path;
+    this.keys[at] = key;
+    this.kinds[at] = kind;
+    this.values[at] = value;
+    this.details[at] = details;
+  }
+
+  /** Lets go of what was read. */
+  clear(): void {
+    for (let index = 0; index < this.length; index++) {
+      this.values[index] = undefined;
+      this.details[index] = undefined;
+    }
+    this.length = 0;
+  }
+}
+
+const KEPT_OPERATIONS_MAX = 256;
+
+// Most events are small: the columns of one are kept for the next.
+let spare: Operations | undefined;
+
+function takeOperations(): Operations {
+  const taken = spare ?? new Operations();
+  spare = undefined;
+  return taken;
+}
+
+function giveBack(operations: Operations): void {
+  if (operations.keys.length > KEPT_OPERATIONS_MAX) return;
+  operations.clear();
+  spare = operations;
+}
 
 /** Reads a whole delta before anything is changed. */
 class DeltaReader {
@@ -71,15 +114,16 @@ class DeltaReader {
     this.actors = [at.actor];
   }
 
-  read(): Operation[] {
-    const operations: Operation[] = [];
-    while (this.#reader.left > 0) operations.push(this.#operation());
+  read(operations: Operations): void {
+    while (this.#reader.left > 0) this.#operation(operations);
     if (operations.length === 0) throw malformed("an event without operations");
-    return operations;
   }
 
-  #operation(): Operation {
-    if (this.#rootShape !== SHAPE_MAP) return this.#leaf(this.#rootShape, ROOT, -1, "", this.#reader.byte());
+  #operation(operations: Operations): void {
+    if (this.#rootShape !== SHAPE_MAP) {
+      this.#leaf(operations, this.#rootShape, ROOT, -1, "", this.#reader.byte());
+      return;
+    }
     let path = ROOT;
     let code = this.#reader.byte();
     if (code === OP_SAME) {
@@ -95,35 +139,41 @@ class DeltaReader {
       const key = this.#key();
       if (shape !== SHAPE_MAP) {
         this.#lastMap = path;
-        return this.#leaf(shape, path, kind, key, this.#reader.byte());
+        this.#leaf(operations, shape, path, kind, key, this.#reader.byte());
+        return;
       }
       path = { kinds: [...path.kinds, kind], keys: [...path.keys, key] };
       code = this.#reader.byte();
     }
     this.#lastMap = path;
-    return this.#mapOperation(path, code);
+    this.#mapOperation(operations, path, code);
   }
 
   #key(): string {
     return this.#reader.stringOf(this.#reader.uintMax(KEY_BYTES_MAX, "the length of a key"));
   }
 
-  #mapOperation(path: Path, code: number): Operation {
+  #mapOperation(operations: Operations, path: Path, code: number): void {
     if (code === OP_DELETE) {
       const key = this.#key();
       const [actors, seqs] = this.#vector(this.#reader.count(2));
-      return operation(path, code, -1, key, actors, seqs, [[key, this.#cancels(path.keys.length)]]);
+      const removal = { ...PLAIN, code, actors, seqs, cancels: [[key, this.#cancels(path.keys.length)] as const] };
+      operations.add(path, key, -1, undefined, removal);
+      return;
     }
     if (code !== OP_CLEAR) throw malformed(`no operation of a map has the code ${code}`);
     const [actors, seqs] = this.#vector(this.#reader.count(2));
     const count = this.#reader.count(2);
     const cancels: [string, readonly Cancels[]][] = [];
     for (let index = 0; index < count; index++) cancels.push([this.#key(), this.#cancels(path.keys.length)]);
-    return operation(path, code, -1, "", actors, seqs, cancels);
+    operations.add(path, "", -1, undefined, { ...PLAIN, code, actors, seqs, cancels });
   }
 
-  #leaf(shape: Shape, path: Path, kind: number, key: string, first: number): Operation {
-    if (shape === SHAPE_REGISTER) return this.#write(path, kind, key, first);
+  #leaf(operations: Operations, shape: Shape, path: Path, kind: number, key: string, first: number): void {
+    if (shape === SHAPE_REGISTER) {
+      this.#write(operations, path, kind, key, first);
+      return;
+    }
     const amount = this.#reader.uint();
     let start = this.#seq;
     let before = 0;
@@ -133,47 +183,23 @@ class DeltaReader {
     } else if (first !== COUNTER_FIRST) {
       throw malformed(`no operation of a counter has the code ${first}`);
     }
-    return {
-      path,
-      code: first,
-      kind,
-      key,
-      actors: NO_NUMBERS,
-      seqs: NO_NUMBERS,
-      value: undefined,
-      amount,
-      start,
-      before,
-      cancels: NO_CANCELS,
-    };
+    const details = { code: first, actors: NO_NUMBERS, seqs: NO_NUMBERS, amount, start, before, cancels: NO_CANCELS };
+    operations.add(path, key, kind, undefined, details);
   }
 
-  #write(path: Path, kind: number, key: string, first: number): Operation {
-    let actors = NO_NUMBERS;
-    let seqs = NO_NUMBERS;
+  #write(operations: Operations, path: Path, kind: number, key: string, first: number): void {
+    let details: Details | undefined;
     if (first !== 1) {
-      // The count is one byte up to 126 dots, the first byte of a longer integer above.
-      const count = this.#countFrom(first);
-      [actors, seqs] = this.#vector(count);
+      const [actors, seqs] = this.#vector(this.#countFrom(first));
+      details = { ...PLAIN, actors, seqs };
     }
     const start = this.#reader.at;
     const value = readValue(this.#reader);
     const stored = typeof value === "object" ? seal(value, this.#bytes, start, this.#reader.at) : value;
-    return {
-      path,
-      code: WRITE,
-      kind,
-      key,
-      actors,
-      seqs,
-      value: stored,
-      amount: 0,
-      start: 0,
-      before: 0,
-      cancels: NO_CANCELS,
-    };
+    operations.add(path, key, kind, stored, details);
   }
 
+  // A count of at most 126 dots is one byte; else that byte is the first one of a longer integer.
   #countFrom(first: number): number {
     if (first === 0) throw malformed("a write without a count");
     const count = first < 128 ? first - 1 : first - 129 + 128 * this.#reader.uint();
@@ -235,51 +261,123 @@ class DeltaReader {
   }
 }
 
-function operation(
-  path: Path,
-  code: number,
-  kind: number,
-  key: string,
-  actors: readonly number[],
-  seqs: readonly number[],
-  cancels: readonly (readonly [string, readonly Cancels[]])[],
-): Operation {
-  return { path, code, kind, key, actors, seqs, value: undefined, amount: 0, start: 0, before: 0, cancels };
-}
+const PLAIN: Details = {
+  code: WRITE,
+  actors: NO_NUMBERS,
+  seqs: NO_NUMBERS,
+  amount: 0,
+  start: 0,
+  before: 0,
+  cancels: NO_CANCELS,
+};
 
 /** Applies the delta of one event. All or nothing: on `MALFORMED` the state is as before. */
 export function applyDelta(state: KernelState, delta: Uint8Array, at: Stamp, touched?: Set<string>): void {
   const reader = new DeltaReader(delta, at, state.root.shape);
-  const operations = reader.read();
-  const actors = reader.actors.map((actor) => state.actors.intern(actor));
-  for (const operation of operations) {
-    if (touched !== undefined && state.root.shape === SHAPE_MAP) touch(state.root, operation, touched);
-    applyOperation(state, operation, at, actors);
+  const operations = takeOperations();
+  try {
+    reader.read(operations);
+    const actors = reader.actors.map((actor) => state.actors.intern(actor));
+    if (touched !== undefined && state.root.shape === SHAPE_MAP) touch(state.root, operations, touched);
+    new Applying(state, operations, at, actors).run();
+  } finally {
+    giveBack(operations);
   }
 }
 
-function touch(root: MapStore, { path, code, key, cancels }: Operation, touched: Set<string>): void {
-  const first = path.keys[0];
-  if (first !== undefined) touched.add(first);
-  else if (code !== OP_CLEAR) touched.add(key);
-  else for (const present of [...root.children.keys(), ...cancels.map(([name]) => name)]) touched.add(present);
+// Before anything is applied: a key that an event both makes and removes is no change for a watcher anyway.
+function touch(root: MapStore, { length, paths, keys, details }: Operations, touched: Set<string>): void {
+  for (let index = 0; index < length; index++) {
+    const first = paths[index]?.keys[0];
+    if (first !== undefined) touched.add(first);
+    else if (details[index]?.code !== OP_CLEAR) touched.add(keys[index] as string);
+    else for (const present of root.children.keys()) touched.add(present);
+  }
 }
 
-function applyOperation(state: KernelState, operation: Operation, at: Stamp, actors: readonly number[]): void {
-  const { code, kind, path } = operation;
-  if (kind < 0 && state.root.shape === SHAPE_MAP) {
-    removeAt(state, operation, at, actors);
-    return;
+class Applying {
+  readonly #state: KernelState;
+  readonly #operations: Operations;
+  readonly #at: Stamp;
+  /** The state's index of each actor that the delta names: the event's own first. */
+  readonly #actors: readonly number[];
+  readonly #own: number;
+  #lastPath: Path | undefined;
+  #lastMap: MapStore | undefined;
+
+  constructor(state: KernelState, operations: Operations, at: Stamp, actors: readonly number[]) {
+    this.#state = state;
+    this.#operations = operations;
+    this.#at = at;
+    this.#actors = actors;
+    this.#own = actors[0] as number;
   }
-  const store = kind < 0 ? state.root : ensureChild(ensureMap(state.root as MapStore, path), operation.key, kind);
-  const own = actors[0] as number;
-  if (code === WRITE) {
-    const dot = { actor: own, seq: at.seq, time: at.time, value: operation.value };
-    applyWrite(store as RegisterStore, state.actors, dot, mapped(operation.actors, actors), operation.seqs);
-  } else if (code === COUNTER_FIRST) {
-    applyFirst(store as CounterStore, own, at.seq, operation.amount);
-  } else {
-    applyAdd(store as CounterStore, own, at.seq, operation.start, operation.before, operation.amount);
+
+  run(): void {
+    const { length, paths, keys, kinds, values, details } = this.#operations;
+    for (let index = 0; index < length; index++) {
+      const path = paths[index] as Path;
+      const key = keys[index] as string;
+      const kind = kinds[index] as number;
+      const detail = details[index];
+      if (kind < 0) this.#atRoot(path, key, values[index], detail ?? PLAIN);
+      else if (detail === undefined || detail.code === WRITE) this.#write(path, key, kind, values[index], detail);
+      else this.#count(ensureChild(this.#map(path), key, kind) as CounterStore, detail);
+    }
+  }
+
+  #map(path: Path): MapStore {
+    if (path === this.#lastPath && this.#lastMap !== undefined) return this.#lastMap;
+    const map = ensureMap(this.#state.root as MapStore, path);
+    this.#lastPath = path;
+    this.#lastMap = map;
+    return map;
+  }
+
+  #atRoot(path: Path, key: string, value: Stored, details: Details): void {
+    const { root } = this.#state;
+    if (root.shape === SHAPE_MAP) this.#remove(path, key, details);
+    else if (root.shape === SHAPE_REGISTER) this.#assign(root, value, details);
+    else this.#count(root, details);
+  }
+
+  #write(path: Path, key: string, kind: number, value: Stored, details: Details | undefined): void {
+    const map = this.#map(path);
+    const first = map.children.get(key);
+    if (first === undefined) {
+      map.children.set(key, new RegisterStore(kind, this.#own, this.#at.seq, this.#at.time, value));
+    } else {
+      this.#assign(ensureChild(map, key, kind) as RegisterStore, value, details);
+    }
+  }
+
+  #assign(register: RegisterStore, value: Stored, details: Details | undefined): void {
+    const { seq, time } = this.#at;
+    const overwritten = details === undefined ? NO_NUMBERS : mapped(details.actors, this.#actors);
+    const dot = { actor: this.#own, seq, time, value };
+    applyWrite(register, this.#state.actors, dot, overwritten, details?.seqs ?? NO_NUMBERS);
+  }
+
+  #count(counter: CounterStore, { code, start, before, amount }: Details): void {
+    if (code === COUNTER_FIRST) applyFirst(counter, this.#own, this.#at.seq, amount);
+    else applyAdd(counter, this.#own, this.#at.seq, start, before, amount);
+  }
+
+  #remove(path: Path, key: string, details: Details): void {
+    this.#lastMap = undefined;
+    const map = findMap(this.#state.root as MapStore, path);
+    if (map === undefined) return;
+    const vector = new Map<number, number>();
+    for (const [index, seq] of details.seqs.entries()) {
+      vector.set(this.#actors[details.actors[index] as number] as number, seq);
+    }
+    const remover = { actor: this.#own, seq: this.#at.seq };
+    const cancels = new Map(details.cancels.map(([name, inner]) => [name, translate(inner, this.#actors)]));
+    const keys = details.code === OP_DELETE ? [key] : [...map.children.keys()];
+    for (const name of keys) {
+      applyRemoval(this.#state.actors, map, name, { vector, cancels: cancels.get(name) ?? [] }, remover);
+    }
+    prune(map);
   }
 }
 
@@ -296,10 +394,12 @@ function ensureMap(root: MapStore, path: Path): MapStore {
 }
 
 function ensureChild(map: MapStore, key: string, kind: number): Store {
-  const found = inChain(map.children.get(key), kind);
+  const first = map.children.get(key);
+  const found = inChain(first, kind);
   if (found !== undefined) return found;
   const store = createStore(kind, map, key);
-  attach(map, key, store);
+  if (first === undefined) map.children.set(key, store);
+  else attach(map, key, store);
   return store;
 }
 
@@ -309,22 +409,6 @@ function findMap(root: MapStore, path: Path): MapStore | undefined {
     map = inChain(map.children.get(path.keys[level] as string), path.kinds[level] as number) as MapStore | undefined;
   }
   return map;
-}
-
-function removeAt(state: KernelState, operation: Operation, at: Stamp, actors: readonly number[]): void {
-  const map = findMap(state.root as MapStore, operation.path);
-  if (map === undefined) return;
-  const vector = new Map<number, number>();
-  for (const [index, seq] of operation.seqs.entries()) {
-    vector.set(actors[operation.actors[index] as number] as number, seq);
-  }
-  const remover = { actor: actors[0] as number, seq: at.seq };
-  const cancels = new Map(operation.cancels.map(([key, inner]) => [key, translate(inner, actors)]));
-  const keys = operation.code === OP_DELETE ? [operation.key] : [...map.children.keys()];
-  for (const key of keys) {
-    applyRemoval(state.actors, map, key, { vector, cancels: cancels.get(key) ?? [] }, remover);
-  }
-  prune(map);
 }
 
 /** The same cancellations, with the state's indexes of actors in place of the delta's. */

@@ -2,7 +2,6 @@ import type { Writer } from "../codec.ts";
 import { CrdtError } from "../error.ts";
 import type { Transaction } from "../type.ts";
 import { OP_CHILD, OP_SAME } from "./delta.ts";
-import { SHAPE_MAP } from "./kinds.ts";
 import type { KernelState } from "./state.ts";
 import {
   KEY_BYTES_MAX,
@@ -38,11 +37,16 @@ export class Cursor {
 
   /** The cursor of a child. Throws `TypeError` for a key that is no string and `LIMIT_EXCEEDED` past the depth limit. */
   child(key: string, kind: number): Cursor {
+    this.assertChild(key);
+    return new Cursor(this.state, this.transaction, kind, this, key);
+  }
+
+  /** Throws as `child` does. */
+  assertChild(key: string): void {
     if (typeof key !== "string") throw new TypeError(`a key is a string, not ${typeof key}`);
     if (this.#depth === PATH_DEPTH_MAX) {
       throw new CrdtError("LIMIT_EXCEEDED", `maps nest at most ${PATH_DEPTH_MAX} levels deep`);
     }
-    return new Cursor(this.state, this.transaction, kind, this, key);
   }
 
   find(): Store | undefined {
@@ -83,13 +87,18 @@ export class Cursor {
   /** Writes where the operation that follows applies: nothing for the root. */
   writePath(delta: Writer): void {
     const parent = this.parent;
-    if (parent === undefined) return;
-    if (parent.parent !== undefined && this.state.isLastMap(delta, parent.find() as MapStore | undefined)) {
-      delta.byte(OP_SAME);
-    } else {
-      parent.#writeSteps(delta);
+    if (parent !== undefined) {
+      parent.writeChildPath(delta, parent.find() as MapStore | undefined, this.key, this.kind);
     }
-    writeStep(delta, this.kind, this.key);
+  }
+
+  /** Writes the path of a child; `map` is what stands at this cursor. */
+  writeChildPath(delta: Writer, map: MapStore | undefined, key: string, kind: number): void {
+    if (this.parent !== undefined) {
+      if (this.state.isLastMap(delta, map)) delta.byte(OP_SAME);
+      else this.#writeSteps(delta);
+    }
+    writeStep(delta, kind, key);
   }
 
   /** Writes the path of a map whose own operation follows. */
@@ -103,12 +112,6 @@ export class Cursor {
     if (this.parent === undefined) return;
     this.parent.#writeSteps(delta);
     writeStep(delta, this.kind, this.key);
-  }
-
-  /** The map in whose children this cursor's operation worked: what the next operation may refer to. */
-  mapOf(store: Store | undefined): MapStore | undefined {
-    if (store !== undefined && store.shape === SHAPE_MAP) return store;
-    return this.parent?.find() as MapStore | undefined;
   }
 }
 

@@ -7,9 +7,12 @@ import {
   type MapStore,
   NO_ACTOR,
   type RegisterDot,
-  type RegisterStore,
+  RegisterStore,
   Sealed,
   type Stored,
+  attach,
+  detach,
+  inChain,
 } from "./store.ts";
 
 /** What a reader gets of a kept value. */
@@ -99,29 +102,73 @@ export function applyWrite(
 
 /** Writes a value into the register at `cursor`. */
 export function writeRegister(cursor: Cursor, value: unknown): void {
+  const { parent, kind, key } = cursor;
+  if (parent !== undefined) {
+    writeChildRegister(parent, key, kind, value);
+    return;
+  }
   const transaction = cursor.begin();
-  const { delta } = transaction;
-  const { state } = cursor;
+  const own = cursor.state.own(transaction);
+  const register = cursor.find() as RegisterStore;
+  const stored = writeOperation(transaction, cursor, undefined, kind, undefined, register, own, value);
+  keepForRollback(register, transaction);
+  assign(register, own, transaction.seq, transaction.time, stored);
+}
+
+/** Writes a value into the register of `kind` under `key` of the map at `parent`: the path of every map write. */
+export function writeChildRegister(parent: Cursor, key: string, kind: number, value: unknown): void {
+  parent.assertChild(key);
+  const transaction = parent.begin();
+  const { state } = parent;
   const own = state.own(transaction);
-  const known = state.deltaActors.size;
+  let map = parent.find() as MapStore | undefined;
+  const first = map?.children.get(key);
+  const found = inChain(first, kind) as RegisterStore | undefined;
+  const stored = writeOperation(transaction, parent, key, kind, map, found, own, value);
+  if (found !== undefined) {
+    keepForRollback(found, transaction);
+    assign(found, own, transaction.seq, transaction.time, stored);
+  } else {
+    map ??= parent.ensure(transaction) as MapStore;
+    const register = new RegisterStore(kind, own, transaction.seq, transaction.time, stored);
+    if (first === undefined) map.children.set(key, register);
+    else attach(map, key, register);
+    detachOnRollback(transaction, map, key, register);
+  }
+  state.endOperation(transaction.delta, map);
+  if (transaction.touched !== undefined) parent.child(key, kind).touch(transaction);
+}
+
+// In functions of their own, so that a closure holds these variables and no others.
+function detachOnRollback(transaction: Transaction, map: MapStore, key: string, register: RegisterStore): void {
+  transaction.onRollback(() => detach(map, key, register));
+}
+
+/** Appends a write to the delta, all or nothing; returns what to keep of the value. No key means the root. */
+function writeOperation(
+  transaction: Transaction,
+  cursor: Cursor,
+  key: string | undefined,
+  kind: number,
+  map: MapStore | undefined,
+  register: RegisterStore | undefined,
+  own: number,
+  value: unknown,
+): Stored {
+  const { delta } = transaction;
+  const { deltaActors } = cursor.state;
+  const known = deltaActors.size;
   const start = delta.length;
-  const found = cursor.find() as RegisterStore | undefined;
-  let stored: Stored;
   try {
-    cursor.writePath(delta);
-    if (found === undefined) delta.byte(1);
-    else writeOverwritten(cursor, found, delta, own);
-    stored = writeGiven(delta, value);
+    if (key !== undefined) cursor.writeChildPath(delta, map, key, kind);
+    if (register === undefined) delta.byte(1);
+    else writeOverwritten(cursor, register, delta, own);
+    return writeGiven(delta, value);
   } catch (error) {
     delta.reset(start);
-    state.deltaActors.trim(known);
+    deltaActors.trim(known);
     throw error;
   }
-  const register = found ?? (cursor.ensure(transaction) as RegisterStore);
-  if (found !== undefined) keepForRollback(found, transaction);
-  assign(register, own, transaction.seq, transaction.time, stored);
-  state.endOperation(delta, cursor.parent?.find() as MapStore | undefined);
-  cursor.touch(transaction);
 }
 
 /** Writes the dots of other actors that are live in a register. */

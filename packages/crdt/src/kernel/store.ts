@@ -40,15 +40,21 @@ export interface RegisterDot {
  */
 export class RegisterStore {
   readonly kind: number;
-  sibling: Store | undefined = undefined;
-  actor: number = NO_ACTOR;
-  seq = 0;
-  time = 0;
-  value: Stored = undefined;
-  more: RegisterDot[] | undefined = undefined;
+  sibling: Store | undefined;
+  actor: number;
+  seq: number;
+  time: number;
+  value: Stored;
+  more: RegisterDot[] | undefined;
 
-  constructor(kind: number) {
+  constructor(kind: number, actor: number = NO_ACTOR, seq = 0, time = 0, value: Stored = undefined) {
     this.kind = kind;
+    this.sibling = undefined;
+    this.actor = actor;
+    this.seq = seq;
+    this.time = time;
+    this.value = value;
+    this.more = undefined;
   }
 
   get shape(): typeof SHAPE_REGISTER {
