@@ -44,7 +44,7 @@ describe("group keys", () => {
         expect(decodeGroupKey(left)).toEqual(Array.isArray(a) ? a.map((part) => (part === 0 ? 0 : part)) : a);
         expect(left).toMatch(/^[!-~]+$/);
         expect(left < right ? -1 : left > right ? 1 : 0).toBe(compareIds(a, b));
-        if (left !== right) expect(right.startsWith(left)).toBe(false);
+        expect(right.startsWith(left)).toBe(left === right);
       }),
       { numRuns: 2000 },
     );
@@ -82,15 +82,17 @@ describe("group keys", () => {
       "tsa!!!",
       "s~c3!",
     ]) {
-      expect(() => decodeGroupKey(key), key).toThrow(expect.objectContaining({ code: "CORRUPT" }));
+      expect(() => decodeGroupKey(key)).toThrow(expect.objectContaining({ code: "CORRUPT" }));
     }
     fc.assert(
       fc.property(fc.string(), (key) => {
+        let outcome: unknown;
         try {
-          expect(encodeGroupId(decodeGroupKey(key))).toBe(key);
+          outcome = encodeGroupId(decodeGroupKey(key));
         } catch (error) {
-          expect(error).toMatchObject({ code: "CORRUPT" });
+          outcome = (error as { code?: unknown }).code;
         }
+        expect([key, "CORRUPT"]).toContain(outcome);
       }),
     );
   });
@@ -132,7 +134,7 @@ describe("the text form", () => {
 
   it("is refused when it names nothing", () => {
     for (const bad of ["", "/", "a//b", "a/b/", "a/:", "a/:1.5", "a/:01", "a/:9007199254740992", "%", "%ff"]) {
-      expect(() => parseGroupId(bad), bad).toThrow(expect.objectContaining({ code: "INVALID_GROUP_ID" }));
+      expect(() => parseGroupId(bad)).toThrow(expect.objectContaining({ code: "INVALID_GROUP_ID" }));
     }
   });
 });

@@ -1,0 +1,82 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { chmod, mkdtemp, rm, stat, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { levelStorage } from "./index.ts";
+
+let directory: string;
+
+beforeEach(async () => {
+  directory = await mkdtemp(join(tmpdir(), "coppice-level-"));
+});
+
+afterEach(async () => {
+  await chmod(directory, 0o700);
+  await rm(directory, { recursive: true });
+});
+
+describe("levelStorage", () => {
+  it("creates its directory, and keeps secrets in files that only the owner reads", async () => {
+    const location = join(directory, "deep", "down");
+    await using backend = levelStorage(location);
+    await backend.open();
+    await backend.writeSecret("private-key", Uint8Array.of(1));
+    await backend.writeSecret("private-key", Uint8Array.of(2));
+    expect((await stat(join(location, "secrets", "private-key"))).mode & 0o777).toBe(0o600);
+    expect((await stat(join(location, "secrets"))).mode & 0o777).toBe(0o700);
+    expect((await stat(join(location, "db", "CURRENT"))).isFile()).toBe(true);
+  });
+
+  it("refuses bad options", () => {
+    const bad = [
+      [""],
+      [directory, { cacheBytes: -1 }],
+      [directory, { writeBufferBytes: 1.5 }],
+      [directory, { cache: 1 }],
+    ];
+    for (const [location, options] of bad) {
+      const open = (): unknown => levelStorage(location as string, options as object);
+      expect(open).toThrow(expect.objectContaining({ code: "INVALID_OPTIONS" }));
+    }
+  });
+
+  it("fails with LOCKED while another process has the directory open, and opens once that is killed", async () => {
+    // In plain JavaScript, on the engine itself: the lock is the engine's and holds against any program.
+    const script = `
+      const { Level } = require("level");
+      const db = new Level(process.argv[1]);
+      db.open().then(() => { console.log("open"); setInterval(() => {}, 1000); });
+    `;
+    await using backend = levelStorage(directory);
+    await backend.open();
+    await backend.write([{ op: "put", key: "a", value: Uint8Array.of(1) }], { sync: true });
+    await backend.close();
+    const child = spawn(process.execPath, ["-e", script, join(directory, "db")], {
+      cwd: import.meta.dirname,
+      stdio: ["ignore", "pipe", "inherit"],
+    });
+    try {
+      await once(child.stdout, "data");
+      await expect(backend.open()).rejects.toMatchObject({ code: "LOCKED", message: /stop the other process/ });
+    } finally {
+      child.kill("SIGKILL");
+      await once(child, "exit");
+    }
+    await backend.open();
+    expect(await backend.get("a")).toEqual(Uint8Array.of(1));
+  });
+
+  it("says what to do when the directory cannot be written", async () => {
+    const file = join(directory, "file");
+    await writeFile(file, "");
+    await expect(levelStorage(join(file, "data")).open()).rejects.toMatchObject({
+      code: "IO",
+      cause: { code: "ENOTDIR" },
+    });
+    await writeFile(join(directory, "db"), "");
+    await using backend = levelStorage(directory);
+    await expect(backend.open()).rejects.toMatchObject({ code: "IO", message: expect.stringContaining(directory) });
+  });
+});
