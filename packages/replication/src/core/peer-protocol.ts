@@ -22,12 +22,20 @@ export interface ProtocolParts {
   drop(peer: PeerId): void;
 }
 
+/** A question to every linked peer whether it knows a group. */
+interface Probe {
+  readonly question: Uint8Array;
+  /** Who has not answered yet. */
+  readonly left: Set<PeerId>;
+  readonly done: () => void;
+}
+
 /** Peers come and go here, greet each other, and each of their messages finds the part that answers it. */
 export class PeerProtocol {
   readonly #core: CoreContext;
   readonly #peers: Map<PeerId, Peer>;
   readonly #parts: ProtocolParts;
-  readonly #probes = new Map<string, { readonly left: Set<PeerId>; readonly done: () => void }>();
+  readonly #probes = new Map<string, Probe>();
 
   constructor(core: CoreContext, peers: Map<PeerId, Peer>, parts: ProtocolParts) {
     this.#core = core;
@@ -79,6 +87,7 @@ export class PeerProtocol {
     if (!hello.heard) this.#greet(peer);
     if (!isFirst) return;
     this.#parts.gossip.heartbeat();
+    for (const { left, question } of this.#probes.values()) if (left.has(peer.id)) peer.post(question);
     // One side is enough: the other answers with what differs.
     if (this.#parts.self > peer.id) this.#parts.antiEntropy.begin(peer);
   }
@@ -130,18 +139,18 @@ export class PeerProtocol {
 
   /** Asks every peer whether it knows a group, and calls back when all have answered or gone. */
   probe(key: string, typeName: string, then: () => void): void {
-    const greeted = [...this.#peers.values()].filter((peer) => peer.hello !== undefined);
-    if (greeted.length === 0) return then();
+    if (this.#peers.size === 0) return then();
     const former = this.#probes.get(key);
     const done = (): void => {
       former?.done();
       then();
     };
-    this.#probes.set(key, { left: new Set(greeted.map(({ id }) => id)), done });
     const { vector } = emptyMeta(key, key, typeName, 0);
     const group = { key, type: typeName, epoch: 0 };
-    const message = encodeMessage({ kind: "vector", group, wantsReply: true, vector });
-    for (const peer of greeted) peer.post(message);
+    const question = encodeMessage({ kind: "vector", group, wantsReply: true, vector });
+    this.#probes.set(key, { question, left: new Set(this.#peers.keys()), done });
+    // Those that have not said hello yet are asked when they do.
+    for (const peer of this.#peers.values()) if (peer.hello !== undefined) peer.post(question);
   }
 
   #probed(key: string, peer: PeerId): void {

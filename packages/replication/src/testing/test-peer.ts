@@ -20,7 +20,7 @@ export class TestPeer {
   onFrame: (link: Link, bytes: Uint8Array) => boolean = () => true;
   onDrained: (link: Link) => void = () => undefined;
   /** Links that stand, by peer. */
-  readonly links = new Map<PeerId, Link>();
+  readonly links: Map<PeerId, Link> = new Map();
   readonly #secrets: Map<string, Uint8Array>;
   readonly #watchers = new Set<() => void>();
 

@@ -1,0 +1,181 @@
+import { gCounter, lwwRegister } from "@coppice/crdt";
+import { createGroupStore, memoryStorage } from "@coppice/storage";
+import { describe, expect, it } from "vitest";
+import { Grove, notes, words } from "./nodes.test-support.ts";
+
+describe("restart", () => {
+  it("finds every stored group by listing, and recovers it", async () => {
+    await using grove = new Grove();
+    const storage = memoryStorage();
+    const node = await grove.start("a", [], { storage });
+    (await node.open(["words", "a"], words)).mutate((g) => g.total.increment(2));
+    (await node.open("views", gCounter)).mutate((c) => c.increment(7));
+    await grove.stop("a");
+    const again = await grove.start("a", [], { storage });
+    expect([...again.groups()].map(({ id, phase }) => [id, phase])).toEqual(
+      [
+        [["words", "a"], "stored"],
+        ["views", "stored"],
+      ].sort() as never,
+    );
+    const dry = await again.recover({ dryRun: true });
+    expect(dry).toMatchObject({ recovered: 0, events: 2 });
+    const progress: number[] = [];
+    const report = await again.recover({ onProgress: ({ done, total }) => progress.push(done / total) });
+    expect(report).toMatchObject({ recovered: 2, degraded: [], failed: [], unknown: [], events: 2 });
+    expect(progress).toEqual([0.5, 1]);
+    expect((await again.open("views", gCounter)).value()).toBe(7);
+    expect((await again.open(["words", "a"], words)).value().total).toBe(2);
+  });
+
+  it("writes on as a new actor: a restored older image reuses no dot", async () => {
+    await using grove = new Grove();
+    const node = await grove.start("a", [], { storage: memoryStorage() });
+    const other = await grove.start("b", ["a"]);
+    const counter = await node.open("c", gCounter);
+    counter.mutate((c) => c.increment(1));
+    await grove.converged();
+    grove.crash("a");
+    // The image from before the write: empty.
+    const restored = await grove.start("a", ["b"], { storage: memoryStorage() });
+    const again = await restored.open("c", gCounter);
+    again.mutate((c) => c.increment(10));
+    await grove.converged();
+    expect(again.value()).toBe(11);
+    expect((await other.open("c", gCounter)).value()).toBe(11);
+  });
+
+  it("catches up on what was written while the node was down", async () => {
+    await using grove = new Grove();
+    const storage = memoryStorage();
+    await grove.start("a", [], { storage });
+    const b = await grove.start("b", ["a"]);
+    const onB = await b.open("m", notes);
+    onB.mutate((m) => m.set("k", "1"));
+    await grove.converged();
+    await grove.stop("a");
+    onB.mutate((m) => m.set("k", "2"));
+    onB.mutate((m) => m.set("l", "3"));
+    const a = await grove.start("a", ["b"], { storage });
+    const onA = await a.open("m", notes);
+    await onA.synced();
+    expect(onA.value()).toEqual({ k: "2", l: "3" });
+  });
+});
+
+describe("types", () => {
+  it("opened under another type is a TYPE_CONFLICT, and nothing changes", async () => {
+    await using grove = new Grove();
+    const node = await grove.start("a");
+    const counter = await node.open("g", gCounter);
+    counter.mutate((c) => c.increment(1));
+    await expect(node.open("g", lwwRegister<string>())).rejects.toMatchObject({ code: "TYPE_CONFLICT" });
+    expect(counter.value()).toBe(1);
+  });
+
+  it("of one group that differ between peers are reported on both sides, never merged", async () => {
+    await using grove = new Grove();
+    const a = await grove.start("a");
+    const b = await grove.start("b");
+    const onA = await a.open("g", gCounter);
+    const onB = await b.open("g", notes);
+    onA.mutate((c) => c.increment(1));
+    onB.mutate((m) => m.set("k", "v"));
+    await b.connect("memory:/a");
+    await expect
+      .poll(() => grove.notices.filter(({ code }) => code === "TYPE_CONFLICT").map(({ peer }) => peer))
+      .toEqual(expect.arrayContaining(["a", "b"]));
+    expect(onA.value()).toBe(1);
+    expect(onB.value()).toEqual({ k: "v" });
+  });
+});
+
+describe("delete", () => {
+  it("holds on every node, after a restart, and against a peer that was away", async () => {
+    await using grove = new Grove();
+    const storage = memoryStorage();
+    const a = await grove.start("a", [], { storage });
+    const b = await grove.start("b", ["a"]);
+    const c = await grove.start("c", ["a", "b"]);
+    const onA = await a.open("g", gCounter);
+    onA.mutate((g) => g.increment(1));
+    await grove.converged();
+    const awayStorage = memoryStorage();
+    await grove.stop("c");
+    expect(c.id).toBe("c");
+    const away = await grove.start("away", [], { storage: awayStorage });
+    (await away.open("g", gCounter)).mutate((g) => g.increment(5));
+    await b.delete("g");
+    await expect.poll(() => a.group("g")?.phase).toBe("deleted");
+    expect(() => onA.value()).toThrow(/deleted/);
+    expect(() => onA.mutate((g) => g.increment(1))).toThrow(/deleted/);
+    await expect(a.open("g", gCounter)).rejects.toMatchObject({ code: "GROUP_DELETED" });
+    await grove.stop("a");
+    const again = await grove.start("a", ["b"], { storage });
+    expect([...again.groups()]).toEqual([]);
+    await away.connect("memory:/a");
+    await grove.converged();
+    expect(away.group("g")?.phase).toBe("deleted");
+    expect(again.group("g")?.phase).toBe("deleted");
+  });
+
+  it("then recreate starts the next epoch, on every node", async () => {
+    await using grove = new Grove();
+    const a = await grove.start("a");
+    const b = await grove.start("b", ["a"]);
+    (await a.open("g", gCounter)).mutate((c) => c.increment(1));
+    await grove.converged();
+    await a.delete("g");
+    await a.delete("g");
+    const anew = await a.open("g", notes, { recreate: true });
+    anew.mutate((m) => m.set("k", "v"));
+    await grove.converged();
+    expect(b.group("g")).toMatchObject({ epoch: 3, type: notes.name });
+    expect((await b.open("g", notes)).value()).toEqual({ k: "v" });
+  });
+
+  it("of an unknown group is an error", async () => {
+    await using grove = new Grove();
+    const node = await grove.start("a");
+    await expect(node.delete("nothing")).rejects.toMatchObject({ code: "UNKNOWN_GROUP" });
+  });
+});
+
+describe("snapshots", () => {
+  it("are taken on an interval and at a graceful stop", async () => {
+    await using grove = new Grove();
+    const storage = memoryStorage();
+    const node = await grove.start("a", [], { storage, snapshotIntervalMs: 50 });
+    const counter = await node.open("c", gCounter);
+    counter.mutate((c) => c.increment(1));
+    await expect.poll(() => counter.status.snapshotBytes).toBeGreaterThan(0);
+    counter.mutate((c) => c.increment(1));
+    await grove.stop("a");
+    const store = createGroupStore(storage);
+    await store.open();
+    expect((await store.load("c"))?.snapshot?.vector.total()).toBe(2);
+    await store.close();
+  });
+});
+
+describe("a node", () => {
+  it("fails with CLOSED once closed, and closes twice", async () => {
+    await using grove = new Grove();
+    const node = await grove.start("a");
+    const counter = await node.open("c", gCounter);
+    await node.close();
+    await node.close();
+    expect(() => counter.value()).toThrow(/closed/);
+    await expect(node.open("c", gCounter)).rejects.toMatchObject({ code: "CLOSED" });
+  });
+
+  it("rejects options and ids that make no sense, naming them", async () => {
+    await using grove = new Grove();
+    await expect(grove.start("a", [], { syncIntervalMs: 0 })).rejects.toMatchObject({
+      code: "INVALID_OPTIONS",
+      message: expect.stringContaining("syncIntervalMs"),
+    });
+    const node = await grove.start("b");
+    await expect(node.open("", gCounter)).rejects.toMatchObject({ code: "INVALID_GROUP_ID" });
+  });
+});
