@@ -1,2 +1,8 @@
 #!/usr/bin/env node
-export {};
+import { run } from "./program.ts";
+
+process.exitCode = await run(process.argv.slice(2), {
+  out: (text) => process.stdout.write(text),
+  err: (text) => process.stderr.write(text),
+  isTerminal: process.stdout.isTTY === true,
+});

@@ -1,1 +1,1 @@
-export {};
+export { type LevelOptions, levelStorage } from "@coppice/storage/level";

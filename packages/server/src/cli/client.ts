@@ -1,0 +1,171 @@
+/** The command line's way to a running node: its HTTP server. */
+import type { Problem } from "../http/problem.ts";
+import { readEndpoint, readToken, tokenPath } from "../daemon/files.ts";
+import { CliError, EXIT, exitStatus } from "./failure.ts";
+
+export interface Connection {
+  readonly url: string;
+  readonly token: string;
+  /** Longest wait for an answer. */
+  readonly timeoutMs: number;
+  /** The process that should be listening there, when an endpoint file says so. */
+  readonly pid?: number;
+  readonly data?: string;
+}
+
+/** How a node was named on the command line or in the environment. */
+export interface ConnectionOptions {
+  readonly data?: string;
+  readonly url?: string;
+  readonly tokenFile?: string;
+  readonly timeout: number;
+}
+
+/** Finds a node by its data directory, or takes it as given by a URL and a token file. */
+export async function findNode(options: ConnectionOptions): Promise<Connection> {
+  const { data, url, tokenFile, timeout } = options;
+  if (url === undefined && data === undefined) {
+    throw new CliError(
+      EXIT.usage,
+      "INVALID_OPTIONS",
+      "which node? Give its data directory with --data DIR (or COPPICE_DATA), or --url URL and --token-file FILE",
+    );
+  }
+  const file = tokenFile ?? (data === undefined ? undefined : tokenPath(data));
+  if (file === undefined) {
+    throw new CliError(EXIT.usage, "INVALID_OPTIONS", "--url needs --token-file FILE (or --data DIR, which holds one)");
+  }
+  if (url !== undefined) return { url: checkUrl(url), token: await loadToken(file), timeoutMs: timeout };
+  return await fromDirectory(data ?? "", file, timeout);
+}
+
+async function fromDirectory(data: string, file: string, timeoutMs: number): Promise<Connection> {
+  const endpoint = await readEndpoint(data).catch((error: unknown) => {
+    throw cannotRead(data, error);
+  });
+  if (endpoint === undefined) {
+    throw new CliError(
+      EXIT.unreachable,
+      "UNREACHABLE",
+      `no node runs on ${data}; start it: coppice start --data ${data}`,
+    );
+  }
+  return { url: endpoint.url, token: await loadToken(file), timeoutMs, pid: endpoint.pid, data };
+}
+
+async function loadToken(file: string): Promise<string> {
+  try {
+    return await readToken(file);
+  } catch (error) {
+    throw cannotRead(file, error);
+  }
+}
+
+function cannotRead(path: string, error: unknown): unknown {
+  const { code } = error as NodeJS.ErrnoException;
+  if (code === "ENOENT") return new CliError(EXIT.usage, "INVALID_OPTIONS", `there is no ${path}`, { cause: error });
+  if (code === "EACCES" || code === "EPERM") {
+    return new CliError(EXIT.refused, "UNAUTHORIZED", `${path} may not be read by this user`, { cause: error });
+  }
+  return error;
+}
+
+function checkUrl(url: string): string {
+  if (!/^https?:\/\/[^/?#]+\/?$/.test(url) || !URL.canParse(url)) {
+    throw new CliError(
+      EXIT.usage,
+      "INVALID_OPTIONS",
+      `${url} is no URL of a node; it looks like http://127.0.0.1:7475`,
+    );
+  }
+  return url.replace(/\/$/, "");
+}
+
+/** The path of a group, from its text form. */
+export function groupPath(id: string, rest = ""): string {
+  return `/v1/groups/${encodeURIComponent(id)}${rest}`;
+}
+
+/** Sends requests to one node. */
+export class Client {
+  readonly #connection: Connection;
+
+  constructor(connection: Connection) {
+    this.#connection = connection;
+  }
+
+  /** The JSON of the answer, undefined when it has none. Throws `CliError` for every failure. */
+  async request<Body>(method: "GET" | "POST" | "DELETE", path: string, body?: unknown): Promise<Body> {
+    const response = await this.fetch(method, path, body, AbortSignal.timeout(this.#connection.timeoutMs));
+    const text = await this.#read(response);
+    return (text === "" ? undefined : JSON.parse(text)) as Body;
+  }
+
+  /** The response once its head is there; one that is an error is thrown. The caller reads the body. */
+  async fetch(method: string, path: string, body: unknown, signal: AbortSignal): Promise<Response> {
+    const { url, token } = this.#connection;
+    let response: Response;
+    try {
+      response = await fetch(url + path, {
+        method,
+        redirect: "error",
+        signal,
+        headers: {
+          authorization: `Bearer ${token}`,
+          ...(body === undefined ? {} : { "content-type": "application/json" }),
+        },
+        ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+      });
+    } catch (error) {
+      throw this.#unreachable(error);
+    }
+    if (!response.ok) throw this.#refused(response, await this.#read(response));
+    return response;
+  }
+
+  async #read(response: Response): Promise<string> {
+    try {
+      return await response.text();
+    } catch (error) {
+      throw this.#unreachable(error);
+    }
+  }
+
+  #unreachable(error: unknown): CliError {
+    const { url, pid, data, timeoutMs } = this.#connection;
+    const options = { cause: error };
+    if (error instanceof Error && error.name === "TimeoutError") {
+      return new CliError(EXIT.unreachable, "TIMEOUT", `${url} did not answer within ${timeoutMs} ms`, options);
+    }
+    const hint =
+      data === undefined
+        ? "is the node running?"
+        : `its process ${pid ?? "?"} has ended without a clean stop; start it: coppice start --data ${data}`;
+    return new CliError(EXIT.unreachable, "UNREACHABLE", `no node answers at ${url}; ${hint}`, options);
+  }
+
+  #refused(response: Response, text: string): CliError {
+    const problem = parseProblem(text);
+    if (problem === undefined) {
+      const message = `${this.#connection.url} answered ${response.status}, not as a coppice node does`;
+      return new CliError(EXIT.unreachable, "UNREACHABLE", message);
+    }
+    const { code, detail } = problem;
+    if (problem.applied === true) {
+      return new CliError(EXIT.unacknowledged, code, `applied, but not acknowledged as asked: ${detail}`);
+    }
+    if (code === "UNAUTHORIZED") {
+      return new CliError(EXIT.refused, code, "the node does not accept this token; check --token-file");
+    }
+    return new CliError(exitStatus(code), code, detail);
+  }
+}
+
+function parseProblem(text: string): Problem | undefined {
+  try {
+    const body = JSON.parse(text) as Partial<Problem>;
+    return typeof body.code === "string" && typeof body.detail === "string" ? (body as Problem) : undefined;
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,51 @@
+import { Command, CommanderError } from "commander";
+import { VERSION } from "../version.ts";
+import { addCommand } from "./commands/add.ts";
+import { getCommand } from "./commands/get.ts";
+import { groupsCommand } from "./commands/groups.ts";
+import { startCommand } from "./commands/start.ts";
+import type { CliContext } from "./context.ts";
+import { EXIT, toCliError } from "./failure.ts";
+import type { Streams } from "./output.ts";
+
+const STATUSES = `
+Exit statuses:
+  0  done                                     5  no such group, peer or view
+  1  failed                                   6  conflict: other type, deleted, taken
+  2  wrong arguments or settings              7  applied, but not acknowledged as asked
+  3  no node answers                          8  not possible now: storage, peers, time
+  4  refused: token or permission
+
+COPPICE_DATA names the data directory where --data does not.`;
+
+/** The command line. Each command has its file in `commands`. */
+export function createProgram(streams: Streams): Command {
+  const context: CliContext = { streams };
+  const program = new Command("coppice")
+    .description("Replicated counters, maps and documents: runs a node, and talks to a running one.")
+    .version(VERSION, "-V, --version")
+    .configureOutput({ writeOut: streams.out, writeErr: streams.err })
+    .showHelpAfterError("(coppice --help lists the commands, coppice COMMAND --help its options)")
+    .addHelpText("after", STATUSES)
+    .exitOverride();
+  startCommand(program, context);
+  groupsCommand(program, context);
+  getCommand(program, context);
+  addCommand(program, context);
+  return program;
+}
+
+/** Runs a command line and returns its exit status. Never throws. */
+export async function run(args: readonly string[], streams: Streams): Promise<number> {
+  try {
+    await createProgram(streams).parseAsync(args, { from: "user" });
+    return EXIT.ok;
+  } catch (error) {
+    // Commander has printed its own message, and a help text is no failure.
+    if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.ok : EXIT.usage;
+    const { status, code, message } = toCliError(error);
+    const json = args.includes("--json");
+    streams.err(json ? `${JSON.stringify({ error: { code, message } })}\n` : `error: ${message} (${code})\n`);
+    return status;
+  }
+}

@@ -1,0 +1,79 @@
+/** The bodies of requests and responses, as the server sends and the client reads them. */
+import type { GroupStatus } from "@coppice/replication";
+import { formatGroupId } from "@coppice/storage";
+
+/** `GET /v1/status` */
+export interface StatusBody {
+  readonly version: string;
+  readonly peerId: string;
+  /** 16 hexadecimal digits, fresh at every start of the process. */
+  readonly incarnation: string;
+  readonly addresses: readonly string[];
+  readonly startedAt: string;
+  readonly groups: number;
+  readonly peers: number;
+  readonly types: readonly string[];
+}
+
+/** A group without its value. */
+export interface GroupBody {
+  /** In its text form: `words/a` for `["words", "a"]`. */
+  readonly id: string;
+  readonly type: string;
+  readonly domain: string;
+  readonly epoch: number;
+  readonly phase: GroupStatus["phase"];
+  /** Equal digests mean equal states, on whatever node. */
+  readonly digest: string;
+  readonly events: number;
+  /** When the newest snapshot was taken; null before the first. */
+  readonly snapshotAt: string | null;
+  readonly snapshotBytes: number;
+  readonly journalBytes: number;
+  readonly degraded: boolean;
+  /** Events received that wait for others. */
+  readonly pendingBytes: number;
+}
+
+/** `GET /v1/groups` */
+export interface GroupPageBody {
+  readonly groups: readonly GroupBody[];
+  /** What to pass as `after` for the next page; null on the last. */
+  readonly next: string | null;
+}
+
+/** `GET /v1/groups/:id/value` */
+export interface ValueBody {
+  readonly id: string;
+  readonly type: string;
+  readonly digest: string;
+  readonly value: unknown;
+}
+
+/** `POST /v1/groups/:id/operations` */
+export interface OperationsBody {
+  /** What each operation returned, null for nothing. */
+  readonly results: readonly unknown[];
+  /** Right after the operations. */
+  readonly digest: string;
+  /** When the request asked for it. */
+  readonly value?: unknown;
+}
+
+/** The body that describes a group. */
+export function groupBody(status: GroupStatus): GroupBody {
+  return {
+    id: formatGroupId(status.id),
+    type: status.type,
+    domain: status.domain,
+    epoch: status.epoch,
+    phase: status.phase,
+    digest: status.digest,
+    events: status.events,
+    snapshotAt: status.snapshotBytes === 0 ? null : new Date(status.snapshotAt).toISOString(),
+    snapshotBytes: status.snapshotBytes,
+    journalBytes: status.journalBytes,
+    degraded: status.degraded,
+    pendingBytes: status.pendingBytes,
+  };
+}

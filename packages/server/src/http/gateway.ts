@@ -1,0 +1,171 @@
+import type { AnyCrdtType } from "@coppice/crdt";
+import type { Node } from "@coppice/replication";
+import { type FastifyInstance, type FastifyReply, fastify } from "fastify";
+import { ServerError } from "../error.ts";
+import type { RouteContext } from "./context.ts";
+import { type Permission, addGuard } from "./guard.ts";
+import { TypeRegistry } from "./operations.ts";
+import { toProblem } from "./problem.ts";
+import { groupRoutes } from "./routes/groups.ts";
+import { operationRoutes } from "./routes/operations.ts";
+import { peerRoutes } from "./routes/peers.ts";
+import { snapshotRoutes } from "./routes/snapshots.ts";
+import { statusRoutes } from "./routes/status.ts";
+
+export interface GatewayOptions {
+  readonly node: Node;
+  /** The types that groups may have here, usually those that the node was created with. */
+  readonly types: readonly AnyCrdtType[];
+  /** The tokens that are accepted and what each allows; at least one. */
+  readonly tokens: ReadonlyMap<string, Permission>;
+  /** Where to listen. Default 127.0.0.1. */
+  readonly host?: string;
+  /** Default 0: any free port. */
+  readonly port?: number;
+  /** Further values of the `Host` header to answer for, with their port, such as `box.example:7475`. */
+  readonly allowHosts?: readonly string[];
+  /** Origins whose pages may call, such as `http://localhost:5173`. Default: none but this server's own. */
+  readonly allowOrigins?: readonly string[];
+  /** Listen where other machines can connect, though HTTP without TLS shows them token and data. Default false. */
+  readonly allowRemote?: boolean;
+  /** Largest request body. Default 1 MiB. */
+  readonly bodyBytesMax?: number;
+  /** Most connections at a time. Default 10 000. */
+  readonly connectionsMax?: number;
+  /** Longest wait for an acknowledgement that a request can ask for. Default 60 000. */
+  readonly waitMsMax?: number;
+  /** Gets errors that are defects. Default: nobody. */
+  readonly onError?: (error: unknown) => void;
+}
+
+const HEADERS_BYTES_MAX = 16 * 1024;
+const HEADERS_TIMEOUT_MS = 10_000;
+const REQUEST_TIMEOUT_MS = 30_000;
+const PARAM_LENGTH_MAX = 4096;
+const LOOPBACK: ReadonlySet<string> = new Set(["127.0.0.1", "::1", "localhost"]);
+
+/** A node's HTTP server, running until `close()`. */
+export class Gateway implements AsyncDisposable {
+  /** Such as `http://127.0.0.1:7475`. */
+  readonly url: string;
+  readonly #app: FastifyInstance;
+  readonly #closing: AbortController;
+
+  /** @internal Use {@link startGateway}. */
+  constructor(url: string, app: FastifyInstance, closing: AbortController) {
+    this.url = url;
+    this.#app = app;
+    this.#closing = closing;
+  }
+
+  /** Stops listening, ends what waits, and lets running requests finish; idempotent. The node stays open. */
+  async close(): Promise<void> {
+    this.#closing.abort(new ServerError("NOT_FOUND", "the server closes"));
+    await this.#app.close();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+}
+
+/**
+ * Serves a node over HTTP with JSON. Every request needs a token, a known `Host`, and, from a page, a known `Origin`.
+ *
+ * Errors: `UNSAFE_BIND` for a host that is not loopback without `allowRemote`; `ADDRESS_IN_USE`; `INVALID_OPTIONS`.
+ */
+export async function startGateway(options: GatewayOptions): Promise<Gateway> {
+  const { host = "127.0.0.1", port = 0 } = options;
+  if (options.tokens.size === 0) throw new ServerError("INVALID_OPTIONS", "a gateway needs at least one token");
+  checkBind(host, options.allowRemote === true);
+  const closing = new AbortController();
+  const app = createApp(options);
+  const hosts = new Set(options.allowHosts);
+  addGuard(app, { tokens: options.tokens, hosts: () => hosts, origins: new Set(options.allowOrigins) });
+  addRoutes(app, {
+    node: options.node,
+    types: new TypeRegistry(options.types),
+    closing: closing.signal,
+    waitMsMax: options.waitMsMax ?? 60_000,
+  });
+  const bound = await listen(app, host, port);
+  for (const name of hostNames(host, bound)) hosts.add(name);
+  return new Gateway(`http://${bracketed(host)}:${bound}`, app, closing);
+}
+
+/** Throws `UNSAFE_BIND` for a host that is not loopback unless that is allowed. */
+export function checkBind(host: string, allowRemote: boolean): void {
+  if (LOOPBACK.has(host) || allowRemote) return;
+  throw new ServerError(
+    "UNSAFE_BIND",
+    `${host} can be reached from other machines, and HTTP shows them the token and the data; ` +
+      "put a TLS proxy before a loopback address, or allow it explicitly with --http-allow-remote",
+  );
+}
+
+/** Each family of routes has its file in `routes`. */
+function addRoutes(app: FastifyInstance, context: RouteContext): void {
+  statusRoutes(app, context);
+  groupRoutes(app, context);
+  operationRoutes(app, context);
+  peerRoutes(app, context);
+  snapshotRoutes(app, context);
+}
+
+function createApp(options: GatewayOptions): FastifyInstance {
+  const app = fastify({
+    bodyLimit: options.bodyBytesMax ?? 1 << 20,
+    forceCloseConnections: "idle",
+    requestTimeout: REQUEST_TIMEOUT_MS,
+    routerOptions: { maxParamLength: PARAM_LENGTH_MAX },
+    http: { maxHeaderSize: HEADERS_BYTES_MAX, headersTimeout: HEADERS_TIMEOUT_MS },
+    // A number sent as a text, or a misspelt field, is a mistake to report and not to correct.
+    ajv: { customOptions: { coerceTypes: false, removeAdditional: false, useDefaults: false } },
+    // The default answer to a failed connection or request would bypass the problem format.
+    frameworkErrors: (error, _request, reply) => sendProblem(error, reply as FastifyReply, options.onError),
+  });
+  app.server.maxConnections = options.connectionsMax ?? 10_000;
+  app.removeContentTypeParser("text/plain");
+  // The schemas of responses describe them; what leaves is the JSON of the value, whole.
+  app.setSerializerCompiler(() => (data) => JSON.stringify(data));
+  app.setErrorHandler((error, _request, reply) => sendProblem(error, reply, options.onError));
+  app.setNotFoundHandler((request, reply) => {
+    const error = new ServerError("NOT_FOUND", `there is no ${request.method} ${request.url.split("?", 1)[0]}`);
+    sendProblem(error, reply, options.onError);
+  });
+  return app;
+}
+
+function sendProblem(error: unknown, reply: FastifyReply, onError: GatewayOptions["onError"]): void {
+  const problem = toProblem(error);
+  if (problem.code === "INTERNAL") onError?.(error);
+  if (problem.status === 401) void reply.header("www-authenticate", "Bearer");
+  void reply.code(problem.status).type("application/problem+json").send(JSON.stringify(problem));
+}
+
+async function listen(app: FastifyInstance, host: string, port: number): Promise<number> {
+  try {
+    await app.listen({ host, port });
+  } catch (cause) {
+    await app.close();
+    const { code } = cause as NodeJS.ErrnoException;
+    const reason = code === "EADDRINUSE" ? "is in use" : `cannot be listened on (${code ?? String(cause)})`;
+    throw new ServerError(
+      "ADDRESS_IN_USE",
+      `${bracketed(host)}:${port} ${reason}; choose another with --http HOST:PORT (port 0 takes any free one)`,
+      { cause },
+    );
+  }
+  const address = app.server.address();
+  return typeof address === "object" && address !== null ? address.port : port;
+}
+
+function hostNames(host: string, port: number): string[] {
+  const names = LOOPBACK.has(host) ? ["127.0.0.1", "localhost", "[::1]"] : [bracketed(host)];
+  // Browsers and clients leave out the port when it is the scheme's own.
+  return names.flatMap((name) => (port === 80 ? [name, `${name}:80`] : [`${name}:${port}`]));
+}
+
+function bracketed(host: string): string {
+  return host.includes(":") ? `[${host}]` : host;
+}

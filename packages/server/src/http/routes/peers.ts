@@ -1,0 +1,75 @@
+import type { FastifyInstance } from "fastify";
+import { ServerError } from "../../error.ts";
+import { didYouMean } from "../../suggest.ts";
+import { type RouteContext, withDeadline } from "../context.ts";
+
+const WAIT_MS_DEFAULT = 10_000;
+
+interface ConnectRequest {
+  readonly address: string;
+  readonly timeoutMs?: number;
+}
+
+const connectSchema = {
+  type: "object",
+  required: ["address"],
+  additionalProperties: false,
+  properties: {
+    address: { type: "string", maxLength: 1024, description: "A multiaddr, such as `/ip4/192.0.2.7/tcp/4001`" },
+    timeoutMs: { type: "integer", minimum: 1, description: `Longest wait, by default ${WAIT_MS_DEFAULT}` },
+  },
+} as const;
+
+const connectedSchema = {
+  type: "object",
+  required: ["peer"],
+  additionalProperties: false,
+  properties: { peer: { type: "string", description: "The peer's id" } },
+} as const;
+
+const peersSchema = {
+  type: "object",
+  required: ["peers"],
+  additionalProperties: false,
+  properties: {
+    peers: { type: "array", items: { type: "object", additionalProperties: true } },
+  },
+} as const;
+
+/** Links to other nodes. */
+export function peerRoutes(app: FastifyInstance, context: RouteContext): void {
+  const { node } = context;
+  app.get(
+    "/v1/peers",
+    { schema: { summary: "The peers that this node knows", tags: ["peers"], response: { 200: peersSchema } } },
+    () => ({ peers: node.peers() }),
+  );
+  app.post<{ Body: ConnectRequest }>(
+    "/v1/peers",
+    {
+      schema: {
+        summary: "Connects to a peer, and again whenever the link is lost",
+        tags: ["peers"],
+        body: connectSchema,
+        response: { 200: connectedSchema },
+      },
+    },
+    async ({ body }) => {
+      const waitMs = body.timeoutMs ?? WAIT_MS_DEFAULT;
+      return { peer: await withDeadline(context, waitMs, (signal) => node.connect(body.address, { signal })) };
+    },
+  );
+  app.delete<{ Params: { readonly peer: string } }>(
+    "/v1/peers/:peer",
+    { schema: { summary: "Ends the link to a peer", tags: ["peers"], response: { 204: { type: "null" } } } },
+    async ({ params }, reply) => {
+      const known = node.peers().map(({ id }) => id);
+      if (!known.includes(params.peer)) {
+        const suggestion = didYouMean(params.peer, known);
+        throw new ServerError("NOT_FOUND", `no peer ${params.peer} is connected.${suggestion}`);
+      }
+      await node.disconnect(params.peer);
+      return reply.code(204).send();
+    },
+  );
+}

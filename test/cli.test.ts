@@ -1,0 +1,183 @@
+import { access, readFile, stat, writeFile } from "node:fs/promises";
+import { createServer } from "node:http";
+import { join } from "node:path";
+import { describe, expect, onTestFinished, test } from "vitest";
+import { Daemon, coppice, temporaryDirectory, until } from "./daemon.test-support.ts";
+
+describe("a node", () => {
+  test("counts, lists and reads, and has everything again after a restart", async () => {
+    const data = await temporaryDirectory();
+    const env = { COPPICE_DATA: data };
+    const daemon = await Daemon.start(data);
+    expect(await coppice(["add", "counter/views", "5"], env)).toEqual({ status: 0, out: "5\n", err: "" });
+    expect(await coppice(["add", "counter/views"], env)).toEqual({ status: 0, out: "6\n", err: "" });
+    expect(await coppice(["add", "clicks", "2", "--ack", "sync", "--json"], env)).toMatchObject({ status: 0 });
+    const stopped = await daemon.stop();
+    expect(stopped).toMatchObject({ status: 0, err: "" });
+    expect(daemon.events).toEqual(["starting", "ready", "stopping", "stopped"]);
+
+    const again = await Daemon.start(data);
+    expect(again.ready).toMatchObject({ peerId: daemon.ready.peerId, groups: 2 });
+    expect(await coppice(["get", "counter/views"], env)).toEqual({ status: 0, out: "6\n", err: "" });
+    const listed = await coppice(["groups"], env);
+    expect(listed.out).toMatch(
+      /^ID +TYPE +EVENTS +STORED +SNAPSHOT +STATE\nclicks +gcounter +1 .*\ncounter\/views +gcounter +2 /,
+    );
+    const json = await coppice(["groups", "--prefix", "counter/", "--json"], env);
+    expect(
+      json.out
+        .trimEnd()
+        .split("\n")
+        .map((line) => JSON.parse(line) as unknown),
+    ).toEqual([expect.objectContaining({ id: "counter/views", type: "gcounter", events: 2 })]);
+    expect(await again.stop("SIGINT")).toMatchObject({ status: 0 });
+  });
+
+  test("loses no acknowledged write when it is killed", async () => {
+    const data = await temporaryDirectory();
+    const daemon = await Daemon.start(data);
+    expect(await coppice(["add", "n", "7", "--data", data])).toMatchObject({ status: 0 });
+    expect(await daemon.stop("SIGKILL")).toMatchObject({ status: null });
+    const gone = await coppice(["get", "n", "--data", data]);
+    expect(gone).toMatchObject({ status: 3, err: expect.stringContaining("has ended without a clean stop") as string });
+    await Daemon.start(data);
+    expect(await coppice(["get", "n", "--data", data])).toMatchObject({ status: 0, out: "7\n" });
+  });
+
+  test("replicates with its peers, both ways", async () => {
+    const [a, b] = [await temporaryDirectory(), await temporaryDirectory()];
+    const first = await Daemon.start(a, "--allow-any");
+    await Daemon.start(b, "--peer", first.address);
+    await coppice(["add", "n", "2", "--data", a]);
+    await until(async () => (await coppice(["get", "n", "--data", b])).out === "2\n");
+    await coppice(["add", "n", "3", "--data", b]);
+    await until(async () => (await coppice(["get", "n", "--data", a])).out === "5\n");
+  });
+
+  test("keeps its token and its endpoint to its user", async () => {
+    const data = await temporaryDirectory();
+    const daemon = await Daemon.start(data);
+    const { tokenFile = "" } = daemon.ready;
+    expect((await stat(tokenFile)).mode & 0o777).toBe(0o600);
+    expect((await stat(join(data, "endpoint.json"))).mode & 0o777).toBe(0o600);
+    const token = await readFile(tokenFile, "utf8");
+    expect(token).toMatch(/^[A-Za-z0-9_-]{43}\n$/);
+    await daemon.stop();
+    await expect(access(join(data, "endpoint.json"))).rejects.toMatchObject({ code: "ENOENT" });
+    await Daemon.start(data);
+    expect(await readFile(tokenFile, "utf8")).toBe(token);
+  });
+
+  test("can be told to serve no HTTP", async () => {
+    const data = await temporaryDirectory();
+    const daemon = await Daemon.start(data, "--http", "off");
+    expect(daemon.ready.url).toBeUndefined();
+    expect(await coppice(["groups", "--data", data])).toMatchObject({ status: 3 });
+  });
+});
+
+describe("starting", () => {
+  test("refuses a directory in use, and leaves its node in peace", async () => {
+    const data = await temporaryDirectory();
+    await Daemon.start(data);
+    const second = await coppice(["start", "--data", data, "--http", "127.0.0.1:0"]);
+    expect(second).toMatchObject({ status: 6, err: expect.stringContaining("LOCKED") as string });
+    expect(await coppice(["add", "n", "--data", data])).toMatchObject({ status: 0, out: "1\n" });
+  });
+
+  test("refuses a port in use, and says how to choose another", async () => {
+    const server = createServer().listen(0, "127.0.0.1");
+    await new Promise((resolve) => server.once("listening", resolve));
+    onTestFinished(() => void server.close());
+    const { port } = server.address() as { port: number };
+    const data = await temporaryDirectory();
+    const result = await coppice(["start", "--data", data, "--http", `127.0.0.1:${port}`]);
+    expect(result).toMatchObject({ status: 6, err: expect.stringContaining("choose another with --http") as string });
+  });
+
+  test.each([
+    [["--listen", "nonsense"], 2, "BAD_ADDRESS"],
+    [["--peer", "/ip4/127.0.0.1"], 2, "BAD_ADDRESS"],
+    [["--http", "0.0.0.0:0"], 2, "UNSAFE_BIND"],
+    [["--http", "7475"], 2, "HOST:PORT"],
+    [["--durability", "yes"], 2, "Allowed choices are snapshot, log, sync"],
+    [["--snapshot-interval", "soon"], 2, "number of seconds"],
+    [["--allow", "x", "--allow-any"], 2, "cannot be used with"],
+    [["--lisen", "/ip4/127.0.0.1/tcp/0"], 2, "--listen"],
+  ])("refuses %j", async (args, status, text) => {
+    const data = await temporaryDirectory();
+    const result = await coppice(["start", "--data", data, "--http", "127.0.0.1:0", ...args]);
+    expect(result).toMatchObject({ status, err: expect.stringContaining(text) as string });
+  });
+
+  test("needs a data directory", async () => {
+    expect(await coppice(["start"])).toMatchObject({
+      status: 2,
+      err: expect.stringContaining("--data <dir>") as string,
+    });
+  });
+});
+
+describe("bad requests", () => {
+  test("say what is wrong and what to do", async () => {
+    const data = await temporaryDirectory();
+    await Daemon.start(data);
+    await coppice(["add", "counter/views", "--data", data]);
+    const cases: [string[], number, string][] = [
+      [["get", "counter/veiws"], 5, 'Did you mean "counter/views"?'],
+      [["get", "a//b"], 2, "not a group id"],
+      [["add", "counter/views", "-1"], 2, "INVALID_OPERATION"],
+      [["add", "counter/views", "0.5"], 2, "whole number"],
+      [["add", "counter/views", "--ack", "often"], 2, "memory, log, sync"],
+      [["add", "counter/views", "--ack", "3", "--timeout", "300"], 3, "TIMEOUT"],
+      [["gropus"], 2, "Did you mean groups?"],
+      [["groups", "--jsno"], 2, "--json"],
+    ];
+    for (const [args, status, text] of cases) {
+      const result = await coppice([...args, ...(args[0] === "gropus" ? [] : ["--data", data])]);
+      expect({ args, ...result }).toMatchObject({
+        args,
+        status,
+        err: expect.stringContaining(text) as string,
+        out: "",
+      });
+    }
+    const json = await coppice(["get", "nothing", "--data", data, "--json"]);
+    expect(JSON.parse(json.err)).toMatchObject({ error: { code: "UNKNOWN_GROUP" } });
+  });
+
+  test("a wrong token, a missing one, no node at all", async () => {
+    const data = await temporaryDirectory();
+    const other = await temporaryDirectory();
+    const { ready } = await Daemon.start(data);
+    const tokenFile = join(other, "token");
+    await writeFile(tokenFile, `${"x".repeat(43)}\n`);
+    const url = ready.url ?? "";
+    const wrong = await coppice(["groups", "--url", url, "--token-file", tokenFile]);
+    expect(wrong).toMatchObject({ status: 4, err: expect.stringContaining("does not accept this token") as string });
+    const right = await coppice(["groups", "--url", url, "--token-file", ready.tokenFile ?? ""]);
+    expect(right).toEqual({ status: 0, out: "no groups\n", err: "" });
+    expect(await coppice(["groups", "--url", url, "--token-file", join(other, "no")])).toMatchObject({ status: 2 });
+    expect(await coppice(["groups", "--url", url])).toMatchObject({ status: 2 });
+    expect(await coppice(["groups", "--url", "box", "--data", data])).toMatchObject({ status: 2 });
+    expect(await coppice(["groups"])).toMatchObject({
+      status: 2,
+      err: expect.stringContaining("which node?") as string,
+    });
+    expect(await coppice(["groups", "--data", other])).toMatchObject({
+      status: 3,
+      err: expect.stringContaining("no node runs on") as string,
+    });
+  });
+});
+
+test("helps", async () => {
+  const help = await coppice(["--help"]);
+  expect(help).toMatchObject({ status: 0, err: "" });
+  expect(help.out).toContain("Exit statuses:");
+  for (const command of ["start", "groups", "get", "add"]) {
+    expect(help.out).toContain(`  ${command}`);
+    expect(await coppice([command, "--help"])).toMatchObject({ status: 0, err: "" });
+  }
+  expect((await coppice(["--version"])).out).toMatch(/^\d+\.\d+\.\d+\n$/);
+});
