@@ -1,4 +1,6 @@
+import { dwFlag, ewFlag } from "./flag.ts";
 import { gCounter } from "./g-counter.ts";
+import { gSet } from "./g-set.ts";
 import type { Cursor } from "./kernel/cursor.ts";
 import { type AnyNestableType, type NestableType, type Nesting, kernelType } from "./kernel/kernel-type.ts";
 import { KIND_MAP } from "./kernel/kinds.ts";
@@ -7,6 +9,12 @@ import { clearMap, removeKey } from "./kernel/removal.ts";
 import { type MapStore, type Store, isAlive } from "./kernel/store.ts";
 import { lwwMap } from "./lww-map.ts";
 import { lwwRegister } from "./lww-register.ts";
+import { mvRegister } from "./mv-register.ts";
+import { orLog } from "./or-log.ts";
+import { orSet } from "./or-set.ts";
+import { pnCounter } from "./pn-counter.ts";
+import { rwSet } from "./rw-set.ts";
+import { twoPSet } from "./two-p-set.ts";
 import type { AnyCrdtType } from "./type.ts";
 
 /** Reads a map whose children's types are not declared here. */
@@ -79,7 +87,19 @@ const DYNAMIC_OPERATIONS = ["get", "has", "delete", "clear"];
 const dynamicOrMap: AnyNestableType = kernelType<unknown, DynamicMapMutator>("ormap", dynamicMap, DYNAMIC_OPERATIONS);
 const dynamicStruct: AnyNestableType = kernelType<unknown, DynamicMapMutator>("struct", dynamicMap, DYNAMIC_OPERATIONS);
 
-const LEAVES: readonly AnyNestableType[] = [gCounter, lwwRegister()];
+const LEAVES: readonly AnyNestableType[] = [
+  gCounter,
+  pnCounter,
+  lwwRegister(),
+  mvRegister(),
+  ewFlag,
+  dwFlag,
+  gSet(),
+  twoPSet(),
+  orSet(),
+  rwSet(),
+  orLog(),
+];
 
 /** How a child is read when nothing but its kind is known. */
 const BY_KIND: ReadonlyMap<number, Nesting<unknown, unknown>> = new Map(
@@ -90,4 +110,4 @@ const BY_KIND: ReadonlyMap<number, Nesting<unknown, unknown>> = new Map(
  * Every type of this package under its name, for a node that stores and shows whatever its peers have. `ormap` and
  * `struct` are in it without a declared shape: their values are built from what is there.
  */
-export const builtinTypes: readonly AnyCrdtType[] = [gCounter, lwwRegister(), lwwMap(), dynamicOrMap, dynamicStruct];
+export const builtinTypes: readonly AnyCrdtType[] = [...LEAVES, lwwMap(), dynamicOrMap, dynamicStruct];

@@ -51,5 +51,5 @@ function readCounter(store: Store | undefined): number {
 export const gCounter: NestableType<number, GCounterMutator, GCounterView> = kernelType(
   "gcounter",
   { kind: KIND_GCOUNTER, bind: (cursor) => new GCounterCursor(cursor), read: readCounter },
-  ["increment"],
+  ["increment", "get"],
 );

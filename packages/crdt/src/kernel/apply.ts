@@ -3,15 +3,17 @@ import { Reader, malformed } from "../codec.ts";
 import type { Stamp } from "../type.ts";
 import { readValue } from "../value.ts";
 import { SEQ_MAX } from "../vector.ts";
-import { applyAdd, applyFirst } from "./counter.ts";
-import { COUNTER_ADD, COUNTER_FIRST, OP_CHILD, OP_CLEAR, OP_DELETE, OP_SAME } from "./delta.ts";
-import { SHAPE_COUNTER, SHAPE_MAP, SHAPE_REGISTER, type Shape, shapeOf } from "./kinds.ts";
+import { amountMax, applyAdd, applyFirst, readAmount } from "./counter.ts";
+import { COUNTER_ADD, COUNTER_FIRST, LOG_APPEND, OP_CHILD, OP_CLEAR, OP_DELETE, OP_SAME } from "./delta.ts";
+import { SHAPE_COUNTER, SHAPE_LOG, SHAPE_MAP, SHAPE_REGISTER, type Shape, shapeOf } from "./kinds.ts";
+import { insertEntry, nextIndex } from "./log.ts";
 import { applyWrite, seal } from "./register.ts";
 import { type CancelledRow, type Cancels, applyRemoval } from "./removal.ts";
 import type { KernelState } from "./state.ts";
 import {
   type CounterStore,
   KEY_BYTES_MAX,
+  type LogStore,
   type MapStore,
   PATH_DEPTH_MAX,
   RegisterStore,
@@ -101,16 +103,18 @@ class DeltaReader {
   readonly #bytes: Uint8Array;
   readonly #reader: Reader;
   readonly #seq: number;
+  readonly #rootKind: number;
   readonly #rootShape: Shape;
   /** The actors named by the delta: entry 0 is the event's own. */
   readonly actors: Actor[];
   #lastMap: Path | undefined;
 
-  constructor(bytes: Uint8Array, at: Stamp, rootShape: Shape) {
+  constructor(bytes: Uint8Array, at: Stamp, root: Store) {
     this.#bytes = bytes;
     this.#reader = new Reader(bytes);
     this.#seq = at.seq;
-    this.#rootShape = rootShape;
+    this.#rootKind = root.kind;
+    this.#rootShape = root.shape;
     this.actors = [at.actor];
   }
 
@@ -174,12 +178,19 @@ class DeltaReader {
       this.#write(operations, path, kind, key, first);
       return;
     }
-    const amount = this.#reader.uint();
+    if (shape === SHAPE_LOG) {
+      if (first !== LOG_APPEND) throw malformed(`no operation of a log has the code ${first}`);
+      operations.add(path, key, kind, this.#value(), APPEND);
+      return;
+    }
+    const counterKind = kind < 0 ? this.#rootKind : kind;
+    const amount = readAmount(this.#reader, counterKind);
     let start = this.#seq;
     let before = 0;
     if (first === COUNTER_ADD) {
       start -= this.#reader.uintMax(this.#seq - 1, "the length of a run");
-      before = this.#reader.uintMax(Number.MAX_SAFE_INTEGER - amount, "the total of a run");
+      before = readAmount(this.#reader, counterKind);
+      if (Math.abs(before + amount) > amountMax(counterKind)) throw malformed("the total of a run is too large");
     } else if (first !== COUNTER_FIRST) {
       throw malformed(`no operation of a counter has the code ${first}`);
     }
@@ -193,10 +204,13 @@ class DeltaReader {
       const [actors, seqs] = this.#vector(this.#countFrom(first));
       details = { ...PLAIN, actors, seqs };
     }
+    operations.add(path, key, kind, this.#value(), details);
+  }
+
+  #value(): Stored {
     const start = this.#reader.at;
     const value = readValue(this.#reader);
-    const stored = typeof value === "object" ? seal(value, this.#bytes, start, this.#reader.at) : value;
-    operations.add(path, key, kind, stored, details);
+    return typeof value === "object" ? seal(value, this.#bytes, start, this.#reader.at) : value;
   }
 
   // A count of at most 126 dots is one byte; else that byte is the first one of a longer integer.
@@ -241,7 +255,7 @@ class DeltaReader {
       const children = new Map<string, readonly Cancels[]>();
       if (shape === SHAPE_COUNTER) {
         const length = this.#reader.count(ROW_BYTES_MIN);
-        for (let row = 0; row < length; row++) rows.push(this.#cancelledRow());
+        for (let row = 0; row < length; row++) rows.push(this.#cancelledRow(kind));
       } else if (shape === SHAPE_MAP) {
         const length = this.#reader.count(2);
         for (let child = 0; child < length; child++) children.set(this.#key(), this.#cancels(depth + 1));
@@ -253,11 +267,11 @@ class DeltaReader {
     return cancels;
   }
 
-  #cancelledRow(): CancelledRow {
+  #cancelledRow(kind: number): CancelledRow {
     const actor = this.#actor();
     const start = this.#seqOf();
     const last = start + this.#reader.uintMax(SEQ_MAX - start, "the length of a run");
-    return { actor, start, last, total: this.#reader.uint() };
+    return { actor, start, last, total: readAmount(this.#reader, kind) };
   }
 }
 
@@ -271,9 +285,11 @@ const PLAIN: Details = {
   cancels: NO_CANCELS,
 };
 
+const APPEND: Details = { ...PLAIN, code: 0x21 };
+
 /** Applies the delta of one event. All or nothing: on `MALFORMED` the state is as before. */
 export function applyDelta(state: KernelState, delta: Uint8Array, at: Stamp, touched?: Set<string>): void {
-  const reader = new DeltaReader(delta, at, state.root.shape);
+  const reader = new DeltaReader(delta, at, state.root);
   const operations = takeOperations();
   try {
     reader.read(operations);
@@ -322,7 +338,7 @@ class Applying {
       const detail = details[index];
       if (kind < 0) this.#atRoot(path, key, values[index], detail ?? PLAIN);
       else if (detail === undefined || detail.code === WRITE) this.#write(path, key, kind, values[index], detail);
-      else this.#count(ensureChild(this.#map(path), key, kind) as CounterStore, detail);
+      else this.#toChild(ensureChild(this.#map(path), key, kind), values[index], detail);
     }
   }
 
@@ -337,8 +353,20 @@ class Applying {
   #atRoot(path: Path, key: string, value: Stored, details: Details): void {
     const { root } = this.#state;
     if (root.shape === SHAPE_MAP) this.#remove(path, key, details);
-    else if (root.shape === SHAPE_REGISTER) this.#assign(root, value, details);
-    else this.#count(root, details);
+    else this.#toChild(root, value, details);
+  }
+
+  #toChild(store: Store, value: Stored, details: Details): void {
+    if (store.shape === SHAPE_REGISTER) this.#assign(store, value, details);
+    else if (store.shape === SHAPE_COUNTER) this.#count(store, details);
+    else if (store.shape === SHAPE_LOG) this.#append(store, value);
+  }
+
+  #append(log: LogStore, value: Stored): void {
+    const { actors } = this.#state;
+    const { seq, time } = this.#at;
+    const index = nextIndex(log, actors, this.#own, seq, time);
+    insertEntry(log, actors, { actor: this.#own, seq, time, index, value });
   }
 
   #write(path: Path, key: string, kind: number, value: Stored, details: Details | undefined): void {

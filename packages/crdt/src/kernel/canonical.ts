@@ -1,5 +1,6 @@
 import type { Writer } from "../codec.ts";
-import { SHAPE_COUNTER, SHAPE_MAP, SHAPE_REGISTER } from "./kinds.ts";
+import { SHAPE_COUNTER, SHAPE_LOG, SHAPE_MAP, SHAPE_REGISTER } from "./kinds.ts";
+import { writeAmount } from "./counter.ts";
 import { liveDots, writeStored } from "./register.ts";
 import type { KernelState } from "./state.ts";
 import { type MapStore, type Store, isAlive, isLiveRow } from "./store.ts";
@@ -31,13 +32,23 @@ function writeStore(state: KernelState, store: Store, writer: Writer): void {
       }
       return;
     }
+    case SHAPE_LOG:
+      writer.uint(store.entries.length);
+      for (const entry of store.entries) {
+        writer.actor(actors.name(entry.actor));
+        writer.uint(entry.seq);
+        writer.uint(entry.index);
+        writer.uint(entry.time);
+        writeStored(writer, entry.value);
+      }
+      return;
     case SHAPE_COUNTER: {
       const rows = store.rows.filter(isLiveRow).sort(byName);
       writer.uint(rows.length);
       for (const row of rows) {
         writer.actor(actors.name(row.actor));
         writer.uint(row.last);
-        writer.uint(row.total - row.baseline);
+        writeAmount(writer, store.kind, row.total - row.baseline);
       }
       return;
     }

@@ -1,5 +1,7 @@
+import type { Reader, Writer } from "../codec.ts";
 import type { Cursor } from "./cursor.ts";
 import { COUNTER_ADD, COUNTER_FIRST } from "./delta.ts";
+import { isSigned } from "./kinds.ts";
 import { type CounterRow, type CounterStore, type MapStore, NO_ACTOR, isLiveRow } from "./store.ts";
 
 /** The row of an actor. */
@@ -85,7 +87,7 @@ export function cancelRow(
   row.removerSeq = removerSeq;
 }
 
-/** Adds to the counter at `cursor`. Throws `RangeError` when the sum would leave the safe integers. */
+/** Adds to the counter at `cursor`. Throws `RangeError` when the sum would exceed the kind's limit. */
 export function addToCounter(cursor: Cursor, amount: number): void {
   const transaction = cursor.begin();
   const { delta, seq } = transaction;
@@ -94,8 +96,9 @@ export function addToCounter(cursor: Cursor, amount: number): void {
   const found = cursor.find() as CounterStore | undefined;
   const row = found === undefined ? undefined : findRow(found, own);
   const live = row !== undefined && isLiveRow(row);
-  if (found !== undefined) checkSum(counterValue(found), amount);
-  if (live) checkSum(row.total, amount);
+  const max = amountMax(cursor.kind);
+  checkSum(found === undefined ? 0 : counterValue(found), amount, max);
+  if (live) checkSum(row.total, amount, max);
   const start = delta.length;
   try {
     cursor.writePath(delta);
@@ -104,10 +107,10 @@ export function addToCounter(cursor: Cursor, amount: number): void {
     throw error;
   }
   delta.byte(live ? COUNTER_ADD : COUNTER_FIRST);
-  delta.uint(amount);
+  writeAmount(delta, cursor.kind, amount);
   if (live) {
     delta.uint(seq - row.start);
-    delta.uint(row.total);
+    writeAmount(delta, cursor.kind, row.total);
     const { last, total } = row;
     transaction.onRollback(() => {
       row.last = last;
@@ -123,10 +126,24 @@ export function addToCounter(cursor: Cursor, amount: number): void {
   cursor.touch(transaction);
 }
 
-function checkSum(sum: number, amount: number): void {
-  if (!Number.isSafeInteger(sum + amount)) {
-    throw new RangeError(`the counter would leave the safe integers: ${sum} + ${amount}`);
-  }
+/** Writes an amount or a total of a counter of `kind`. */
+export function writeAmount(writer: Writer, kind: number, amount: number): void {
+  if (isSigned(kind)) writer.int(amount);
+  else writer.uint(amount);
+}
+
+/** Reads an amount or a total of a counter of `kind`. */
+export function readAmount(reader: Reader, kind: number): number {
+  return isSigned(kind) ? reader.int() : reader.uint();
+}
+
+/** The highest magnitude of a total of a counter of `kind`. */
+export function amountMax(kind: number): number {
+  return isSigned(kind) ? 2 ** 52 - 1 : Number.MAX_SAFE_INTEGER;
+}
+
+function checkSum(sum: number, amount: number, max: number): void {
+  if (Math.abs(sum + amount) > max) throw new RangeError(`the counter would exceed ${max}: ${sum} + ${amount}`);
 }
 
 function beginRun(

@@ -17,6 +17,7 @@
  * | register | write     | uint 1 + count, the dots of *other* actors that it overwrites, value                    |
  * | counter  | first add | 0x01, amount: the first of a new run, which starts with this event                      |
  * | counter  | add       | 0x02, amount, uint seq - run start, total of the run before                             |
+ * | log      | append    | 0x01, value                                                                             |
  *
  * | item    | bytes                                                                                            |
  * |---------|--------------------------------------------------------------------------------------------------|
@@ -24,13 +25,13 @@
  * | cancels | uint count of kinds, each: 0x10 + kind, and for                                                  |
  * |         | a counter: uint count, (actor, uint run start, uint last - run start, total) each                |
  * |         | a map: uint count of keys, (string key, cancels) each                                            |
- * | amount, total | uint                                                                                       |
+ * | amount, total | uint; int in a counter that also goes down                                                 |
  *
  * Why a vector suffices for registers: a remover has seen *every* event of an actor up to the highest it saw, so each
  * smaller dot at that place was either alive there, and is meant, or dead, and is dead wherever the removal arrives.
  * Counters need their rows: a later increment of the same actor adds to the row that the removal cancels a part of.
  *
- * Limits: keys 1 024 bytes, paths 32 steps, values as in `value.ts`.
+ * Limits: amounts and totals of counters that also go down below 2^52, keys 1 024 bytes, paths 32 steps, values as in `value.ts`.
  */
 
 export const OP_SAME = 0x00;
@@ -41,3 +42,5 @@ export const OP_CHILD = 0x10;
 
 export const COUNTER_FIRST = 0x01;
 export const COUNTER_ADD = 0x02;
+
+export const LOG_APPEND = 0x01;

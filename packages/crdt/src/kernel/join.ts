@@ -1,7 +1,8 @@
 import { malformed } from "../codec.ts";
 import type { VersionVector } from "../vector.ts";
 import { findRow } from "./counter.ts";
-import { SHAPE_COUNTER, SHAPE_MAP, SHAPE_REGISTER } from "./kinds.ts";
+import { SHAPE_COUNTER, SHAPE_LOG, SHAPE_MAP, SHAPE_REGISTER } from "./kinds.ts";
+import { sortEntries } from "./log.ts";
 import { liveDots, setDots } from "./register.ts";
 import type { KernelState } from "./state.ts";
 import { OMITTED, decodeState } from "./state-codec.ts";
@@ -9,6 +10,7 @@ import {
   type ActorTable,
   type CounterRow,
   type CounterStore,
+  type LogStore,
   type MapStore,
   NO_ACTOR,
   type RegisterDot,
@@ -47,14 +49,16 @@ function assertComplete(store: Store, actors: ActorTable, ourVector: VersionVect
         assertComplete(child, actors, ourVector);
       }
     }
-  } else if (store.shape === SHAPE_REGISTER) {
-    for (const dot of liveDots(store)) {
+  } else if (store.shape === SHAPE_REGISTER || store.shape === SHAPE_LOG) {
+    for (const dot of store.shape === SHAPE_LOG ? store.entries : liveDots(store)) {
       if (dot.value === OMITTED && !ourVector.covers(actors.name(dot.actor), dot.seq)) {
         throw malformed("a value is missing");
       }
     }
   }
 }
+
+const SEQ_LIMIT = 2 ** 31;
 
 class Join {
   readonly #actors: ActorTable;
@@ -119,7 +123,8 @@ class Join {
   stores(ours: Store, theirs: Store | undefined): void {
     if (ours.shape === SHAPE_MAP) this.maps(ours, theirs as MapStore | undefined);
     else if (ours.shape === SHAPE_REGISTER) this.#registers(ours, theirs as RegisterStore | undefined);
-    else this.#counters(ours, theirs as CounterStore | undefined);
+    else if (ours.shape === SHAPE_COUNTER) this.#counters(ours, theirs as CounterStore | undefined);
+    else this.#logs(ours, theirs as LogStore | undefined);
   }
 
   #registers(ours: RegisterStore, theirs: RegisterStore | undefined): void {
@@ -144,6 +149,24 @@ class Join {
   #translate(dot: RegisterDot): RegisterDot {
     const { seq, time, value } = dot;
     return { actor: this.#indexes[dot.actor] as number, seq, time, value };
+  }
+
+  #logs(ours: LogStore, theirs: LogStore | undefined): void {
+    // What one event appended is there as a whole or not at all: its actor and number tell.
+    const id = (actor: number, seq: number): number => actor * SEQ_LIMIT + seq;
+    const present = new Set(theirs?.entries.map((entry) => id(this.#indexes[entry.actor] as number, entry.seq)));
+    const kept = ours.entries.filter(
+      (entry) => entry.seq > (this.#theirs[entry.actor] as number) || present.has(id(entry.actor, entry.seq)),
+    );
+    const before = kept.length;
+    const mine = new Set(ours.entries.map((entry) => id(entry.actor, entry.seq)));
+    for (const entry of theirs?.entries ?? []) {
+      const actor = this.#indexes[entry.actor] as number;
+      if (entry.seq > (this.#ours[actor] as number) && !mine.has(id(actor, entry.seq))) kept.push({ ...entry, actor });
+    }
+    if (kept.length === before && before === ours.entries.length) return;
+    ours.entries = kept.length === before ? kept : sortEntries(this.#actors, kept);
+    this.#changed = true;
   }
 
   #counters(ours: CounterStore, theirs: CounterStore | undefined): void {
@@ -191,6 +214,7 @@ function isSame(a: RegisterDot, b: RegisterDot): boolean {
 
 function isEmpty(store: Store): boolean {
   if (store.shape === SHAPE_MAP) return store.children.size === 0;
+  if (store.shape === SHAPE_LOG) return store.entries.length === 0;
   return store.shape === SHAPE_REGISTER ? store.actor === NO_ACTOR : store.rows.length === 0;
 }
 

@@ -37,7 +37,7 @@ export function writeStored(writer: Writer, stored: Stored): void {
 }
 
 /** Writes a value given by a user, and returns what to keep of it: never the user's own object. */
-function writeGiven(writer: Writer, value: unknown): Stored {
+export function writeGiven(writer: Writer, value: unknown): Stored {
   const start = writer.length;
   writeValue(writer, value);
   if (typeof value !== "object" || value === null) return value as Value;
@@ -53,6 +53,16 @@ export function liveDots(register: RegisterStore): readonly RegisterDot[] {
   return register.more === undefined ? [top] : [top, ...register.more];
 }
 
+/** Whether every live write of a register that has one says `true`. */
+export function isEveryTrue({ value, more }: RegisterStore): boolean {
+  return value === true && (more === undefined || more.every((dot) => dot.value === true));
+}
+
+/** Whether any live write of a register says `true`. */
+export function isAnyTrue({ value, more }: RegisterStore): boolean {
+  return value === true || more?.some((dot) => dot.value === true) === true;
+}
+
 /** Whether `a` is read rather than `b`: the later one, and among equal times the one of the higher actor. */
 function wins(actors: ActorTable, a: RegisterDot, b: RegisterDot): boolean {
   if (a.time !== b.time) return a.time > b.time;
@@ -66,10 +76,14 @@ export function setDots(register: RegisterStore, actors: ActorTable, dots: reado
     assign(register, NO_ACTOR, 0, 0, undefined);
     return;
   }
-  let top = first;
-  for (const dot of rest) if (wins(actors, dot, top)) top = dot;
+  if (rest.length === 0) {
+    assign(register, first.actor, first.seq, first.time, first.value);
+    return;
+  }
+  // In one order everywhere, because some types show all of them.
+  const [top, ...more] = [...dots].sort((a, b) => (wins(actors, a, b) ? -1 : 1)) as [RegisterDot, ...RegisterDot[]];
   assign(register, top.actor, top.seq, top.time, top.value);
-  if (rest.length > 0) register.more = dots.filter((dot) => dot !== top);
+  register.more = more;
 }
 
 function assign(register: RegisterStore, actor: number, seq: number, time: number, value: Stored): void {

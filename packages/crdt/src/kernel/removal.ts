@@ -1,9 +1,9 @@
 import type { Writer } from "../codec.ts";
 import type { Cursor } from "./cursor.ts";
 import { writeKey } from "./cursor.ts";
-import { cancelRow, findRow } from "./counter.ts";
+import { cancelRow, findRow, writeAmount } from "./counter.ts";
 import { OP_CHILD, OP_CLEAR, OP_DELETE } from "./delta.ts";
-import { SHAPE_COUNTER, SHAPE_MAP, SHAPE_REGISTER } from "./kinds.ts";
+import { SHAPE_COUNTER, SHAPE_LOG, SHAPE_MAP, SHAPE_REGISTER } from "./kinds.ts";
 import { liveDots, setDots } from "./register.ts";
 import type { KernelState } from "./state.ts";
 import {
@@ -59,6 +59,8 @@ function observe(first: Store | undefined, vector: Map<number, number>): boolean
       for (const dot of store.more ?? []) raise(vector, dot.actor, dot.seq);
     } else if (store.shape === SHAPE_COUNTER) {
       if (store.rows.some(isLiveRow)) rows = true;
+    } else if (store.shape === SHAPE_LOG) {
+      for (const entry of store.entries) raise(vector, entry.actor, entry.seq);
     } else {
       for (const child of store.children.values()) if (observe(child, vector)) rows = true;
     }
@@ -114,7 +116,7 @@ function writeCancels(state: KernelState, delta: Writer, cancels: readonly Cance
       state.deltaActors.write(delta, state.actors, row.actor, own);
       delta.uint(row.start);
       delta.uint(row.last - row.start);
-      delta.uint(row.total);
+      writeAmount(delta, kind, row.total);
     }
   }
 }
@@ -220,7 +222,7 @@ function tombstones(first: Store, parent: MapStore, remover: Remover): Store | u
 }
 
 function tombstone(store: Store, parent: MapStore, remover: Remover): Store | undefined {
-  if (store.shape === SHAPE_REGISTER) return undefined;
+  if (store.shape === SHAPE_REGISTER || store.shape === SHAPE_LOG) return undefined;
   if (store.shape === SHAPE_COUNTER) {
     if (store.rows.length === 0) return undefined;
     const copy = new CounterStore(store.kind);
@@ -289,6 +291,10 @@ function applyToStore(
       if (row !== undefined) cancelRow(row, start, last, total, remover.actor, remover.seq);
     }
     return store.rows.length > 0;
+  }
+  if (store.shape === SHAPE_LOG) {
+    store.entries = store.entries.filter((entry) => entry.seq > (vector.get(entry.actor) ?? 0));
+    return store.entries.length > 0;
   }
   for (const key of store.children.keys()) {
     applyRemoval(actors, store, key, { vector, cancels: cancels?.children.get(key) ?? NOTHING }, remover);

@@ -7,10 +7,11 @@
  * | map      | uint count of children, each: string key, byte kind, store                                         |
  * | register | uint count of live writes, each: uint 2 * actor + without, uint seq, uint time - base time, and    |
  * |          | the value unless `without` is 1                                                                    |
- * | counter  | uint count of rows, each: uint 2 * actor + cancelled, uint start, uint last - start, uint total;   |
- * |          | and if `cancelled` is 1: uint cancelled seq, uint baseline, uint 0 or 1 + remover, uint its seq    |
+ * | counter  | uint count of rows, each: uint 2 * actor + cancelled, uint start, uint last - start, total;        |
+ * |          | and if `cancelled` is 1: uint cancelled seq, baseline,      uint 0 or 1 + remover, uint its seq    |
+ * | log      | uint count of entries in order, each: as a live write, with uint index before the value           |
  *
- * An actor is its place in the table. Values may be left out (`without`) only in a state for a replica that knows the
+ * An actor is its place in the table. Totals are uints, ints in a counter that also goes down. Values may be left out (`without`) only in a state for a replica that knows the
  * write already: it has the value, or has removed it. The base time is the earliest of all live writes.
  *
  * Limits: keys 1 024 bytes, maps 32 levels, values as in `value.ts`.
@@ -20,13 +21,17 @@ import { Reader, Writer, malformed } from "../codec.ts";
 import { CrdtError } from "../error.ts";
 import { readValue } from "../value.ts";
 import { SEQ_MAX, type VersionVector } from "../vector.ts";
-import { SHAPE_COUNTER, SHAPE_MAP, SHAPE_REGISTER, shapeOf } from "./kinds.ts";
+import { readAmount, writeAmount } from "./counter.ts";
+import { SHAPE_COUNTER, SHAPE_MAP, SHAPE_REGISTER, isSigned, shapeOf } from "./kinds.ts";
+import { sortEntries } from "./log.ts";
 import { seal, setDots, writeStored } from "./register.ts";
 import { KernelState } from "./state.ts";
 import {
   type CounterRow,
   type CounterStore,
   KEY_BYTES_MAX,
+  type LogEntry,
+  type LogStore,
   type MapStore,
   NO_ACTOR,
   PATH_DEPTH_MAX,
@@ -78,7 +83,8 @@ class StateWriter {
   store(store: Store): void {
     if (store.shape === SHAPE_MAP) this.#map(store);
     else if (store.shape === SHAPE_REGISTER) this.#register(store);
-    else this.#counter(store);
+    else if (store.shape === SHAPE_COUNTER) this.#counter(store);
+    else this.#log(store);
   }
 
   #map(map: MapStore): void {
@@ -101,12 +107,18 @@ class StateWriter {
     for (const dot of more ?? []) this.#dot(dot.actor, dot.seq, dot.time, dot.value);
   }
 
-  #dot(actor: number, seq: number, time: number, value: Stored): void {
+  #log({ entries }: LogStore): void {
+    this.#writer.uint(entries.length);
+    for (const { actor, seq, time, value, index } of entries) this.#dot(actor, seq, time, value, index);
+  }
+
+  #dot(actor: number, seq: number, time: number, value: Stored, index?: number): void {
     const writer = this.#writer;
     const without = (this.#known[actor] ?? 0) >= seq;
     writer.uint(2 * this.#rank(actor) + (without ? 1 : 0));
     writer.uint(seq);
     writer.uint(time - this.#survey.baseTime);
+    if (index !== undefined) writer.uint(index);
     if (!without) writeStored(writer, value);
   }
 
@@ -118,10 +130,10 @@ class StateWriter {
       writer.uint(2 * this.#rank(row.actor) + (isCancelled ? 1 : 0));
       writer.uint(row.start);
       writer.uint(row.last - row.start);
-      writer.uint(row.total);
+      writeAmount(writer, counter.kind, row.total);
       if (!isCancelled) continue;
       writer.uint(row.cancelled);
-      writer.uint(row.baseline);
+      writeAmount(writer, counter.kind, row.baseline);
       writer.uint(row.remover === NO_ACTOR ? 0 : 1 + this.#rank(row.remover));
       writer.uint(row.removerSeq);
     }
@@ -179,7 +191,8 @@ class StateReader {
   store(store: Store, depth: number): void {
     if (store.shape === SHAPE_MAP) this.#map(store, depth);
     else if (store.shape === SHAPE_REGISTER) this.#register(store, depth);
-    else this.#counter(store, depth);
+    else if (store.shape === SHAPE_COUNTER) this.#counter(store, depth);
+    else this.#log(store, depth);
   }
 
   #map(map: MapStore, depth: number): void {
@@ -221,19 +234,29 @@ class StateReader {
     setDots(register, this.#state.actors, dots);
   }
 
-  #dot(): RegisterDot {
+  #log(log: LogStore, depth: number): void {
+    const count = this.#reader.count(DOT_BYTES_MIN + 1);
+    if (depth > 0 && count === 0) throw malformed("an empty log in a map");
+    const entries: LogEntry[] = [];
+    for (let index = 0; index < count; index++) entries.push(this.#dot(true));
+    log.entries = sortEntries(this.#state.actors, [...entries]);
+    if (log.entries.some((entry, index) => entry !== entries[index])) throw malformed("a log is out of order");
+  }
+
+  #dot(inLog = false): LogEntry {
     const reader = this.#reader;
     const head = reader.uint();
     const actor = this.#actor(Math.floor(head / 2));
     const seq = this.#seq();
     const time = this.#baseTime + reader.uintMax(Number.MAX_SAFE_INTEGER - this.#baseTime, "a time");
+    const index = inLog ? reader.uint() : 0;
     if (head % 2 === 1) {
       if (!this.#allowOmitted) throw malformed("a value is missing");
-      return { actor, seq, time, value: OMITTED };
+      return { actor, seq, time, index, value: OMITTED };
     }
     const start = reader.at;
     const value = readValue(reader);
-    return { actor, seq, time, value: seal(value, this.#body, start, reader.at) };
+    return { actor, seq, time, index, value: seal(value, this.#body, start, reader.at) };
   }
 
   #counter(counter: CounterStore, depth: number): void {
@@ -242,25 +265,26 @@ class StateReader {
     if (depth > 0 && count === 0) throw malformed("an empty counter in a map");
     const seen = new Set<number>();
     for (let index = 0; index < count; index++) {
-      const row = this.#row();
+      const row = this.#row(counter.kind);
       if (seen.has(row.actor)) throw malformed("an actor has two rows in one counter");
       seen.add(row.actor);
       counter.rows.push(row);
     }
   }
 
-  #row(): CounterRow {
+  #row(kind: number): CounterRow {
     const reader = this.#reader;
     const head = reader.uint();
     const actor = this.#actor(Math.floor(head / 2));
     const start = this.#seq();
     const last = start + reader.uintMax(SEQ_MAX - start, "the length of a run");
-    const total = reader.uint();
+    const total = readAmount(reader, kind);
     const row = { actor, start, last, total, baseline: 0, cancelled: 0, remover: NO_ACTOR, removerSeq: 0 };
     if (head % 2 === 0) return row;
     row.cancelled = reader.uintMax(last, "a cancelled sequence number");
     if (row.cancelled === 0) throw malformed("a row is cancelled up to nothing");
-    row.baseline = reader.uintMax(total, "the cancelled part of a total");
+    row.baseline = readAmount(reader, kind);
+    if (!isSigned(kind) && row.baseline > total) throw malformed("more than the total is cancelled");
     const remover = reader.uint();
     if (remover > 0) row.remover = this.#actor(remover - 1);
     row.removerSeq = reader.uintMax(SEQ_MAX, "a sequence number");

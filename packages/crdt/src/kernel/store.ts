@@ -1,6 +1,6 @@
 import type { Actor } from "../actor.ts";
 import type { Value } from "../value.ts";
-import { SHAPE_COUNTER, SHAPE_MAP, SHAPE_REGISTER, shapeOf } from "./kinds.ts";
+import { SHAPE_COUNTER, SHAPE_LOG, SHAPE_MAP, SHAPE_REGISTER, shapeOf } from "./kinds.ts";
 
 /** Levels of maps in maps, at most. */
 export const PATH_DEPTH_MAX = 32;
@@ -94,6 +94,26 @@ export class CounterStore {
   }
 }
 
+/** An entry of a log: `index` counts the entries that one event appended to it. */
+export interface LogEntry extends RegisterDot {
+  readonly index: number;
+}
+
+/** A log: entries ordered by time, actor, seq and index. */
+export class LogStore {
+  readonly kind: number;
+  sibling: Store | undefined = undefined;
+  entries: LogEntry[] = [];
+
+  constructor(kind: number) {
+    this.kind = kind;
+  }
+
+  get shape(): typeof SHAPE_LOG {
+    return SHAPE_LOG;
+  }
+}
+
 /** A map: under each key a chain of children, one of each kind. */
 export class MapStore {
   readonly kind: number;
@@ -117,7 +137,7 @@ export class MapStore {
 }
 
 /** The part of a state that holds the data. */
-export type Store = MapStore | RegisterStore | CounterStore;
+export type Store = MapStore | RegisterStore | CounterStore | LogStore;
 
 /** The actors of a state, as small integers. */
 export class ActorTable {
@@ -156,6 +176,8 @@ export function createStore(kind: number, parent: MapStore | undefined, key: str
       return new RegisterStore(kind);
     case SHAPE_COUNTER:
       return new CounterStore(kind);
+    case SHAPE_LOG:
+      return new LogStore(kind);
     default:
       throw new Error(`unknown kind ${kind}`);
   }
@@ -168,6 +190,8 @@ export function isAlive(store: Store): boolean {
       return store.actor !== NO_ACTOR;
     case SHAPE_COUNTER:
       return store.rows.some(isLiveRow);
+    case SHAPE_LOG:
+      return store.entries.length > 0;
     case SHAPE_MAP:
       if (!store.irregular) return store.children.size > 0;
       for (const child of store.children.values()) if (isChainAlive(child)) return true;

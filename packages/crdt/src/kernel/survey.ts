@@ -1,4 +1,4 @@
-import { SHAPE_COUNTER, SHAPE_MAP, SHAPE_REGISTER } from "./kinds.ts";
+import { SHAPE_COUNTER, SHAPE_LOG, SHAPE_MAP, SHAPE_REGISTER } from "./kinds.ts";
 import type { KernelState } from "./state.ts";
 import { NO_ACTOR, type Store } from "./store.ts";
 
@@ -40,6 +40,12 @@ function visit(store: Store, used: Set<number>, times: { base: number }): void {
       for (const dot of store.more ?? []) {
         used.add(dot.actor);
         if (dot.time < times.base) times.base = dot.time;
+      }
+      return;
+    case SHAPE_LOG:
+      for (const entry of store.entries) {
+        used.add(entry.actor);
+        if (entry.time < times.base) times.base = entry.time;
       }
       return;
     case SHAPE_COUNTER:
