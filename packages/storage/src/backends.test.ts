@@ -5,8 +5,20 @@ import { describe, it } from "vitest";
 import { levelStorage } from "./level/index.ts";
 import { memoryStorage } from "./memory.ts";
 import { backendSuite } from "./testing/backend-suite.ts";
+import { SimulatedDisk } from "./testing/simulated-disk.ts";
 
 backendSuite({ describe, it, name: "memory", create: async () => ({ backend: memoryStorage() }) });
+
+backendSuite({
+  describe,
+  it,
+  name: "simulated disk",
+  async create() {
+    const disk = new SimulatedDisk();
+    const another = () => disk.backend();
+    return { backend: another(), another };
+  },
+});
 
 backendSuite({
   describe,

@@ -72,10 +72,11 @@ export class CommitPlanner {
   #begin(key: string, meta: Meta): GroupState | undefined {
     const before = this.#state(key);
     if (before !== undefined && before.row.meta.epoch >= meta.epoch) return undefined;
-    if (before !== undefined) this.#drop(key, before);
     const state = stateOf(emptyRow(meta));
     this.#fresh.set(key, state);
+    // Removals come last, everywhere: should an engine tear a batch after all, it tears off what is least missed.
     this.#putRow(key, state.row, true);
+    if (before !== undefined) this.#drop(key, before);
     return state;
   }
 
@@ -129,20 +130,26 @@ export class CommitPlanner {
     const bytes = encodeSnapshot({ meta, mark, takenAt: this.#now, body }, at);
     this.ops.push({ op: "put", key: at, value: bytes });
     const previous = row.newest;
-    if (row.previous.generation > 0) {
-      this.ops.push({ op: "del", key: snapshotKey(key, meta.epoch, row.previous.generation) });
-    }
     // The journal reaches back to the previous generation, so that a rotten newest one loses nothing.
     const logStart = previous.generation > 0 ? previous.seq : row.logStart;
-    if (logStart > row.logStart) {
-      this.ops.push({ op: "truncate", log: journalLog(key, meta.epoch), from: row.logStart, upto: logStart });
-    }
-    const second = previous.generation > 0 && row.previous.generation === 0;
-    if (second) this.ops.push({ op: "del", key: copyKey(key) });
     state.tail.splice(0, mark.seq - row.newest.seq);
     const sizes = { snapshotBytes: bytes.length, snapshotAt: this.#now, generations: mark.generation };
     state.row = { ...row, meta, ...sizes, newest: mark, previous, logStart };
     this.#putRow(key, state.row, false);
+    this.#dropOutlived(key, row, logStart);
+  }
+
+  /** Removes what a new snapshot makes superfluous, given the row before it. */
+  #dropOutlived(key: string, row: StoredRow, logStart: number): void {
+    const { epoch } = row.meta;
+    if (row.previous.generation > 0) {
+      this.ops.push({ op: "del", key: snapshotKey(key, epoch, row.previous.generation) });
+    }
+    if (logStart > row.logStart) {
+      this.ops.push({ op: "truncate", log: journalLog(key, epoch), from: row.logStart, upto: logStart });
+    }
+    const second = row.newest.generation > 0 && row.previous.generation === 0;
+    if (second) this.ops.push({ op: "del", key: copyKey(key) });
   }
 
   #repaired(key: string): void {

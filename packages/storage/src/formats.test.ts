@@ -45,7 +45,9 @@ describe("formats", () => {
   it("catalogue row", () => {
     const bytes = encodeRow(row, rowKey(group));
     expect(hex(bytes).startsWith(GOLDEN_ROW)).toBe(true);
-    expect(hex(bytes)).toMatchInlineSnapshot(`"010107636f756e7465720102a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a103b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0810101b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0eb070300000001000000ac0280a0f1c2b1340202820107016403017d4da095"`);
+    expect(hex(bytes)).toMatchInlineSnapshot(
+      `"010107636f756e7465720102a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a103b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0810101b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0eb070300000001000000ac0280a0f1c2b1340202820107016403017d4da095"`,
+    );
     expect(decodeRow(bytes, rowKey(group))).toEqual(row);
     expect(() => decodeRow(bytes, rowKey("sother!"))).toThrow(expect.objectContaining({ code: "CORRUPT" }));
   });

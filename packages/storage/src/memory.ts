@@ -3,12 +3,11 @@ import {
   type Entry,
   type LogEntry,
   type LogRange,
-  NO_VALUE,
   type Op,
-  PAGE_ENTRIES_MAX,
   type ScanRange,
   StorageBackend,
 } from "./backend.ts";
+import { MemoryContents } from "./memory-contents.ts";
 
 /** A backend in the memory of this process. What is written outlives `close` and goes with the object. */
 export function memoryStorage(): StorageBackend {
@@ -28,11 +27,8 @@ class MemoryBackend extends StorageBackend {
     valueBytesMax: 2 ** 31 - 1,
   };
 
-  readonly #values = new Map<string, Uint8Array>();
-  readonly #logs = new Map<string, Map<number, Uint8Array>>();
+  readonly #contents = new MemoryContents();
   readonly #secrets = new Map<string, Uint8Array>();
-  /** The keys in order, made when a scan first needs them after a key came or went. */
-  #ordered: string[] | undefined;
 
   protected override async doOpen(): Promise<void> {}
 
@@ -41,92 +37,23 @@ class MemoryBackend extends StorageBackend {
   protected override async doSync(): Promise<void> {}
 
   protected override async doWrite(ops: readonly Op[]): Promise<void> {
-    // Copies: the caller may reuse its buffers, and must not reach what is stored.
-    for (const op of ops) {
-      if (op.op === "put") {
-        if (!this.#values.has(op.key)) this.#ordered = undefined;
-        this.#values.set(op.key, op.value.slice());
-      } else if (op.op === "del") {
-        if (this.#values.delete(op.key)) this.#ordered = undefined;
-      } else if (op.op === "append") {
-        this.#append(op.log, op.seq, op.value);
-      } else {
-        this.#truncate(op.log, op.from, op.upto);
-      }
-    }
-  }
-
-  #append(log: string, seq: number, value: Uint8Array): void {
-    let entries = this.#logs.get(log);
-    if (entries === undefined) {
-      entries = new Map();
-      this.#logs.set(log, entries);
-    }
-    entries.set(seq, value.slice());
-  }
-
-  #truncate(log: string, from: number, upto: number): void {
-    const entries = this.#logs.get(log);
-    if (entries === undefined) return;
-    for (const seq of entries.keys()) if (seq >= from && seq < upto) entries.delete(seq);
-    if (entries.size === 0) this.#logs.delete(log);
+    for (const op of ops) this.#contents.apply(op);
   }
 
   protected override async doGetMany(keys: readonly string[]): Promise<(Uint8Array | undefined)[]> {
-    return keys.map((key) => this.#values.get(key)?.slice());
+    return keys.map((key) => this.#contents.get(key));
   }
 
   protected override async *doScan(range: ScanRange): AsyncGenerator<readonly Entry[]> {
-    this.#ordered ??= [...this.#values.keys()].sort();
-    const keys = this.#ordered;
-    const { prefix, after } = range;
-    let left = range.limit;
-    let at = after !== undefined && after >= prefix ? lowerBound(keys, after) : lowerBound(keys, prefix);
-    if (keys[at] === after) at++;
-    while (left > 0 && at < keys.length) {
-      const page: Entry[] = [];
-      while (page.length < Math.min(left, PAGE_ENTRIES_MAX)) {
-        const key = keys[at];
-        if (key === undefined || !key.startsWith(prefix)) break;
-        at++;
-        const value = this.#values.get(key);
-        if (value !== undefined) page.push({ key, value: range.values ? value.slice() : NO_VALUE });
-      }
-      if (page.length === 0) return;
-      left -= page.length;
-      yield page;
-    }
+    yield* this.#contents.scan(range);
   }
 
   protected override async *doReadLog(log: string, from: number): AsyncGenerator<readonly LogEntry[]> {
-    const entries = this.#logs.get(log);
-    if (entries === undefined) return;
-    const seqs = [...entries.keys()].filter((seq) => seq >= from).sort((a, b) => a - b);
-    for (let at = 0; at < seqs.length; at += PAGE_ENTRIES_MAX) {
-      const page: LogEntry[] = [];
-      for (const seq of seqs.slice(at, at + PAGE_ENTRIES_MAX)) {
-        const value = entries.get(seq);
-        if (value !== undefined) page.push({ seq, value: value.slice() });
-      }
-      yield page;
-    }
+    yield* this.#contents.readLog(log, from);
   }
 
   protected override async *doListLogs(prefix: string): AsyncGenerator<readonly LogRange[]> {
-    const names = [...this.#logs.keys()].filter((log) => log.startsWith(prefix)).sort();
-    for (let at = 0; at < names.length; at += PAGE_ENTRIES_MAX) {
-      const page: LogRange[] = [];
-      for (const log of names.slice(at, at + PAGE_ENTRIES_MAX)) {
-        let first = Number.POSITIVE_INFINITY;
-        let last = -1;
-        for (const seq of this.#logs.get(log)?.keys() ?? []) {
-          first = Math.min(first, seq);
-          last = Math.max(last, seq);
-        }
-        if (last >= 0) page.push({ log, first, last });
-      }
-      yield page;
-    }
+    yield* this.#contents.listLogs(prefix);
   }
 
   protected override async doReadSecret(name: string): Promise<Uint8Array | undefined> {
@@ -136,16 +63,4 @@ class MemoryBackend extends StorageBackend {
   protected override async doWriteSecret(name: string, bytes: Uint8Array): Promise<void> {
     this.#secrets.set(name, bytes.slice());
   }
-}
-
-/** Index of the first key that is not below `key`. */
-function lowerBound(keys: readonly string[], key: string): number {
-  let low = 0;
-  let high = keys.length;
-  while (low < high) {
-    const middle = (low + high) >>> 1;
-    if ((keys[middle] as string) < key) low = middle + 1;
-    else high = middle;
-  }
-  return low;
 }
