@@ -304,6 +304,12 @@ export abstract class StorageBackend implements AsyncDisposable {
   }
 }
 
+/** Whether `value` is a backend, also one of another copy of this package. */
+export function isStorageBackend(value: unknown): value is StorageBackend {
+  const backend = value as Partial<StorageBackend> | null | undefined;
+  return typeof backend?.write === "function" && typeof backend.scan === "function";
+}
+
 /** Whether an error or one of its causes has this `code`. */
 export function hasCode(error: unknown, code: string): boolean {
   for (let cause = error; cause instanceof Error; cause = cause.cause) {

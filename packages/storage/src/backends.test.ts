@@ -6,6 +6,7 @@ import { levelStorage } from "./level/index.ts";
 import { memoryStorage } from "./memory.ts";
 import { backendSuite } from "./testing/backend-suite.ts";
 import { SimulatedDisk } from "./testing/simulated-disk.ts";
+import { writeBehind } from "./write-behind.ts";
 
 backendSuite({ describe, it, name: "memory", create: async () => ({ backend: memoryStorage() }) });
 
@@ -16,6 +17,17 @@ backendSuite({
   async create() {
     const disk = new SimulatedDisk();
     const another = () => disk.backend();
+    return { backend: another(), another };
+  },
+});
+
+backendSuite({
+  describe,
+  it,
+  name: "write-behind over a simulated disk",
+  async create() {
+    const disk = new SimulatedDisk();
+    const another = () => writeBehind(disk.backend(), { autoSaveMs: "never" });
     return { backend: another(), another };
   },
 });

@@ -12,6 +12,8 @@ export type StorageErrorCode =
   | "INVALID_OPTIONS"
   /** An adapter that is no storage backend. */
   | "INVALID_ADAPTER"
+  /** A domain is open under another configuration. */
+  | "IN_USE"
   /** A group id outside the documented limits. */
   | "INVALID_GROUP_ID"
   /** Stored bytes that do not pass their check, where nothing could take their place. */

@@ -1,4 +1,4 @@
-import type { Op, StorageBackend } from "./backend.ts";
+import { isStorageBackend, type Op, type StorageBackend } from "./backend.ts";
 import { catalogueRow, decodeRow, type StoredRow } from "./catalogue-row.ts";
 import { CommitPlanner, metaOf, type PackedCommit } from "./commit-planner.ts";
 import { CommitQueue } from "./commit-queue.ts";
@@ -39,7 +39,7 @@ interface QueuedCommit {
  * stored one is superseded and left out. Commits that arrive together are written together, under one sync.
  */
 export function createGroupStore(backend: StorageBackend, options: GroupStoreOptions = {}): GroupStorage {
-  if (typeof backend?.write !== "function" || typeof backend.scan !== "function") {
+  if (!isStorageBackend(backend)) {
     throw new StorageError("INVALID_ADAPTER", "createGroupStore needs a storage backend");
   }
   return new GroupStore(backend, options);

@@ -12,6 +12,7 @@ export {
   StorageBackend,
   type WriteOptions,
 } from "./backend.ts";
+export { createDomains, type DomainConfig, type DomainOptions, Domains, type DomainsOptions } from "./domains.ts";
 export { StorageError, type StorageErrorCode } from "./error.ts";
 export {
   checkGroupId,
@@ -39,3 +40,4 @@ export type {
 export { createGroupStore, type GroupStoreOptions } from "./group-store.ts";
 export { memoryStorage } from "./memory.ts";
 export type { Compression } from "./packed-body.ts";
+export { writeBehind, WriteBehindBackend, type WriteBehindOptions } from "./write-behind.ts";

@@ -1,0 +1,50 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { expect, it } from "vitest";
+import { memoryStorage } from "../memory.ts";
+import { openStorage, registerStorageScheme, resolveStorage, type StorageTarget, storageSchemes } from "./index.ts";
+
+it("makes backends from URIs, paths, objects and JSON", async () => {
+  const names: Record<string, string> = {
+    "memory:": "memory:",
+    "level:./data": "level:./data",
+    "level:///var/data": "level:/var/data",
+    "level:./my%20data?cacheBytes=1048576": "level:./my data",
+    "./data": "level:./data",
+    "C:\\data": "level:C:\\data",
+    '{"scheme":"level","location":"x","cacheBytes":1048576}': "level:x",
+  };
+  for (const [text, name] of Object.entries(names)) expect((await resolveStorage(text)).name).toBe(name);
+  expect((await resolveStorage({ scheme: "level", location: "./data" })).name).toBe("level:./data");
+});
+
+it("refuses what it does not know", async () => {
+  const bad = ["", "nope:x", "level:", "level:x?cacheBytes=1", "level:x?nope=1", "memory:x", "{", "{}", "level:%ff"];
+  for (const text of bad) await expect(resolveStorage(text)).rejects.toMatchObject({ code: "INVALID_OPTIONS" });
+  await expect(resolveStorage({} as StorageTarget)).rejects.toMatchObject({ code: "INVALID_OPTIONS" });
+});
+
+it("opens what it made", async () => {
+  const directory = await mkdtemp(join(tmpdir(), "coppice-uri-"));
+  await using backend = await openStorage(`level:${directory}`);
+  expect(backend.status).toBe("open");
+  await expect(openStorage(directory)).rejects.toMatchObject({ code: "LOCKED" });
+  await backend.close();
+  await rm(directory, { recursive: true });
+});
+
+it("takes schemes of third parties, once", async () => {
+  const made: unknown[] = [];
+  registerStorageScheme("test-scheme", (location, options) => {
+    made.push([location, { ...options }]);
+    return memoryStorage();
+  });
+  expect((await resolveStorage("test-scheme:a/b?x=1&y=yes&z=true")).status).toBe("closed");
+  expect(made).toEqual([["a/b", { x: 1, y: "yes", z: true }]]);
+  expect(storageSchemes()).toContain("test-scheme");
+  expect(() => registerStorageScheme("test-scheme", memoryStorage)).toThrow(TypeError);
+  expect(() => registerStorageScheme("X", memoryStorage)).toThrow(TypeError);
+  registerStorageScheme("broken", () => ({}) as never);
+  await expect(resolveStorage("broken:")).rejects.toMatchObject({ code: "INVALID_ADAPTER" });
+});

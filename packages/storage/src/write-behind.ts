@@ -1,0 +1,169 @@
+import {
+  type Capabilities,
+  type Entry,
+  type LogEntry,
+  type LogRange,
+  type Op,
+  type ScanRange,
+  StorageBackend,
+} from "./backend.ts";
+import { StorageError } from "./error.ts";
+import { MemoryContents } from "./memory-contents.ts";
+
+export interface WriteBehindOptions {
+  /** How long a write stays in memory at most before it is saved; "never" leaves it to `flush`, `sync` and `close`. */
+  readonly autoSaveMs?: number | "never";
+  /** Told when a periodic save fails. What was to be saved is kept and tried again. Must not throw. */
+  readonly onError?: (error: Error) => void;
+  /** Calls `task` after `ms` unless cancelled, and keeps no process alive. Default: an unreferenced `setTimeout`. */
+  readonly schedule?: (task: () => void, ms: number) => () => void;
+}
+
+/** How long a write stays in memory by default. */
+export const AUTO_SAVE_MS = 5000;
+
+/**
+ * Keeps all of `backend` in memory: reads never touch the engine, and writes reach it together, at the next save.
+ * Many updates of one key between two saves are one write. A write with `sync`, and `sync()`, save at once.
+ *
+ * A crash loses what was not saved; what was saved is a whole state, never a mixture.
+ * Throws `INVALID_OPTIONS`.
+ */
+export function writeBehind(backend: StorageBackend, options: WriteBehindOptions = {}): WriteBehindBackend {
+  const { autoSaveMs = AUTO_SAVE_MS } = options;
+  const interval = typeof autoSaveMs === "number" && Number.isSafeInteger(autoSaveMs) && autoSaveMs >= 1;
+  if (autoSaveMs !== "never" && (!interval || autoSaveMs > 2 ** 31 - 1)) {
+    throw new StorageError("INVALID_OPTIONS", `autoSaveMs is "never" or 1 to 2^31 - 1 milliseconds, not ${autoSaveMs}`);
+  }
+  return new WriteBehindBackend(backend, { ...options, autoSaveMs });
+}
+
+/** Made by {@link writeBehind}. */
+export class WriteBehindBackend extends StorageBackend {
+  override readonly name: string;
+  override readonly capabilities: Capabilities;
+  readonly #backend: StorageBackend;
+  readonly #options: WriteBehindOptions & { readonly autoSaveMs: number | "never" };
+  #contents = new MemoryContents();
+  /** The last change of each key since the last save. */
+  #keys = new Map<string, Op>();
+  #logs: Op[] = [];
+  #saving: Promise<void> = Promise.resolve();
+  #cancel: (() => void) | undefined;
+
+  constructor(backend: StorageBackend, options: WriteBehindOptions & { readonly autoSaveMs: number | "never" }) {
+    super();
+    this.name = backend.name;
+    this.#backend = backend;
+    this.#options = options;
+    const { capabilities } = backend;
+    this.capabilities = { ...capabilities, snapshotScan: false, cheapKeyScan: true };
+  }
+
+  /** Writes what is not saved yet to the engine; nothing happens when all is. Safe when not open. */
+  async flush(): Promise<void> {
+    if (this.status === "open") await this.#save(false);
+  }
+
+  protected override async doOpen(): Promise<void> {
+    await this.#backend.open();
+    const contents = new MemoryContents();
+    for await (const page of this.#backend.scan()) {
+      for (const { key, value } of page) contents.apply({ op: "put", key, value });
+    }
+    for await (const page of this.#backend.listLogs()) {
+      for (const { log } of page) {
+        for await (const entries of this.#backend.readLog(log, 0)) {
+          for (const { seq, value } of entries) contents.apply({ op: "append", log, seq, value });
+        }
+      }
+    }
+    this.#contents = contents;
+  }
+
+  protected override async doClose(): Promise<void> {
+    this.#cancel?.();
+    this.#cancel = undefined;
+    try {
+      await this.#save(true);
+    } finally {
+      await this.#backend.close();
+    }
+  }
+
+  protected override async doWrite(ops: readonly Op[], sync: boolean): Promise<void> {
+    for (const op of ops) {
+      const copy = "value" in op ? { ...op, value: op.value.slice() } : op;
+      this.#contents.apply(copy);
+      if (copy.op === "put" || copy.op === "del") this.#keys.set(copy.key, copy);
+      else this.#logs.push(copy);
+    }
+    if (sync) await this.#save(true);
+    else this.#schedule();
+  }
+
+  protected override async doSync(): Promise<void> {
+    await this.#save(true);
+  }
+
+  #schedule(): void {
+    const { autoSaveMs, schedule = unreferenced } = this.#options;
+    if (autoSaveMs === "never" || this.#cancel !== undefined) return;
+    this.#cancel = schedule(() => {
+      this.#cancel = undefined;
+      this.#save(false).catch((error: unknown) => {
+        this.#options.onError?.(error instanceof Error ? error : new Error(String(error)));
+        this.#schedule();
+      });
+    }, autoSaveMs);
+  }
+
+  /** One save at a time, in order: a later one holds later values of the same keys. */
+  async #save(sync: boolean): Promise<void> {
+    const save = this.#saving.then(async () => {
+      const [keys, logs] = [this.#keys, this.#logs];
+      this.#keys = new Map();
+      this.#logs = [];
+      try {
+        await this.#backend.write([...keys.values(), ...logs], { sync });
+      } catch (error) {
+        this.#keys = new Map([...keys, ...this.#keys]);
+        this.#logs = [...logs, ...this.#logs];
+        throw error;
+      }
+    });
+    this.#saving = save.catch(() => undefined);
+    await save;
+  }
+
+  protected override async doGetMany(keys: readonly string[]): Promise<(Uint8Array | undefined)[]> {
+    return keys.map((key) => this.#contents.get(key));
+  }
+
+  protected override async *doScan(range: ScanRange): AsyncGenerator<readonly Entry[]> {
+    yield* this.#contents.scan(range);
+  }
+
+  protected override async *doReadLog(log: string, from: number): AsyncGenerator<readonly LogEntry[]> {
+    yield* this.#contents.readLog(log, from);
+  }
+
+  protected override async *doListLogs(prefix: string): AsyncGenerator<readonly LogRange[]> {
+    yield* this.#contents.listLogs(prefix);
+  }
+
+  protected override async doReadSecret(name: string): Promise<Uint8Array | undefined> {
+    return await this.#backend.readSecret(name);
+  }
+
+  protected override async doWriteSecret(name: string, bytes: Uint8Array): Promise<void> {
+    await this.#backend.writeSecret(name, bytes);
+  }
+}
+
+function unreferenced(task: () => void, ms: number): () => void {
+  const timer = setTimeout(task, ms);
+  // Browsers return a number, and have no process to keep alive.
+  if (typeof timer === "object") timer.unref();
+  return () => clearTimeout(timer);
+}
