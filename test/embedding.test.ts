@@ -1,0 +1,56 @@
+import { execFileSync } from "node:child_process";
+import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { expect, test } from "vitest";
+import { temporaryDirectory } from "./support/temporary.ts";
+
+const root = fileURLToPath(new URL("..", import.meta.url));
+const FIRST_LINE = 'import { createNode, gCounter } from "coppice";';
+
+/** The fenced TypeScript block of the README that begins with the example's first line. */
+function embeddingExample(): string {
+  const readme = readFileSync(join(root, "README.md"), "utf8");
+  const blocks = [...readme.matchAll(/^```ts\n(.*?)^```$/gms)].map(([, code]) => code ?? "");
+  const examples = blocks.filter((code) => code.startsWith(FIRST_LINE));
+  expect(examples, `README.md has one ts block that starts with ${FIRST_LINE}`).toHaveLength(1);
+  return examples[0] ?? "";
+}
+
+/** What the comments behind `console.log(…);` say that is printed. */
+function promisedOutput(code: string): string[] {
+  return [...code.matchAll(/console\.log\(.*\);[ \t]*\/\/[ \t]*(.+)$/gm)].map(([, comment]) => comment?.trim() ?? "");
+}
+
+/** A program's own folder, where `coppice` is installed. */
+function projectWith(code: string): string {
+  const folder = temporaryDirectory("embedding");
+  mkdirSync(join(folder, "node_modules"));
+  for (const name of ["coppice", "@types"]) {
+    const from = name === "coppice" ? join(root, "packages/server") : join(root, "node_modules", name);
+    symlinkSync(from, join(folder, "node_modules", name), "dir");
+  }
+  writeFileSync(join(folder, "package.json"), JSON.stringify({ type: "module", private: true }));
+  writeFileSync(join(folder, "example.ts"), code);
+  writeFileSync(
+    join(folder, "tsconfig.json"),
+    JSON.stringify({
+      compilerOptions: { target: "es2023", module: "nodenext", strict: true, types: ["node"], skipLibCheck: false },
+    }),
+  );
+  return folder;
+}
+
+test("the embedding example of the README compiles, prints what its comments say, and ends by itself", () => {
+  const code = embeddingExample();
+  const promised = promisedOutput(code);
+  expect(promised).toContain("6");
+  const folder = projectWith(code);
+  const node = (...args: string[]): string =>
+    execFileSync(process.execPath, args, { cwd: folder, encoding: "utf8", timeout: 30_000 });
+  // As a user would: their own compiler, then plain Node.
+  expect(node(join(root, "node_modules/typescript/bin/tsc"), "-p", ".")).toBe("");
+  expect(node("example.js").trimEnd().split("\n")).toEqual(promised);
+  // Another run finds the same group in the same directory, and adds its 6.
+  expect(node("example.js")).toBe("12\n");
+});
