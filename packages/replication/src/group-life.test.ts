@@ -12,11 +12,12 @@ describe("restart", () => {
     (await node.open("views", gCounter)).mutate((c) => c.increment(7));
     await grove.stop("a");
     const again = await grove.start("a", [], { storage });
-    expect([...again.groups()].map(({ id, phase }) => [id, phase])).toEqual(
-      [
-        [["words", "a"], "stored"],
-        ["views", "stored"],
-      ].sort() as never,
+    const stored = new Map([...again.groups()].map(({ id, phase }) => [JSON.stringify(id), phase]));
+    expect(stored).toEqual(
+      new Map([
+        ['["words","a"]', "stored"],
+        ['"views"', "stored"],
+      ]),
     );
     const dry = await again.recover({ dryRun: true });
     expect(dry).toMatchObject({ recovered: 0, events: 2 });
@@ -155,6 +156,32 @@ describe("snapshots", () => {
     await store.open();
     expect((await store.load("c"))?.snapshot?.vector.total()).toBe(2);
     await store.close();
+  });
+});
+
+describe("a group that nobody has open", () => {
+  it("is unloaded once stored, keeps its digest, and comes back on demand and for incoming events", async () => {
+    await using grove = new Grove();
+    const idle = { idleGraceMs: 50, snapshotIntervalMs: 20, storage: memoryStorage() };
+    const a = await grove.start("a", [], idle);
+    const b = await grove.start("b", ["a"]);
+    const counter = await a.open("c", gCounter);
+    const onB = await b.open("c", gCounter);
+    counter.mutate((c) => c.increment(1));
+    await grove.converged();
+    const digest = counter.digest();
+    counter.close();
+    await expect.poll(() => a.group("c")?.phase).toBe("stored");
+    expect(a.group("c")?.digest).toBe(digest);
+    onB.mutate((c) => c.increment(1));
+    await grove.converged();
+    await expect.poll(() => a.group("c")?.phase).toBe("stored");
+    const again = await a.open("c", gCounter);
+    expect(again.value()).toBe(2);
+    again.mutate((c) => c.increment(1));
+    await grove.converged();
+    expect(onB.value()).toBe(3);
+    expect(Object.keys(a.group("c")?.vector ?? {})).toHaveLength(2);
   });
 });
 

@@ -32,6 +32,8 @@ export interface NodeOptions {
   readonly syncIntervalMs?: number;
   /** How often a changed group is snapshotted, in milliseconds; `false` for only when needed. Default 60 000. */
   readonly snapshotIntervalMs?: number | false;
+  /** How long a loaded group that nobody has open stays in memory, in milliseconds. Default 60 000. */
+  readonly idleGraceMs?: number;
   /** How often peers tell each other whom they hear, in milliseconds. Default 1 000. */
   readonly heartbeatMs?: number;
   readonly limits?: Partial<Limits>;
@@ -49,6 +51,7 @@ export interface ResolvedNodeOptions {
   readonly domains: readonly string[] | undefined;
   readonly syncIntervalMs: number;
   readonly snapshotIntervalMs: number | undefined;
+  readonly idleGraceMs: number;
   readonly heartbeatMs: number;
   readonly limits: Limits;
   readonly onNotice: (notice: Notice) => void;
@@ -76,6 +79,7 @@ export function resolveOptions(options: NodeOptions): ResolvedNodeOptions {
     syncIntervalMs: checkInterval("syncIntervalMs", options.syncIntervalMs ?? 5000),
     snapshotIntervalMs:
       snapshotIntervalMs === false ? undefined : checkInterval("snapshotIntervalMs", snapshotIntervalMs),
+    idleGraceMs: checkInterval("idleGraceMs", options.idleGraceMs ?? 60_000),
     heartbeatMs: checkInterval("heartbeatMs", options.heartbeatMs ?? 1000),
     limits: checkLimits({ ...DEFAULT_LIMITS, ...options.limits }),
     onNotice: options.onNotice ?? (() => {}),

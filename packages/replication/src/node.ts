@@ -141,6 +141,7 @@ export class Node implements AsyncDisposable {
       syncIntervalMs: options.syncIntervalMs,
       heartbeatMs: options.heartbeatMs,
       snapshotIntervalMs: options.snapshotIntervalMs,
+      idleGraceMs: options.idleGraceMs,
     });
   }
 
@@ -338,6 +339,9 @@ export class Node implements AsyncDisposable {
       phase: group.phase,
       digest: formatDigest(group.digest()),
       events: group.vector.total(),
+      get vector() {
+        return group.vector.toJSON();
+      },
       pendingBytes: group.server?.pendingBytes ?? 0,
       snapshotAt: group.snapshotAt,
       snapshotBytes: group.snapshotBytes,

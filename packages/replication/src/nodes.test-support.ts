@@ -55,7 +55,12 @@ export class Grove implements AsyncDisposable {
   /** Waits until every node holds the same content of every group. */
   async converged(timeout = 10_000): Promise<void> {
     const contents = (node: Node): Record<string, string> =>
-      Object.fromEntries([...node.groups({ deleted: true })].map(({ key, digest }) => [key, digest]).sort());
+      Object.fromEntries(
+        [...node.groups({ deleted: true })]
+          .map(({ key, digest }): [string, string] => [key, digest])
+          .sort(([a], [b]) => (a < b ? -1 : 1)),
+      );
+    // oxlint-disable-next-line vitest/no-standalone-expect -- called from tests only
     await expect
       .poll(
         () => {

@@ -38,6 +38,8 @@ export interface GroupStatus {
   readonly digest: string;
   /** Events known here, of all actors. */
   readonly events: number;
+  /** The version vector: events known of each actor. */
+  readonly vector: Readonly<Record<string, number>>;
   /** Bytes of events that wait for others before them. */
   readonly pendingBytes: number;
   /** When the newest snapshot was taken, in Unix milliseconds; 0 before the first. */

@@ -63,6 +63,11 @@ export class Acknowledgements {
     return wants;
   }
 
+  /** Whether any write of the group waits for peers. */
+  isWaiting(group: Group): boolean {
+    return this.#waiting.has(group.key);
+  }
+
   /** Sends the writes that still wait once more, to the peers that have not answered: an answer may have been lost. */
   resend(): void {
     for (const [key, writes] of this.#waiting) {

@@ -122,6 +122,14 @@ export class CommitPipeline {
     this.#due.add(group);
   }
 
+  /** Whether everything in the group's server is stored, so that it can be loaded again as it is. */
+  holds(group: Group): boolean {
+    if (!group.isStored || this.#dirty.has(group) || this.#due.has(group) || this.failure !== undefined) return false;
+    if (this.#inFlight?.parts.some((part) => part.group === group)) return false;
+    if (this.#environment.durability(group) !== "snapshot") return true;
+    return group.server?.version === group.snapshotVersion;
+  }
+
   /** The group is gone or starts anew: nothing of it waits any more. */
   forget(group: Group): void {
     this.#dirty.delete(group);
@@ -290,7 +298,7 @@ export class CommitPipeline {
     if (this.#failures.size > FAILURES_MAX) this.#failures.delete(this.#failures.keys().next().value ?? 0);
     this.#environment.notice(
       "STORAGE_FAILED",
-      `a commit failed, own writes are refused until one succeeds: ${failure}`,
+      `a commit failed, own writes are refused until one succeeds: ${String(failure)}`,
     );
     for (const { group, server, positionBefore } of commit.parts) {
       if (server === undefined || group.server !== server) continue;

@@ -1,4 +1,3 @@
-import type { AnyCrdtType } from "@coppice/crdt";
 import type { GroupId } from "@coppice/storage";
 import type { PeerId } from "../transport.ts";
 import type { DomainIndex } from "./domain-index.ts";
@@ -12,9 +11,6 @@ export interface CoreContext {
   readonly peers: ReadonlyMap<PeerId, Peer>;
   readonly domains: ReadonlyMap<string, DomainIndex>;
   now(): number;
-  /** A random number below 1. */
-  random(): number;
-  type(name: string): AnyCrdtType | undefined;
   isInterestedIn(domain: string): boolean;
   /** Adds a group that was never stored here. */
   add(id: GroupId, group: GroupRef): Group | undefined;

@@ -1,19 +1,19 @@
 import type { Actor, AnyCrdtType } from "@coppice/crdt";
-import { type CatalogueRow, type GroupCommit, type GroupId, type StoredGroup, encodeGroupId } from "@coppice/storage";
+import type { CatalogueRow, GroupCommit, GroupId, StoredGroup } from "@coppice/storage";
 import { ReplicationError } from "../error.ts";
 import type { Link, PeerId } from "../transport.ts";
 import { type AckHandle, Acknowledgements } from "./acknowledgements.ts";
 import { AntiEntropy } from "./anti-entropy.ts";
 import { CommitPipeline, type Durability } from "./commit-pipeline.ts";
 import type { CoreContext } from "./context.ts";
-import { DomainIndex } from "./domain-index.ts";
 import { Gossip } from "./gossip.ts";
-import { Group, emptyMeta } from "./group.ts";
+import type { Group } from "./group.ts";
+import { GroupTable } from "./group-table.ts";
+import { idleGroups } from "./idle-groups.ts";
 import type { Limits } from "./limits.ts";
-import type { GroupRef } from "./messages.ts";
 import type { Peer } from "./peer.ts";
 import { PeerProtocol } from "./peer-protocol.ts";
-import { type Changes, ReplicationServer, type ServerEnvironment } from "./replication-server.ts";
+import type { Changes } from "./replication-server.ts";
 
 /** What the core asks of the world. None of these may call back into the core before they return. */
 export interface CoreEffects {
@@ -53,6 +53,8 @@ export interface CoreOptions {
   readonly heartbeatMs: number;
   /** Undefined: snapshots only when asked for, when a journal grows long, and at the end. */
   readonly snapshotIntervalMs: number | undefined;
+  /** How long a loaded group may go unused before it is unloaded. */
+  readonly idleGraceMs: number;
 }
 
 /**
@@ -63,14 +65,9 @@ export interface CoreOptions {
 export class Core {
   readonly #options: CoreOptions;
   readonly #effects: CoreEffects;
-  readonly #types = new Map<string, AnyCrdtType>();
-  readonly #groups = new Map<string, Group>();
-  readonly #domains = new Map<string, DomainIndex>();
+  readonly #table: GroupTable;
   readonly #peers = new Map<PeerId, Peer>();
-  readonly #active = new Set<Group>();
-  readonly #loading = new Map<Group, ((group: Group) => void)[]>();
   readonly #changed = new Set<Group>();
-  readonly #environment: ServerEnvironment;
   readonly #antiEntropy: AntiEntropy;
   readonly #acknowledgements: Acknowledgements;
   readonly #gossip: Gossip;
@@ -78,27 +75,36 @@ export class Core {
   readonly pipeline: CommitPipeline;
   #nextSyncAt: number;
   #nextHeartbeatAt: number;
+  #nextUnloadAt = 0;
   #isAwake = false;
 
   constructor(options: CoreOptions) {
     this.#options = options;
     this.#effects = options.effects;
-    for (const type of options.types) this.#types.set(type.name, type);
     this.pipeline = new CommitPipeline({
       now: () => options.now(),
       durability: (group) => options.durability(group.id),
       commit: (commit, sync) => this.#effects.commit(commit, sync),
       publish: (group, fresh) => this.#gossip.publish(group, fresh),
-      changed: (group) => this.#index(group),
+      changed: (group) => this.#table.index(group),
       notice: (code, message) => this.#effects.notice(code, message),
     });
-    this.#environment = {
-      limits: options.limits,
-      now: () => options.now(),
-      actor: (fresh) => options.actor(fresh),
-      dirty: (key) => this.#dirty(key),
-      notice: (code, message) => this.#effects.notice(code, message),
-    };
+    this.#table = new GroupTable({
+      types: options.types,
+      domains: options.domains,
+      pipeline: this.pipeline,
+      server: {
+        limits: options.limits,
+        now: () => options.now(),
+        actor: (fresh) => options.actor(fresh),
+        dirty: (key) => this.#dirty(key),
+        notice: (code, message) => this.#effects.notice(code, message),
+      },
+      read: (group) => this.#effects.load(group),
+      moved: (group) => this.#effects.moved(group),
+      repair: (group) => this.#repair(group),
+      wake: () => this.#wake(),
+    });
     const context = this.#context();
     this.#acknowledgements = new Acknowledgements(context, {
       whenSynced: (group, then) => this.#whenSynced(group, then),
@@ -120,24 +126,20 @@ export class Core {
 
   #context(): CoreContext {
     return {
-      groups: this.#groups,
+      groups: this.#table.groups,
       peers: this.#peers,
-      domains: this.#domains,
+      domains: this.#table.domains,
       now: () => this.#options.now(),
-      random: () => this.#options.random(),
-      type: (name) => this.#types.get(name),
-      isInterestedIn: (domain) => this.#isInterestedIn(domain),
-      add: (id, ref) => this.#addFromPeer(id, ref),
-      load: (group, then) => this.load(group, then),
+      isInterestedIn: (domain) => this.#table.isInterestedIn(domain),
+      add: (id, ref) => this.#table.addFromPeer(id, ref),
+      load: (group, then) => this.#table.load(group, then),
       respond: (group, prepare) => {
         this.pipeline.respond(group, prepare);
         this.#wake();
       },
-      enterEpoch: (group, ref) => this.#enterEpoch(group, ref),
-      compared: (group) => this.#compared(group),
-      comparedDomain: (domain) => {
-        for (const group of this.#active) if (group.domain === domain) this.#compared(group);
-      },
+      enterEpoch: (group, ref) => this.#table.enterEpoch(group, ref),
+      compared: (group) => this.#table.compared(group),
+      comparedDomain: (domain) => this.#table.comparedDomain(domain),
       notice: (code, message, peer) => this.#effects.notice(code, message, peer),
     };
   }
@@ -145,7 +147,7 @@ export class Core {
   // Groups
 
   get groups(): ReadonlyMap<string, Group> {
-    return this.#groups;
+    return this.#table.groups;
   }
 
   get peers(): ReadonlyMap<PeerId, Peer> {
@@ -153,146 +155,42 @@ export class Core {
   }
 
   type(name: string): AnyCrdtType | undefined {
-    return this.#types.get(name);
+    return this.#table.type(name);
   }
 
   /** Gives the core code for a type; groups of it that were kept without code so far come alive. */
   register(type: AnyCrdtType): void {
-    if (this.#types.has(type.name)) return;
-    this.#types.set(type.name, type);
-    for (const group of this.#active) group.server?.register(type);
+    this.#table.register(type);
   }
 
   /** A group found in the catalogue. `isJournalled`: its journal holds more than the row says. */
   addStored(row: CatalogueRow, isJournalled: boolean): Group {
-    const key = encodeGroupId(row.id);
-    const group = new Group(key, row, true);
-    group.isUnsettled = isJournalled && group.phase === "stored";
-    group.snapshotAt = row.snapshotAt;
-    group.snapshotBytes = row.snapshotBytes;
-    this.#groups.set(key, group);
-    this.#index(group);
-    return group;
+    return this.#table.addStored(row, isJournalled);
   }
 
-  /** The group, created empty when it is not known. Throws `GROUP_DELETED` or `TYPE_CONFLICT`. */
+  /** The group, created empty when it is not known. Throws `GROUP_DELETED`, `TYPE_CONFLICT` or `LIMIT_EXCEEDED`. */
   open(id: GroupId, type: AnyCrdtType, recreate: boolean): Group {
-    this.register(type);
-    const key = encodeGroupId(id);
-    const group = this.#groups.get(key);
-    if (group === undefined) return this.#add(new Group(key, emptyMeta(id, key, type.name, 1), false));
-    if (group.phase === "deleted") {
-      if (!recreate) {
-        throw new ReplicationError(
-          "GROUP_DELETED",
-          `group ${key} was deleted; open it with { recreate: true } to start anew`,
-        );
-      }
-      this.#restart(group, group.epoch + 1, type.name);
-    } else if (group.typeName !== type.name) {
-      const message = `group ${key} is of type ${group.typeName}, not ${type.name}; open it with its own type, or delete it`;
-      throw new ReplicationError("TYPE_CONFLICT", message);
-    }
-    return group;
-  }
-
-  #add(group: Group): Group {
-    if (this.#groups.size >= this.#options.limits.groupsMax) {
-      throw new ReplicationError(
-        "LIMIT_EXCEEDED",
-        `this node holds ${this.#groups.size} groups, its limit (groupsMax)`,
-      );
-    }
-    this.#groups.set(group.key, group);
-    this.#index(group);
-    return group;
-  }
-
-  #addFromPeer(id: GroupId, ref: GroupRef): Group | undefined {
-    const group = new Group(ref.key, emptyMeta(id, ref.key, ref.type, ref.epoch), false);
-    if (!this.#isInterestedIn(group.domain)) return undefined;
-    this.#add(group);
-    if (this.#types.get(ref.type) === undefined && group.phase !== "deleted") {
-      this.#effects.notice("UNKNOWN_TYPE", `group ${ref.key} is of type ${ref.type}, which this node was not given`);
-    }
-    if (group.phase === "deleted") this.#storeDeletion(group);
-    return group;
-  }
-
-  /** Keeps the domain's sum in step with the group's digest. */
-  #index(group: Group): void {
-    if (!this.#isInterestedIn(group.domain)) return;
-    let domain = this.#domains.get(group.domain);
-    if (domain === undefined) this.#domains.set(group.domain, (domain = new DomainIndex(group.domain)));
-    domain.update(group);
-  }
-
-  #isInterestedIn(domain: string): boolean {
-    return this.#options.domains?.includes(domain) ?? true;
+    return this.#table.open(id, type, recreate);
   }
 
   /** Makes the group active, then calls back. Not called for deleted groups, nor when loading fails. */
   load(group: Group, then: (group: Group) => void): void {
-    if (group.phase === "active") return then(group);
-    if (group.phase === "deleted" || group.phase === "failed") return;
-    const waiting = this.#loading.get(group) ?? [];
-    waiting.push(then);
-    this.#loading.set(group, waiting);
-    if (group.phase === "loading") return;
-    group.phase = "loading";
-    if (group.isStored) this.#effects.load(group);
-    else this.loaded(group, undefined);
+    this.#table.load(group, then);
   }
 
   /** What is stored of a group that the core asked for. */
   loaded(group: Group, stored: StoredGroup | undefined): void {
-    if (group.phase !== "loading") return;
-    const server = new ReplicationServer(this.#environment, group.key, group.meta(), this.#types.get(group.typeName));
-    if (stored !== undefined) {
-      try {
-        server.restore(stored);
-      } catch (error) {
-        return this.loadFailed(group, error);
-      }
-      for (const { record, action, reason } of stored.damage) {
-        this.#effects.notice("STORAGE_DAMAGED", `group ${group.key}: a ${record} record was ${action}: ${reason}`);
-      }
-    }
-    group.activate(server);
-    group.journalBytes = stored?.records.reduce((sum, record) => sum + record.bytes.length, 0) ?? 0;
-    group.snapshotVersion = group.journalBytes > 0 ? -1 : server.version;
-    group.snapshotAt = group.snapshotAt === 0 ? this.#options.now() : group.snapshotAt;
-    if (server.degraded) {
-      server.snapshotRequired = true;
-      this.pipeline.dirty(group);
-    }
-    this.#active.add(group);
-    this.#index(group);
-    if (server.degraded || server.hasPending) this.#repair(group);
-    this.#resume(group);
+    this.#table.loaded(group, stored);
   }
 
   /** Nothing stored is touched: the group stays as it is on disk, and takes no part until the next start. */
   loadFailed(group: Group, error: unknown): void {
-    group.phase = "failed";
-    group.failure = error;
-    this.#loading.delete(group);
-    this.#effects.notice("GROUP_DEGRADED", `group ${group.key} cannot be loaded and stays untouched: ${String(error)}`);
-    this.#effects.moved(group);
+    this.#table.loadFailed(group, error);
   }
 
-  #resume(group: Group): void {
-    const waiting = this.#loading.get(group) ?? [];
-    this.#loading.delete(group);
-    this.#effects.moved(group);
-    for (const then of waiting) {
-      try {
-        then(group);
-      } catch (error) {
-        this.#effects.notice("MALFORMED_FRAME", `group ${group.key}: ${String(error)}`);
-      }
-    }
-    this.#wake();
+  /** Deletes a group for good: its next epoch is a tombstone. Calls back once that is on stable storage. */
+  delete(group: Group, then: () => void): void {
+    this.#table.delete(group, then);
   }
 
   /** Asks every peer for what is missing here. */
@@ -300,44 +198,6 @@ export class Core {
     for (const peer of this.#peers.values()) {
       if (peer.isInterestedIn(group.domain)) this.#antiEntropy.ask(peer, group, true);
     }
-  }
-
-  /** Deletes a group for good: its next epoch is a tombstone. Calls back once that is on stable storage. */
-  delete(group: Group, then: () => void): void {
-    if (group.phase === "deleted") return then();
-    this.#restart(group, group.epoch + 1, group.typeName);
-    this.#storeDeletion(group, () => {
-      this.#repair(group);
-      then();
-    });
-  }
-
-  #storeDeletion(group: Group, then: () => void = () => {}): void {
-    this.pipeline.delete(group.meta(), then);
-    this.#wake();
-  }
-
-  #enterEpoch(group: Group, ref: GroupRef): void {
-    const events = group.server?.actor === undefined ? 0 : group.vector.get(group.server.actor);
-    const message = `group ${group.key} goes from epoch ${group.epoch} to ${ref.epoch}, as a peer has it`;
-    this.#effects.notice("EPOCH_SUPERSEDED", `${message}; ${events} own events of this process are left behind`);
-    this.#restart(group, ref.epoch, ref.type);
-    if (group.phase === "deleted") this.#storeDeletion(group);
-  }
-
-  #restart(group: Group, epoch: number, typeName: string): void {
-    this.pipeline.forget(group);
-    this.#active.delete(group);
-    this.#loading.delete(group);
-    group.restart(epoch, typeName);
-    this.#index(group);
-    this.#effects.moved(group);
-  }
-
-  #compared(group: Group): void {
-    if (group.isCompared || group.server?.hasPending) return;
-    group.isCompared = true;
-    this.#effects.moved(group);
   }
 
   // Writing
@@ -352,9 +212,9 @@ export class Core {
 
   /** Waits for peers to have an own event; see `Acknowledgements.expect`. */
   expectAcks(group: Group, replicas: number, durable: boolean, done: () => void): AckHandle {
-    const actor = group.server?.actor;
-    if (actor === undefined) throw new TypeError("nothing was written");
-    return this.#acknowledgements.expect(group, { actor, seq: group.vector.get(actor), replicas, durable }, done);
+    const issued = group.server?.issued;
+    if (issued === undefined) throw new TypeError("nothing was written");
+    return this.#acknowledgements.expect(group, { ...issued, replicas, durable }, done);
   }
 
   #whenSynced(group: Group, then: (isDurable: boolean) => void): void {
@@ -370,7 +230,7 @@ export class Core {
   }
 
   #dirty(key: string): void {
-    const group = this.#groups.get(key);
+    const group = this.#table.groups.get(key);
     if (group === undefined) return;
     this.pipeline.dirty(group);
     this.#changed.add(group);
@@ -430,7 +290,24 @@ export class Core {
       this.#syncWithRandomPeer();
     }
     this.#snapshotsDue(now);
+    if (now >= this.#nextUnloadAt) {
+      this.#nextUnloadAt = now + this.#options.heartbeatMs;
+      this.#unloadIdle(now);
+    }
     this.#wake();
+  }
+
+  #unloadIdle(now: number): void {
+    const limits = { graceMs: this.#options.idleGraceMs, bytesMax: this.#options.limits.idleBytesMax };
+    for (const group of idleGroups(this.#table.active, now, limits, (candidate) => this.#canUnload(candidate))) {
+      this.#table.unload(group);
+    }
+  }
+
+  #canUnload(group: Group): boolean {
+    const { server } = group;
+    if (server === undefined || server.hasPending || server.degraded || this.#changed.has(group)) return false;
+    return this.pipeline.holds(group) && !this.#acknowledgements.isWaiting(group);
   }
 
   #syncWithRandomPeer(): void {
@@ -440,7 +317,7 @@ export class Core {
   }
 
   #pullPending(): void {
-    for (const group of this.#active) {
+    for (const group of this.#table.active) {
       if (!group.server?.hasPending) continue;
       for (const peer of this.#peers.values()) {
         if (peer.isInterestedIn(group.domain)) this.#antiEntropy.pull(peer, group);
@@ -451,7 +328,7 @@ export class Core {
   #snapshotsDue(now: number): void {
     const { snapshotIntervalMs } = this.#options;
     if (snapshotIntervalMs === undefined) return;
-    for (const group of this.#active) {
+    for (const group of this.#table.active) {
       if (now - group.snapshotAt >= snapshotIntervalMs) this.requestSnapshot(group);
     }
   }

@@ -74,7 +74,8 @@ export class Gossip {
   }
 
   onEvents(peer: Peer, message: Events): void {
-    const run = Run.decode(message.run);
+    // A copy: the run is kept for a while, and must not keep the whole frame alive.
+    const run = Run.decode(message.run.slice());
     const group = this.#antiEntropy.groupFor(message.group, true);
     if (group === undefined) return;
     if (group.epoch < message.group.epoch) this.#core.enterEpoch(group, message.group);

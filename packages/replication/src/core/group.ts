@@ -1,6 +1,7 @@
 import { VersionVector } from "@coppice/crdt";
 import { type Digest, type GroupId, type GroupMeta, domainOf } from "@coppice/storage";
 import { groupHash, groupSeed } from "./digest.ts";
+import type { Issued } from "./incarnation.ts";
 import type { ReplicationServer } from "./replication-server.ts";
 
 /** Where a group stands: known from the catalogue, being loaded, in memory, a tombstone, or not readable. */
@@ -35,6 +36,9 @@ export class Group {
   journalBytes = 0;
   /** Open replicas; the group stays loaded while there is one. */
   handles = 0;
+  /** When it was last used, in Unix milliseconds. */
+  usedAt = 0;
+  #issued: Issued | undefined;
   #watchers = 0;
 
   constructor(key: string, meta: GroupMeta, isStored: boolean) {
@@ -84,6 +88,7 @@ export class Group {
 
   /** Puts a replication server behind the group. */
   activate(server: ReplicationServer): void {
+    if (this.#issued !== undefined) server.resume(this.#issued);
     this.#server = server;
     server.watchers = this.#watchers;
     this.phase = "active";
@@ -91,9 +96,19 @@ export class Group {
     this.failure = undefined;
   }
 
+  /** Lets go of the server; everything in it must be stored. What it knew of the group without its state stays. */
+  unload(): void {
+    if (this.#server === undefined) return;
+    this.#meta = this.#server.meta();
+    this.#issued = this.#server.issued ?? this.#issued;
+    this.#server = undefined;
+    this.phase = "stored";
+  }
+
   /** Starts another epoch: what the former one held is forgotten. Even epochs are tombstones. */
   restart(epoch: number, type: string): void {
     this.#server = undefined;
+    this.#issued = undefined;
     this.#meta = emptyMeta(this.id, this.key, type, epoch);
     this.phase = epoch % 2 === 0 ? "deleted" : "stored";
     this.isStored = false;

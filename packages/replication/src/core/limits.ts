@@ -8,6 +8,8 @@ export interface Limits {
   readonly tailBytesMax: number;
   /** Bytes queued for one peer before its events are dropped and its groups marked for comparison. Default 8 MiB. */
   readonly queueBytesMax: number;
+  /** Loaded groups that nobody uses, in bytes as stored: over this the longest unused are unloaded. Default 64 MiB. */
+  readonly idleBytesMax: number;
   /** Groups on one node. Default 1 000 000. */
   readonly groupsMax: number;
 }
@@ -17,5 +19,6 @@ export const DEFAULT_LIMITS: Limits = {
   pendingBytesMax: 4 * 1024 * 1024,
   tailBytesMax: 256 * 1024,
   queueBytesMax: 8 * 1024 * 1024,
+  idleBytesMax: 64 * 1024 * 1024,
   groupsMax: 1_000_000,
 };

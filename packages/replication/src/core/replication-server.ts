@@ -12,6 +12,7 @@ import type { PeerId } from "../transport.ts";
 import { addDigest, entryHash, groupSeed, subtractDigest, vectorDigest } from "./digest.ts";
 import { joinFrontiers } from "./frontier.ts";
 import { GroupTransaction } from "./group-transaction.ts";
+import { type ActorSource, Incarnation, type Issued } from "./incarnation.ts";
 import type { Limits } from "./limits.ts";
 import { type OpaqueState, opaqueType, reviveOpaque } from "./opaque.ts";
 import { PendingBuffer } from "./pending.ts";
@@ -19,16 +20,12 @@ import { type Dependency, type Run, RunBuilder, decodeRuns } from "./run.ts";
 import { Tail } from "./tail.ts";
 
 /** What a replication server needs from its node. */
-export interface ServerEnvironment {
+export interface ServerEnvironment extends ActorSource {
   readonly limits: Limits;
   /** The wall clock, in Unix milliseconds. */
   now(): number;
-  /** The actor of this process, or with `fresh` a new incarnation that was never used. */
-  actor(fresh: boolean): Actor;
   /** This group has something to commit, publish or tell its watchers; called once until `settle()`. */
   dirty(key: string): void;
-  /** Something an operator should know. */
-  notice(code: string, message: string): void;
 }
 
 /** A run applied in this tick, with where it came from. */
@@ -76,8 +73,7 @@ export class ReplicationServer {
   readonly #clock: HybridClock;
   #state: unknown;
   #isDirty = false;
-  #actor: Actor | undefined;
-  #issued = 0;
+  readonly #incarnation: Incarnation;
   readonly #builder = new RunBuilder();
   readonly #transaction = new GroupTransaction(this.#builder.deltas);
   readonly #mutators = new Map<AnyCrdtType, unknown>();
@@ -112,6 +108,7 @@ export class ReplicationServer {
     this.#seed = groupSeed(key, meta.type, meta.epoch);
     this.#digest = this.#seed;
     this.#clock = new HybridClock(() => environment.now(), meta.time);
+    this.#incarnation = new Incarnation(key, environment);
     this.#pending = new PendingBuffer(environment.limits.pendingBytesMax);
     this.#tail = new Tail(environment.limits.tailBytesMax, this.#vector);
   }
@@ -138,9 +135,14 @@ export class ReplicationServer {
     return !this.#pending.isEmpty;
   }
 
-  /** This process' actor in the group, once it has written. */
-  get actor(): Actor | undefined {
-    return this.#actor;
+  /** The last event issued here under the current actor. */
+  get issued(): Issued | undefined {
+    return this.#incarnation.issued;
+  }
+
+  /** See `Incarnation.resume`. */
+  resume(issued: Issued): void {
+    this.#incarnation.resume(issued, this.#vector);
   }
 
   /** How far the group's clock runs ahead of the wall clock, in milliseconds. */
@@ -245,11 +247,11 @@ export class ReplicationServer {
     const transaction = this.#transaction;
     if (transaction.isOpen) throw new TypeError("mutate() was called inside a mutate() callback of the same group");
     const state = this.#state;
-    const actor = this.#actor ?? this.#takeActor(false);
+    const actor = this.#incarnation.actor(this.#vector);
     if (!this.#builder.accepts(actor)) this.#seal();
     let mutator = this.#mutators.get(type);
     if (mutator === undefined) this.#mutators.set(type, (mutator = type.mutator(state, transaction)));
-    const seq = this.#issued + 1;
+    const seq = this.#incarnation.seq + 1;
     transaction.start(actor, seq, this.#clock.next(), this.watchers > 0 ? this.#touched("local") : undefined);
     let result: Result;
     try {
@@ -268,11 +270,11 @@ export class ReplicationServer {
   }
 
   #issue(actor: Actor, seq: number): void {
-    this.#issued = seq;
+    this.#incarnation.issue(seq);
     this.#builder.add(actor, seq, this.#transaction.time, this.#dependencies(actor));
     this.#advance(actor, seq);
     this.#changed("local");
-    if (seq >= SEQ_MAX - 1) this.#takeActor(true);
+    if (seq >= SEQ_MAX - 1) this.#incarnation.exhausted(this.#vector);
   }
 
   /** The frontier without `actor`'s own event, and from here on that event alone. */
@@ -288,24 +290,10 @@ export class ReplicationServer {
     return dependencies;
   }
 
-  /** An actor whose every event in this group was issued by this server: never one that others know more of. */
-  #takeActor(fresh: boolean): Actor {
-    let actor = this.#environment.actor(fresh);
-    if (this.#vector.get(actor) !== 0) actor = this.#environment.actor(true);
-    this.#actor = actor;
-    this.#issued = 0;
-    return actor;
-  }
-
-  /** A peer claims more of this incarnation than was issued here: a copy of this process' data writes elsewhere. */
   #checkIncarnation(actor: Actor, seq: number): void {
-    if (actor !== this.#actor || seq <= this.#issued) return;
-    this.#environment.notice(
-      "INCARNATION_REUSED",
-      `${this.key}: a peer knows event ${seq} of this process, which issued ${this.#issued}; writing on as a new actor`,
-    );
+    if (!this.#incarnation.isReused(actor, seq)) return;
     this.#seal();
-    this.#takeActor(true);
+    this.#incarnation.replace(this.#vector, seq);
   }
 
   // Receiving
@@ -383,8 +371,8 @@ export class ReplicationServer {
    */
   joinState(theirs: StateTransfer): boolean {
     if (this.#vector.includes(theirs.vector)) return false;
-    const actor = this.#actor;
-    if (actor !== undefined) this.#checkIncarnation(actor, theirs.vector.get(actor));
+    const issued = this.#incarnation.issued;
+    if (issued !== undefined) this.#checkIncarnation(issued.actor, theirs.vector.get(issued.actor));
     this.#seal();
     if (this.isOpaque) {
       if (!theirs.vector.includes(this.#vector)) return false;

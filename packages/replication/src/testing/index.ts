@@ -1,3 +1,4 @@
+export * from "./core.ts";
 export {
   transportSuite,
   type FixtureTransportOptions,

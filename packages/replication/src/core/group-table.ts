@@ -1,0 +1,254 @@
+import type { AnyCrdtType } from "@coppice/crdt";
+import { type CatalogueRow, type GroupId, type StoredGroup, encodeGroupId, formatGroupId } from "@coppice/storage";
+import { ReplicationError } from "../error.ts";
+import type { CommitPipeline } from "./commit-pipeline.ts";
+import { DomainIndex } from "./domain-index.ts";
+import { Group, emptyMeta } from "./group.ts";
+import type { GroupRef } from "./messages.ts";
+import { ReplicationServer, type ServerEnvironment } from "./replication-server.ts";
+
+/** What the table needs of its core. */
+export interface TableParts {
+  readonly types: readonly AnyCrdtType[];
+  /** The domains that this node replicates; undefined means all. */
+  readonly domains: readonly string[] | undefined;
+  readonly pipeline: CommitPipeline;
+  readonly server: ServerEnvironment;
+  /** Read what is stored of a group, then call `loaded` or `loadFailed`. */
+  read(group: Group): void;
+  /** The group's phase, or its comparison with peers, changed. */
+  moved(group: Group): void;
+  /** Ask every peer for what is missing here. */
+  repair(group: Group): void;
+  wake(): void;
+}
+
+/** Every group that a node knows, and its life: stored, loaded, unloaded, deleted, created anew. */
+export class GroupTable {
+  readonly #parts: TableParts;
+  readonly #types = new Map<string, AnyCrdtType>();
+  readonly #groups = new Map<string, Group>();
+  readonly #domains = new Map<string, DomainIndex>();
+  readonly #active = new Set<Group>();
+  readonly #loading = new Map<Group, ((group: Group) => void)[]>();
+
+  constructor(parts: TableParts) {
+    this.#parts = parts;
+    for (const type of parts.types) this.#types.set(type.name, type);
+  }
+
+  get groups(): ReadonlyMap<string, Group> {
+    return this.#groups;
+  }
+
+  get domains(): ReadonlyMap<string, DomainIndex> {
+    return this.#domains;
+  }
+
+  /** The groups whose state is in memory. */
+  get active(): ReadonlySet<Group> {
+    return this.#active;
+  }
+
+  type(name: string): AnyCrdtType | undefined {
+    return this.#types.get(name);
+  }
+
+  /** Gives the core code for a type; groups of it that were kept without code so far come alive. */
+  register(type: AnyCrdtType): void {
+    if (this.#types.has(type.name)) return;
+    this.#types.set(type.name, type);
+    for (const group of this.#active) group.server?.register(type);
+  }
+
+  /** A group found in the catalogue. `isJournalled`: its journal holds more than the row says. */
+  addStored(row: CatalogueRow, isJournalled: boolean): Group {
+    const key = encodeGroupId(row.id);
+    const group = new Group(key, row, true);
+    group.isUnsettled = isJournalled && group.phase === "stored";
+    group.snapshotAt = row.snapshotAt;
+    group.snapshotBytes = row.snapshotBytes;
+    this.#groups.set(key, group);
+    this.index(group);
+    return group;
+  }
+
+  /** The group, created empty when it is not known. Throws `GROUP_DELETED` or `TYPE_CONFLICT`. */
+  open(id: GroupId, type: AnyCrdtType, recreate: boolean): Group {
+    this.register(type);
+    const key = encodeGroupId(id);
+    const group = this.#groups.get(key);
+    if (group === undefined) return this.#add(new Group(key, emptyMeta(id, key, type.name, 1), false));
+    if (group.phase === "deleted") {
+      if (!recreate) {
+        throw new ReplicationError(
+          "GROUP_DELETED",
+          `group ${formatGroupId(id)} was deleted; open it with { recreate: true } to start anew`,
+        );
+      }
+      this.#restart(group, group.epoch + 1, type.name);
+    } else if (group.typeName !== type.name) {
+      const message = `group ${formatGroupId(id)} is of type ${group.typeName}, not ${type.name}; open it with its own type, or delete it`;
+      throw new ReplicationError("TYPE_CONFLICT", message);
+    }
+    return group;
+  }
+
+  #add(group: Group): Group {
+    if (this.#groups.size >= this.#parts.server.limits.groupsMax) {
+      throw new ReplicationError(
+        "LIMIT_EXCEEDED",
+        `this node holds ${this.#groups.size} groups, its limit (groupsMax)`,
+      );
+    }
+    this.#groups.set(group.key, group);
+    this.index(group);
+    return group;
+  }
+
+  addFromPeer(id: GroupId, ref: GroupRef): Group | undefined {
+    const group = new Group(ref.key, emptyMeta(id, ref.key, ref.type, ref.epoch), false);
+    if (!this.isInterestedIn(group.domain)) return undefined;
+    this.#add(group);
+    if (this.#types.get(ref.type) === undefined && group.phase !== "deleted") {
+      this.#parts.server.notice(
+        "UNKNOWN_TYPE",
+        `group ${ref.key} is of type ${ref.type}, which this node was not given`,
+      );
+    }
+    if (group.phase === "deleted") this.#storeDeletion(group);
+    return group;
+  }
+
+  /** Keeps the domain's sum in step with the group's digest. */
+  index(group: Group): void {
+    if (!this.isInterestedIn(group.domain)) return;
+    let domain = this.#domains.get(group.domain);
+    if (domain === undefined) this.#domains.set(group.domain, (domain = new DomainIndex(group.domain)));
+    domain.update(group);
+  }
+
+  isInterestedIn(domain: string): boolean {
+    return this.#parts.domains?.includes(domain) ?? true;
+  }
+
+  /** Makes the group active, then calls back. Not called for deleted groups, nor when loading fails. */
+  load(group: Group, then: (group: Group) => void): void {
+    group.usedAt = this.#parts.server.now();
+    if (group.phase === "active") return then(group);
+    if (group.phase === "deleted" || group.phase === "failed") return;
+    const waiting = this.#loading.get(group) ?? [];
+    waiting.push(then);
+    this.#loading.set(group, waiting);
+    if (group.phase === "loading") return;
+    group.phase = "loading";
+    if (group.isStored) this.#parts.read(group);
+    else this.loaded(group, undefined);
+  }
+
+  /** What is stored of a group that the core asked for. */
+  loaded(group: Group, stored: StoredGroup | undefined): void {
+    if (group.phase !== "loading") return;
+    const server = new ReplicationServer(this.#parts.server, group.key, group.meta(), this.#types.get(group.typeName));
+    if (stored !== undefined) {
+      try {
+        server.restore(stored);
+      } catch (error) {
+        return this.loadFailed(group, error);
+      }
+      for (const { record, action, reason } of stored.damage) {
+        this.#parts.server.notice("STORAGE_DAMAGED", `group ${group.key}: a ${record} record was ${action}: ${reason}`);
+      }
+    }
+    group.activate(server);
+    group.journalBytes = stored?.records.reduce((sum, record) => sum + record.bytes.length, 0) ?? 0;
+    group.snapshotVersion = group.journalBytes > 0 ? -1 : server.version;
+    group.snapshotAt = group.snapshotAt === 0 ? this.#parts.server.now() : group.snapshotAt;
+    if (server.degraded) {
+      server.snapshotRequired = true;
+      this.#parts.pipeline.dirty(group);
+    }
+    this.#active.add(group);
+    this.index(group);
+    if (server.degraded || server.hasPending) this.#parts.repair(group);
+    this.#resume(group);
+  }
+
+  /** Nothing stored is touched: the group stays as it is on disk, and takes no part until the next start. */
+  loadFailed(group: Group, error: unknown): void {
+    group.phase = "failed";
+    group.failure = error;
+    this.#loading.delete(group);
+    this.#parts.server.notice(
+      "GROUP_DEGRADED",
+      `group ${group.key} cannot be loaded and stays untouched: ${String(error)}`,
+    );
+    this.#parts.moved(group);
+  }
+
+  #resume(group: Group): void {
+    const waiting = this.#loading.get(group) ?? [];
+    this.#loading.delete(group);
+    this.#parts.moved(group);
+    for (const then of waiting) {
+      try {
+        then(group);
+      } catch (error) {
+        this.#parts.server.notice("MALFORMED_FRAME", `group ${group.key}: ${String(error)}`);
+      }
+    }
+    this.#parts.wake();
+  }
+
+  /** Deletes a group for good: its next epoch is a tombstone. Calls back once that is on stable storage. */
+  delete(group: Group, then: () => void): void {
+    if (group.phase === "deleted") return then();
+    this.#restart(group, group.epoch + 1, group.typeName);
+    this.#storeDeletion(group, () => {
+      this.#parts.repair(group);
+      then();
+    });
+  }
+
+  #storeDeletion(group: Group, then: () => void = () => {}): void {
+    this.#parts.pipeline.delete(group.meta(), then);
+    this.#parts.wake();
+  }
+
+  /** The group enters another epoch, as a peer has. */
+  enterEpoch(group: Group, ref: GroupRef): void {
+    const events = group.server?.issued?.seq ?? 0;
+    const message = `group ${group.key} goes from epoch ${group.epoch} to ${ref.epoch}, as a peer has it`;
+    this.#parts.server.notice("EPOCH_SUPERSEDED", `${message}; ${events} own events of this process are left behind`);
+    this.#restart(group, ref.epoch, ref.type);
+    if (group.phase === "deleted") this.#storeDeletion(group);
+  }
+
+  #restart(group: Group, epoch: number, typeName: string): void {
+    this.#parts.pipeline.forget(group);
+    this.#active.delete(group);
+    this.#loading.delete(group);
+    group.restart(epoch, typeName);
+    this.index(group);
+    this.#parts.moved(group);
+  }
+
+  /** Something was compared with a peer, and nothing is missing here. */
+  compared(group: Group): void {
+    if (group.isCompared || group.server?.hasPending) return;
+    group.isCompared = true;
+    this.#parts.moved(group);
+  }
+
+  /** The same for all active groups of a domain. */
+  comparedDomain(domain: string): void {
+    for (const group of this.#active) if (group.domain === domain) this.compared(group);
+  }
+
+  /** Lets go of a group's state; everything in it must be stored. */
+  unload(group: Group): void {
+    this.#active.delete(group);
+    group.unload();
+    this.#parts.moved(group);
+  }
+}

@@ -1,0 +1,35 @@
+import type { Group } from "./group.ts";
+
+/** When an unused group is unloaded. */
+export interface IdleLimits {
+  /** Unused for this long, in milliseconds, it goes in any case. */
+  readonly graceMs: number;
+  /** Above this many bytes of unused groups, as stored, the longest unused go earlier. */
+  readonly bytesMax: number;
+}
+
+/** The loaded groups that should be unloaded now, the longest unused first. Notes the use of those that are open. */
+export function idleGroups(
+  active: Iterable<Group>,
+  now: number,
+  { graceMs, bytesMax }: IdleLimits,
+  canUnload: (group: Group) => boolean,
+): Group[] {
+  const idle: Group[] = [];
+  let bytes = 0;
+  for (const group of active) {
+    if (group.handles > 0 || group.watchers > 0) {
+      group.usedAt = now;
+    } else if (canUnload(group)) {
+      idle.push(group);
+      bytes += group.snapshotBytes + group.journalBytes;
+    }
+  }
+  idle.sort((a, b) => a.usedAt - b.usedAt);
+  const over = idle.findIndex((group) => {
+    if (now - group.usedAt < graceMs && bytes <= bytesMax) return true;
+    bytes -= group.snapshotBytes + group.journalBytes;
+    return false;
+  });
+  return over < 0 ? idle : idle.slice(0, over);
+}
