@@ -96,13 +96,25 @@ export class Client {
 
   /** The JSON of the answer, undefined when it has none. Throws `CliError` for every failure. */
   async request<Body>(method: "GET" | "POST" | "DELETE", path: string, body?: unknown): Promise<Body> {
-    const response = await this.fetch(method, path, body, AbortSignal.timeout(this.#connection.timeoutMs));
+    const response = await this.#fetch(method, path, body, AbortSignal.timeout(this.#connection.timeoutMs));
     const text = await this.#read(response);
     return (text === "" ? undefined : JSON.parse(text)) as Body;
   }
 
-  /** The response once its head is there; one that is an error is thrown. The caller reads the body. */
-  async fetch(method: string, path: string, body: unknown, signal: AbortSignal): Promise<Response> {
+  /** A response that goes on: the time limit is for its head only. */
+  async stream(path: string): Promise<Response> {
+    const controller = new AbortController();
+    const { timeoutMs } = this.#connection;
+    const timer = setTimeout(() => controller.abort(new DOMException("no answer", "TimeoutError")), timeoutMs);
+    try {
+      return await this.#fetch("GET", path, undefined, controller.signal);
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  /** The response once its head is there; one that is an error is thrown. */
+  async #fetch(method: string, path: string, body: unknown, signal: AbortSignal): Promise<Response> {
     const { url, token } = this.#connection;
     let response: Response;
     try {

@@ -52,6 +52,13 @@ export function parseTimeout(text: string): number {
   throw new InvalidArgumentError("It must be a positive whole number of milliseconds.");
 }
 
+/** For options that are a whole number above 0. */
+export function parseCount(text: string): number {
+  const value = Number(text);
+  if (Number.isSafeInteger(value) && value > 0) return value;
+  throw new InvalidArgumentError("It must be a positive whole number.");
+}
+
 /** Runs a request about one group; when there is no such group, says which one may have been meant. */
 export async function aboutGroup<R>(client: Client, id: string, request: () => Promise<R>): Promise<R> {
   try {

@@ -51,6 +51,7 @@ const CODES: ReadonlyMap<string, number> = new Map([
   ["UNKNOWN_GROUP", EXIT.notFound],
   ["ADDRESS_IN_USE", EXIT.conflict],
   ["GROUP_DELETED", EXIT.conflict],
+  ["IN_USE", EXIT.conflict],
   ["LOCKED", EXIT.conflict],
   ["TYPE_CONFLICT", EXIT.conflict],
   ["APPLIED_NOT_DURABLE", EXIT.unacknowledged],

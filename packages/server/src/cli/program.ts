@@ -4,6 +4,7 @@ import { addCommand } from "./commands/add.ts";
 import { getCommand } from "./commands/get.ts";
 import { groupsCommand } from "./commands/groups.ts";
 import { startCommand } from "./commands/start.ts";
+import { watchCommand } from "./commands/watch.ts";
 import type { CliContext } from "./context.ts";
 import { EXIT, toCliError } from "./failure.ts";
 import type { Streams } from "./output.ts";
@@ -32,6 +33,7 @@ export function createProgram(streams: Streams): Command {
   groupsCommand(program, context);
   getCommand(program, context);
   addCommand(program, context);
+  watchCommand(program, context);
   return program;
 }
 

@@ -51,19 +51,25 @@ export function unknownGroup(id: GroupId): ReplicationError {
   return new ReplicationError("UNKNOWN_GROUP", `no group is called ${formatGroupId(id)}`);
 }
 
+/**
+ * Opens a group of this node. The caller closes the replica. Fails with `UNKNOWN_TYPE` for a group that this node only
+ * stores and relays, `GROUP_DELETED`, `GROUP_DEGRADED`, and `TIMEOUT`.
+ */
+export async function openReplica(context: RouteContext, group: GroupStatus): Promise<AnyReplica> {
+  const type = context.types.find(group.type);
+  if (type === undefined) {
+    throw new ReplicationError("UNKNOWN_TYPE", `this node has no type ${group.type}, it only stores and relays it`);
+  }
+  return await withDeadline(context, context.waitMsMax, (signal) => context.node.open(group.id, type, { signal }));
+}
+
 /** Runs `use` on a replica of the group and lets go of it afterwards. */
 export async function withReplica<R>(
   context: RouteContext,
   group: GroupStatus,
   use: (replica: AnyReplica) => R | Promise<R>,
 ): Promise<R> {
-  const type = context.types.find(group.type);
-  if (type === undefined) {
-    throw new ReplicationError("UNKNOWN_TYPE", `this node has no type ${group.type}, it only stores and relays it`);
-  }
-  const replica = await withDeadline(context, context.waitMsMax, (signal) =>
-    context.node.open(group.id, type, { signal }),
-  );
+  const replica = await openReplica(context, group);
   try {
     return await use(replica);
   } finally {

@@ -11,6 +11,8 @@ import { operationRoutes } from "./routes/operations.ts";
 import { peerRoutes } from "./routes/peers.ts";
 import { snapshotRoutes } from "./routes/snapshots.ts";
 import { statusRoutes } from "./routes/status.ts";
+import { watchRoutes } from "./routes/watch.ts";
+import { WatchHub } from "./watch-hub.ts";
 
 export interface GatewayOptions {
   readonly node: Node;
@@ -110,6 +112,7 @@ function addRoutes(app: FastifyInstance, context: RouteContext): void {
   operationRoutes(app, context);
   peerRoutes(app, context);
   snapshotRoutes(app, context);
+  watchRoutes(app, context, new WatchHub(context));
 }
 
 function createApp(options: GatewayOptions): FastifyInstance {

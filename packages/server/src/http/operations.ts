@@ -18,6 +18,8 @@ export interface Operation {
 }
 
 const MAP_TYPE = "ormap";
+/** The types that have children. */
+const MAP_TYPES: ReadonlySet<string> = new Set([MAP_TYPE, "struct"]);
 
 /** The types of a node by name. */
 export class TypeRegistry {
@@ -71,8 +73,14 @@ export function compileOperations(
 }
 
 function compile(registry: TypeRegistry, root: AnyCrdtType, operation: Operation): (mutator: unknown) => unknown {
-  const steps = (operation.path ?? []).map((step) => compileStep(registry, step));
-  const type = steps.at(-1)?.type ?? root;
+  const steps: Step[] = [];
+  let type = root;
+  for (const step of operation.path ?? []) {
+    if (!MAP_TYPES.has(type.name)) throw new ServerError("INVALID_OPERATION", `there is no way into a ${type.name}`);
+    const compiled = compileStep(registry, step);
+    steps.push(compiled);
+    type = compiled.type;
+  }
   const names = type.operations ?? [];
   const { op } = operation;
   if (!names.includes(op)) {

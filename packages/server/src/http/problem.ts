@@ -40,6 +40,7 @@ const STATUS: { readonly [Code in ErrorCode]: number } = {
   GROUP_DELETED: 410,
   HOST_NOT_ALLOWED: 421,
   INTERNAL: 500,
+  IN_USE: 409,
   INVALID_ADAPTER: 500,
   INVALID_GROUP_ID: 400,
   INVALID_OPERATION: 422,

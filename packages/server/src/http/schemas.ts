@@ -5,6 +5,8 @@ declare module "fastify" {
     /** What the OpenAPI document says of a route. */
     readonly summary?: string;
     readonly tags?: readonly string[];
+    /** The media types of a successful answer, when it is not JSON. */
+    readonly produces?: readonly string[];
   }
 }
 

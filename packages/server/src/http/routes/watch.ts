@@ -1,0 +1,101 @@
+import type { ServerResponse } from "node:http";
+import type { FastifyInstance, FastifyReply } from "fastify";
+import { type RouteContext, findGroup } from "../context.ts";
+import { groupIdParams } from "../schemas.ts";
+import type { Watch, WatchEvent, WatchHub, Watcher } from "../watch-hub.ts";
+
+/** Proxies and dead peers: something goes over the connection at least this often. */
+const HEARTBEAT_MS = 15_000;
+/** A reader that takes nothing for so long is disconnected. */
+const STALLED_MS = 60_000;
+/** What a client waits before it connects again. */
+const RETRY_MS = 1000;
+
+interface WatchRequest {
+  readonly Params: { readonly id: string };
+  readonly Querystring: { readonly after?: string };
+  readonly Headers: { readonly "last-event-id"?: string };
+}
+
+/** Server-sent events: the value of a group, now and whenever it changes. */
+export function watchRoutes(app: FastifyInstance, context: RouteContext, hub: WatchHub): void {
+  app.get<WatchRequest>(
+    "/v1/groups/:id/watch",
+    {
+      schema: {
+        summary: "Server-sent events: the value now and after each change; `Last-Event-ID` resumes",
+        tags: ["groups"],
+        params: groupIdParams,
+        querystring: {
+          type: "object",
+          additionalProperties: false,
+          properties: {
+            after: { type: "string", description: "As `Last-Event-ID`: the digest that is known already" },
+          },
+        },
+        response: { 200: { description: "A stream of `value` events and at last `deleted`", type: "string" } },
+        produces: ["text/event-stream"],
+      },
+    },
+    async ({ params, query, headers }, reply) => {
+      const after = query.after ?? headers["last-event-id"];
+      const stream = new EventStream(reply);
+      const watch = await hub.watch(findGroup(context, params.id), stream, after);
+      stream.begin(watch);
+    },
+  );
+}
+
+/** One response that carries events. */
+class EventStream implements Watcher {
+  readonly #reply: FastifyReply;
+  readonly #raw: ServerResponse;
+  #heartbeat: NodeJS.Timeout | undefined;
+  #stalled: NodeJS.Timeout | undefined;
+
+  constructor(reply: FastifyReply) {
+    this.#reply = reply;
+    this.#raw = reply.raw;
+  }
+
+  /** Sends the head: from here on the response is a stream. */
+  begin(watch: Watch): void {
+    const raw = this.#raw;
+    this.#reply.hijack();
+    raw.writeHead(200, {
+      ...(this.#reply.getHeaders() as Record<string, string>),
+      "content-type": "text/event-stream; charset=utf-8",
+      "cache-control": "no-store",
+      "x-accel-buffering": "no",
+    });
+    raw.write(`retry: ${RETRY_MS}\n\n`);
+    raw.on("drain", () => {
+      clearTimeout(this.#stalled);
+      this.#stalled = undefined;
+      watch.resume();
+    });
+    raw.on("close", () => {
+      clearInterval(this.#heartbeat);
+      clearTimeout(this.#stalled);
+      watch.stop();
+    });
+    this.#heartbeat = setInterval(() => this.#write(": still here\n\n"), HEARTBEAT_MS);
+    this.#heartbeat.unref();
+    if (raw.destroyed) raw.emit("close");
+  }
+
+  send({ event, id, data }: WatchEvent): boolean {
+    return this.#write(`event: ${event}\n${id === "" ? "" : `id: ${id}\n`}data: ${data}\n\n`);
+  }
+
+  end(): void {
+    this.#raw.end();
+  }
+
+  #write(text: string): boolean {
+    if (this.#raw.destroyed || this.#raw.writableEnded) return true;
+    if (this.#raw.write(text)) return true;
+    this.#stalled ??= setTimeout(() => this.#raw.destroy(), STALLED_MS);
+    return false;
+  }
+}
