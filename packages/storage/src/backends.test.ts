@@ -1,9 +1,13 @@
 import { mkdtemp, rm } from "node:fs/promises";
+import { isBuiltin } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, it } from "vitest";
+import type { StorageBackend } from "./backend.ts";
 import { levelStorage } from "./level/index.ts";
+import { lmdbStorage } from "./lmdb/index.ts";
 import { memoryStorage } from "./memory.ts";
+import { sqliteStorage } from "./sqlite/index.ts";
 import { backendSuite } from "./testing/backend-suite.ts";
 import { SimulatedDisk } from "./testing/simulated-disk.ts";
 import { writeBehind } from "./write-behind.ts";
@@ -32,13 +36,22 @@ backendSuite({
   },
 });
 
-backendSuite({
-  describe,
-  it,
-  name: "level",
-  async create() {
-    const directory = await mkdtemp(join(tmpdir(), "coppice-level-"));
-    const another = () => levelStorage(directory);
-    return { backend: another(), another, cleanup: () => rm(directory, { recursive: true }) };
-  },
-});
+/** Backends with a directory; SQLite only where the runtime has it. */
+const onDisk: [string, (directory: string) => StorageBackend][] = [
+  ["level", levelStorage],
+  ["lmdb", lmdbStorage],
+];
+if (isBuiltin("node:sqlite")) onDisk.push(["sqlite", sqliteStorage]);
+
+for (const [name, make] of onDisk) {
+  backendSuite({
+    describe,
+    it,
+    name,
+    async create() {
+      const directory = await mkdtemp(join(tmpdir(), `coppice-${name}-`));
+      const another = () => make(directory);
+      return { backend: another(), another, cleanup: () => rm(directory, { recursive: true }) };
+    },
+  });
+}

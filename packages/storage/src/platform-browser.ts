@@ -71,7 +71,7 @@ async function pump(stream: Transform, input: Uint8Array, lengthMax: number): Pr
 }
 
 /** Creates a directory with its parents and returns the path in it for an engine's files. */
-export async function prepareDirectory(location: string): Promise<string> {
+export async function prepareDirectory(location: string, _name: string): Promise<string> {
   return location;
 }
 

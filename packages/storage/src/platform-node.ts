@@ -54,9 +54,9 @@ function plain(bytes: Uint8Array): Uint8Array {
 }
 
 /** Creates a directory with its parents and returns the path in it for an engine's files. */
-export async function prepareDirectory(location: string): Promise<string> {
+export async function prepareDirectory(location: string, name: string): Promise<string> {
   await mkdir(location, { recursive: true, mode: 0o700 });
-  return join(location, "db");
+  return join(location, name);
 }
 
 /** A lock over the processes (tabs) of one user; undefined where the engine itself locks. */

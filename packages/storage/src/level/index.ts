@@ -13,22 +13,19 @@ import {
   StorageBackend,
 } from "../backend.ts";
 import { StorageError } from "../error.ts";
-import { decodeUint, encodeUint } from "../group-id.ts";
-
-/*
- * Keys in LevelDB:
- *   `k` + key                     a value
- *   `l` + log + ` ` + uint(seq)   a log entry; the space sorts below every character of a log's name
- *   `m`                           the marker that a sync barrier writes
- *   `x` + name                    a secret, in browsers only
- */
-const VALUE_SPACE = "k";
-const LOG_SPACE = "l";
-const MARKER_KEY = "m";
-const SECRET_SPACE = "x";
-const MARKER_VALUE = new Uint8Array([1]);
-/** Above every character of a key. */
-const END = "\x7f";
+import {
+  groupLogKeys,
+  type KeyRange,
+  logKey,
+  logRange,
+  logsRange,
+  MARKER_KEY,
+  MARKER_VALUE,
+  SECRET_SPACE,
+  seqOf,
+  VALUE_SPACE,
+  valueRange,
+} from "../flat-keys.ts";
 
 export interface LevelOptions {
   /** Bytes collected in memory before LevelDB writes a sorted table. More means fewer stalls. Default 32 MiB. */
@@ -94,7 +91,7 @@ class LevelBackend extends StorageBackend {
   }
 
   protected override async doOpen(): Promise<void> {
-    const path = await prepareDirectory(this.#location);
+    const path = await prepareDirectory(this.#location, "db");
     const unlock = await lockLocation(this.#location);
     const database: Database = new Level(path, {
       keyEncoding: "utf8",
@@ -146,47 +143,32 @@ class LevelBackend extends StorageBackend {
   }
 
   protected override async *doScan(range: ScanRange): AsyncGenerator<readonly Entry[]> {
-    const { prefix, after, values } = range;
-    const bounds = { ...(after !== undefined && after >= prefix ? { gt: after } : { gte: prefix }), lt: prefix + END };
-    for await (const page of this.#pages(VALUE_SPACE, bounds, values, range.limit)) {
+    for await (const page of this.#pages(valueRange(range.prefix, range.after), range.values, range.limit)) {
       yield page.map(([key, value]) => ({ key: key.slice(1), value: plain(value) ?? NO_VALUE }));
     }
   }
 
   protected override async *doReadLog(log: string, from: number): AsyncGenerator<readonly LogEntry[]> {
-    const bounds = { gte: `${log} ${encodeUint(from)}`, lt: `${log}!` };
-    for await (const page of this.#pages(LOG_SPACE, bounds, true, Number.MAX_SAFE_INTEGER)) {
+    for await (const page of this.#pages(logRange(log, from), true, Number.MAX_SAFE_INTEGER)) {
       yield page.map(([key, value]) => ({ seq: seqOf(key), value: plain(value) ?? NO_VALUE }));
     }
   }
 
-  protected override async *doListLogs(prefix: string): AsyncGenerator<readonly LogRange[]> {
-    let current: { log: string; first: number; last: number } | undefined;
-    const bounds = { gte: prefix, lt: prefix + END };
-    for await (const page of this.#pages(LOG_SPACE, bounds, false, Number.MAX_SAFE_INTEGER)) {
-      const ranges: LogRange[] = [];
-      for (const [key] of page) {
-        const log = key.slice(1, key.lastIndexOf(" "));
-        const seq = seqOf(key);
-        if (current?.log === log) current.last = seq;
-        else {
-          if (current !== undefined) ranges.push(current);
-          current = { log, first: seq, last: seq };
-        }
-      }
-      yield ranges;
-    }
-    if (current !== undefined) yield [current];
+  protected override doListLogs(prefix: string): AsyncIterable<readonly LogRange[]> {
+    return groupLogKeys(this.#keys(logsRange(prefix)));
+  }
+
+  async *#keys(range: KeyRange): AsyncGenerator<string[]> {
+    for await (const page of this.#pages(range, false, Number.MAX_SAFE_INTEGER)) yield page.map(([key]) => key);
   }
 
   async *#pages(
-    space: string,
-    bounds: { gt?: string; gte?: string; lt: string },
+    range: KeyRange,
     values: boolean,
     limit: number,
   ): AsyncGenerator<[key: string, value: Uint8Array | undefined][]> {
-    const range = Object.fromEntries(Object.entries(bounds).map(([name, bound]) => [name, space + bound]));
-    const options = { ...range, limit: limit === Number.MAX_SAFE_INTEGER ? -1 : limit };
+    const bounds = { ...(range.inclusive ? { gte: range.from } : { gt: range.from }), lt: range.upto };
+    const options = { ...bounds, limit: limit === Number.MAX_SAFE_INTEGER ? -1 : limit };
     // LevelDB hands out at most this many bytes at a time, so pages of large values stay small.
     const highWaterMarkBytes = 1 << 20;
     const database = this.#open();
@@ -270,14 +252,6 @@ function syncOptions(sync: boolean): object {
 /** LevelDB hands out Buffers, whose `slice` shares memory where that of a Uint8Array copies. */
 function plain(value: Uint8Array | undefined): Uint8Array | undefined {
   return value && new Uint8Array(value.buffer, value.byteOffset, value.byteLength);
-}
-
-function logKey(log: string, seq: number): string {
-  return `${LOG_SPACE}${log} ${encodeUint(seq)}`;
-}
-
-function seqOf(key: string): number {
-  return decodeUint(key, key.lastIndexOf(" ") + 1).value;
 }
 
 function messages(error: unknown): string {

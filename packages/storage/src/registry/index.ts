@@ -31,6 +31,8 @@ const factories = new Map<string, StorageFactory>([
     },
   ],
   ["level", async (location, options) => (await import("../level/index.ts")).levelStorage(location, options)],
+  ["lmdb", async (location, options) => (await import("../lmdb/index.ts")).lmdbStorage(location, options)],
+  ["sqlite", async (location, options) => (await import("../sqlite/index.ts")).sqliteStorage(location, options)],
 ]);
 
 /** The schemes that {@link openStorage} knows. */
