@@ -42,7 +42,7 @@ interface Part {
 
 interface Commit {
   readonly ticket: number;
-  readonly parts: readonly Part[];
+  readonly parts: ReadonlyMap<Group, Part>;
   readonly deletions: readonly GroupMeta[];
   readonly afterwards: readonly (() => void)[];
 }
@@ -125,7 +125,7 @@ export class CommitPipeline {
   /** Whether everything in the group's server is stored, so that it can be loaded again as it is. */
   holds(group: Group): boolean {
     if (!group.isStored || this.#dirty.has(group) || this.#due.has(group) || this.failure !== undefined) return false;
-    if (this.#inFlight?.parts.some((part) => part.group === group)) return false;
+    if (this.#inFlight?.parts.has(group)) return false;
     if (this.#environment.durability(group) !== "snapshot") return true;
     return group.server?.version === group.snapshotVersion;
   }
@@ -155,7 +155,7 @@ export class CommitPipeline {
       this.#deferred.set(group, waiting);
       return;
     }
-    const part = this.#inFlight?.parts.find((candidate) => candidate.group === group);
+    const part = this.#inFlight?.parts.get(group);
     if (part === undefined) return prepare()();
     part.afterwards.push(prepare());
   }
@@ -181,7 +181,7 @@ export class CommitPipeline {
   }
 
   #start(): void {
-    const parts: Part[] = [];
+    const parts = new Map<Group, Part>();
     const dirty = this.#dirty;
     this.#dirty = new Set();
     let snapshots = 0;
@@ -190,22 +190,23 @@ export class CommitPipeline {
       const part = this.#part(group, takesSnapshot);
       if (part.snapshot !== undefined) snapshots++;
       if (part.snapshot === undefined && part.bytes === 0) this.#finish(part);
-      else parts.push(part);
+      else parts.set(group, part);
     }
     for (const group of this.#due) {
       if (snapshots >= SNAPSHOTS_PER_COMMIT) break;
       const part = this.#part(group, true);
       if (part.snapshot === undefined) continue;
       snapshots++;
-      parts.push(part);
+      parts.set(group, part);
     }
-    if (parts.length === 0 && this.#deletions.length === 0) return this.#idle();
+    if (parts.size === 0 && this.#deletions.length === 0) return this.#idle();
     const deletions = this.#deletions;
     const afterwards = this.#afterDeletions;
     this.#deletions = [];
     this.#afterDeletions = [];
     this.#inFlight = { ticket: ++this.#lastTicket, parts, deletions, afterwards };
-    const isSynced = this.#wantsSync || parts.some(({ group }) => this.#environment.durability(group) === "sync");
+    const isSynced =
+      this.#wantsSync || [...parts.keys()].some((group) => this.#environment.durability(group) === "sync");
     this.#wantsSync = false;
     this.#environment.commit(this.#contents(this.#inFlight), isSynced);
   }
@@ -245,7 +246,7 @@ export class CommitPipeline {
     const created: GroupMeta[] = [];
     const records: JournalRecord[] = [];
     const snapshots: GroupSnapshot[] = [];
-    for (const { group, fresh, positionBefore, bytes, snapshot } of commit.parts) {
+    for (const { group, fresh, positionBefore, bytes, snapshot } of commit.parts.values()) {
       if (bytes > 0) {
         if (!group.isStored) created.push(emptyMeta(group.id, group.key, group.typeName, group.epoch));
         const runs = fresh.map(({ run }) => run);
@@ -265,7 +266,7 @@ export class CommitPipeline {
     this.#inFlight = undefined;
     if (failure === undefined) this.#succeeded(commit);
     else this.#failed(commit, failure);
-    for (const part of commit.parts) this.#finish(part);
+    for (const part of commit.parts.values()) this.#finish(part);
     this.#committedTicket = commit.ticket;
     const waiters = this.#waiters.get(commit.ticket) ?? [];
     this.#waiters.delete(commit.ticket);
@@ -281,7 +282,7 @@ export class CommitPipeline {
   #succeeded(commit: Commit): void {
     if (this.failure !== undefined) this.#environment.notice("STORAGE_RECOVERED", "the storage takes writes again");
     this.failure = undefined;
-    for (const { group, server, snapshot, version } of commit.parts) {
+    for (const { group, server, snapshot, version } of commit.parts.values()) {
       if (group.server !== server) continue;
       group.isStored = true;
       if (snapshot === undefined) continue;
@@ -300,7 +301,7 @@ export class CommitPipeline {
       "STORAGE_FAILED",
       `a commit failed, own writes are refused until one succeeds: ${String(failure)}`,
     );
-    for (const { group, server, positionBefore } of commit.parts) {
+    for (const { group, server, positionBefore } of commit.parts.values()) {
       if (server === undefined || group.server !== server) continue;
       server.position = positionBefore;
       server.snapshotRequired = true;
