@@ -103,11 +103,30 @@ export interface CrdtType<State, Value, Mutator extends View, View = Mutator> {
    */
   canonical(state: State, writer: Writer): void;
 
-  /** What `collect` would free, given that every replica knows `stable`. Absent for types without garbage. */
+  /**
+   * What `collect` would free, given that every replica knows `stable`. Absent for types without garbage.
+   *
+   * `stable` is the minimum of what all replicas reported, *and* each of these reports must be covered by our own
+   * vector: else an event that was concurrent with a tombstone could arrive after the tombstone is gone.
+   */
   gcInfo?(state: State, stable: VersionVector): GcInfo;
 
   /** Frees what no replica needs any more, given that every replica knows `stable`; returns how many items. */
   collect?(state: State, stable: VersionVector): number;
+
+  /**
+   * For types that change by themselves, or are changed behind the shell's back (Yjs tidies up after remote edits;
+   * editors write to its document directly): writes such changes into `transaction`, as an own event of their own.
+   * Nothing written means that there were none. The shell calls it after each `apply` and `join`, after a `mutate`
+   * callback that threw, before `encode`, and when `watch` wakes it; it never throws.
+   */
+  settle?(state: State, transaction: Transaction): void;
+
+  /**
+   * Calls `wake` when something is there to be settled that arose outside `apply`, `join` and `mutate`. At most one
+   * watcher a state; returns how to stop.
+   */
+  watch?(state: State, wake: () => void): () => void;
 
   /** Names of the mutator's methods that take and return plain data, for gateways and command lines. */
   readonly operations?: readonly string[];

@@ -59,6 +59,7 @@ export class TestReplica<State, Value, Mutator extends View, View> {
   /** One for all events, as a shell has one for a tick. */
   readonly #delta = new Writer();
   #serial = 0;
+  #settling = false;
   #state: State;
 
   constructor(type: CrdtType<State, Value, Mutator, View>, actor: Actor, now: () => number) {
@@ -86,17 +87,38 @@ export class TestReplica<State, Value, Mutator extends View, View> {
     } catch (error) {
       for (const undo of transaction.undos.toReversed()) undo();
       this.#delta.reset(start);
-      throw error;
-    } finally {
       transaction.close();
+      this.settle();
+      throw error;
     }
+    transaction.close();
+    const event = this.#publish({ actor, seq, time }, start, Array.isArray(notes) ? notes : [notes]);
+    this.settle();
+    return event;
+  }
+
+  #publish(stamp: Stamp, start: number, notes: readonly unknown[]): TestEvent | undefined {
     const delta = this.#delta.take(start);
     if (delta.length === 0) return undefined;
-    const deps = this.vector.clone();
-    const event = { actor, seq, time, delta, deps, notes: Array.isArray(notes) ? notes : [notes] };
+    const { actor, seq, time } = stamp;
+    const event = { actor, seq, time, delta, deps: this.vector.clone(), notes };
     this.vector.set(actor, seq);
     this.events.set(`${actor}:${seq}`, event);
     return event;
+  }
+
+  /** Makes an event of what the type changed by itself. */
+  settle(): void {
+    const { settle } = this.type;
+    if (settle === undefined || this.#settling) return;
+    this.#settling = true;
+    const stamp = { actor: this.actor, seq: this.vector.get(this.actor) + 1, time: this.#clock.next() };
+    const start = this.#delta.length;
+    const transaction = new TestTransaction(stamp, this.#serial++, this.#delta);
+    settle(this.#state, transaction);
+    transaction.close();
+    this.#publish(stamp, start, []);
+    this.#settling = false;
   }
 
   /** Takes an event: at once, later when what it follows is missing, or not at all when it is known. */
@@ -116,6 +138,7 @@ export class TestReplica<State, Value, Mutator extends View, View> {
           this.vector.set(event.actor, event.seq);
           this.#clock.observe(event.time);
           this.events.set(id, event);
+          this.settle();
           again = true;
         }
         this.#pending.delete(id);
@@ -133,11 +156,13 @@ export class TestReplica<State, Value, Mutator extends View, View> {
     this.vector.merge(other.vector);
     this.#clock.observe(other.#clock.last);
     for (const [id, event] of other.events) if (!this.events.has(id)) this.events.set(id, event);
+    this.settle();
     this.#drain();
   }
 
   /** Writes the state out and reads it in again, as a restart does. */
   reload(): void {
+    this.settle();
     this.#state = this.type.decode(this.type.encode(this.#state));
   }
 
@@ -170,8 +195,13 @@ export function createReplicas<State, Value, Mutator extends View, View>(
 export function syncAll<State, Value, Mutator extends View, View>(
   replicas: readonly TestReplica<State, Value, Mutator, View>[],
 ): void {
-  for (const from of replicas) {
-    for (const to of replicas) if (from !== to) for (const event of from.events.values()) to.receive(event);
+  // Again while something came of it: a type may answer an event with one of its own.
+  for (let before = -1, now = 0; before !== now;) {
+    before = now;
+    for (const from of replicas) {
+      for (const to of replicas) if (from !== to) for (const event of from.events.values()) to.receive(event);
+    }
+    now = replicas.reduce((sum, replica) => sum + replica.vector.total(), 0);
   }
 }
 

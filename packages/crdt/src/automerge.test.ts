@@ -1,0 +1,100 @@
+import * as A from "@automerge/automerge";
+import { describe, expect, it } from "vitest";
+import { type AutomergeMutator, automergeDoc } from "./automerge.ts";
+import { Reader } from "./codec.ts";
+import {
+  type Random,
+  Random as Seeded,
+  assertConvergent,
+  createReplicas,
+  crdtSuite,
+  randomHistory,
+  syncAll,
+} from "./testing/index.ts";
+
+interface Doc extends Record<string, unknown> {
+  map?: Record<string, number>;
+  list?: number[];
+  text?: string;
+  [key: `key ${string}`]: number;
+}
+
+const type = automergeDoc<Doc>();
+
+function set(mutator: AutomergeMutator<Doc>, key: `key ${string}`, value: number): void {
+  mutator.change((doc) => {
+    doc[key] = value;
+  });
+}
+
+const operations = [
+  (mutator: AutomergeMutator<Doc>, random: Random): void => {
+    mutator.change((doc) => {
+      doc[`key ${random.pick(["a", "b"])}`] = random.below(10);
+    });
+  },
+  (mutator: AutomergeMutator<Doc>, random: Random): void => {
+    mutator.change((doc) => {
+      doc.list ??= [];
+      if (doc.list.length > 0 && random.chance(0.4)) doc.list.splice(random.below(doc.list.length), 1);
+      else doc.list.splice(random.below(doc.list.length + 1), 0, random.below(10));
+    });
+  },
+  (mutator: AutomergeMutator<Doc>, random: Random): void => {
+    mutator.change((doc) => {
+      doc.text ??= "";
+      A.splice(doc, ["text"], random.below(doc.text.length + 1), 0, "abc".slice(random.below(3)));
+    });
+  },
+  (mutator: AutomergeMutator<Doc>): void => {
+    mutator.change((doc) => {
+      delete doc["key a"];
+    });
+  },
+  // A change that changes nothing makes no event.
+  (mutator: AutomergeMutator<Doc>): void => {
+    mutator.change(() => undefined);
+  },
+];
+
+crdtSuite({ describe, it, type, operations, runs: 25 });
+
+describe("Automerge documents", () => {
+  it("read as documents that Automerge merges by itself", () => {
+    for (let seed = 1; seed <= 20; seed++) {
+      const replicas = randomHistory({ type, operations }, new Seeded(seed), 30);
+      syncAll(replicas);
+      assertConvergent(replicas);
+      let merged = A.init<Doc>();
+      for (const event of replicas[0]?.events.values() ?? []) {
+        const reader = new Reader(event.delta);
+        while (reader.left > 0) merged = A.applyChanges(merged, [reader.bytes().slice()])[0];
+      }
+      for (const replica of replicas) expect(replica.value()).toEqual(A.toJS(merged));
+    }
+  });
+
+  it("take back all changes of a callback that throws", () => {
+    const [a, b] = createReplicas(type, 2);
+    if (a === undefined || b === undefined) return;
+    a.mutate((mutator) => set(mutator, "key a", 1));
+    expect(() =>
+      a.mutate((mutator) => {
+        set(mutator, "key a", 2);
+        set(mutator, "key b", 3);
+        throw new Error("stop");
+      }),
+    ).toThrow("stop");
+    expect(a.value()).toEqual({ "key a": 1 });
+    a.mutate((mutator) => set(mutator, "key b", 4));
+    syncAll([a, b]);
+    assertConvergent([a, b]);
+    expect(b.value()).toEqual({ "key a": 1, "key b": 4 });
+  });
+
+  it("write under the event's actor", () => {
+    const [a] = createReplicas(type, 1);
+    a?.mutate((mutator) => set(mutator, "key a", 1));
+    expect(a === undefined ? undefined : A.getActorId(a.state.doc)).toBe(a?.actor);
+  });
+});
