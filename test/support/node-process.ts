@@ -160,6 +160,11 @@ export class NodeProcess {
     return this.#call("snapshot");
   }
 
+  /** From now on the process may only do what an ordinary user may. */
+  dropPrivileges(): Promise<void> {
+    return this.#call("dropPrivileges");
+  }
+
   /** Ends the node and its process in good order. */
   async stop(): Promise<void> {
     await this.#call("close");

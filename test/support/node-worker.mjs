@@ -105,6 +105,12 @@ const commands = {
   async snapshot() {
     await node.snapshot();
   },
+  /** Root may write everywhere: tests of permissions go on as nobody. */
+  async dropPrivileges() {
+    if (process.getuid() !== 0) return;
+    process.setgid(65534);
+    process.setuid(65534);
+  },
   async close() {
     await node.close();
   },
