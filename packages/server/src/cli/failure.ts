@@ -57,6 +57,7 @@ const CODES: ReadonlyMap<string, number> = new Map([
   ["APPLIED_NOT_DURABLE", EXIT.unacknowledged],
   ["CLOCK_SKEW", EXIT.unavailable],
   ["CLOSED", EXIT.unavailable],
+  ["CORRUPT", EXIT.unavailable],
   ["DIAL_FAILED", EXIT.unavailable],
   ["FULL", EXIT.unavailable],
   ["GROUP_DEGRADED", EXIT.unavailable],

@@ -1,9 +1,13 @@
 import { Command, CommanderError } from "commander";
 import { VERSION } from "../version.ts";
-import { addCommand } from "./commands/add.ts";
+import { changeCommands } from "./commands/change.ts";
+import { completionCommand } from "./commands/completion.ts";
+import { configCommand } from "./commands/config.ts";
 import { getCommand } from "./commands/get.ts";
 import { groupsCommand } from "./commands/groups.ts";
+import { nodeCommands } from "./commands/node.ts";
 import { startCommand } from "./commands/start.ts";
+import { verifyCommand } from "./commands/verify.ts";
 import { watchCommand } from "./commands/watch.ts";
 import type { CliContext } from "./context.ts";
 import { EXIT, toCliError } from "./failure.ts";
@@ -32,8 +36,12 @@ export function createProgram(streams: Streams): Command {
   startCommand(program, context);
   groupsCommand(program, context);
   getCommand(program, context);
-  addCommand(program, context);
   watchCommand(program, context);
+  changeCommands(program, context);
+  nodeCommands(program, context);
+  verifyCommand(program, context);
+  configCommand(program, context);
+  completionCommand(program, context);
   return program;
 }
 

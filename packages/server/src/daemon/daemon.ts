@@ -4,7 +4,8 @@ import { libp2pTransport } from "@coppice/replication/libp2p";
 import { levelStorage } from "@coppice/storage/level";
 import { type Gateway, checkBind, startGateway } from "../http/gateway.ts";
 import { VERSION } from "../version.ts";
-import { ensureToken, removeEndpoint, tokenPath, writeEndpoint } from "./files.ts";
+import { ensureToken, readTokenPath, removeEndpoint, tokenPath, writeEndpoint } from "./files.ts";
+import type { Permission } from "../http/guard.ts";
 import type { Log } from "./log.ts";
 
 export interface DaemonOptions {
@@ -14,6 +15,8 @@ export interface DaemonOptions {
   readonly peers: readonly string[];
   /** Who may connect: peer ids, by default those in `peers`, or anyone. */
   readonly allow: readonly string[] | "any" | undefined;
+  /** The domains to replicate; undefined for all. */
+  readonly domains: readonly string[] | undefined;
   readonly durability: "snapshot" | "log" | "sync";
   readonly snapshotIntervalMs: number | false;
   readonly syncIntervalMs: number;
@@ -59,7 +62,7 @@ export async function runDaemon(options: DaemonOptions, log: Log, stop: AbortSig
 }
 
 async function openNode(options: DaemonOptions, log: Log, signal: AbortSignal): Promise<Node> {
-  const { listen, peers, allow, durability, snapshotIntervalMs, syncIntervalMs } = options;
+  const { listen, peers, allow, domains, durability, snapshotIntervalMs, syncIntervalMs } = options;
   const transport = libp2pTransport({ listen, peers, ...(allow === undefined ? {} : { allow }) });
   return await createNode(
     {
@@ -67,6 +70,7 @@ async function openNode(options: DaemonOptions, log: Log, signal: AbortSignal): 
       storage: levelStorage(options.data),
       transport,
       durability,
+      ...(domains === undefined ? {} : { domains }),
       snapshotIntervalMs,
       syncIntervalMs,
       onNotice: (notice) => logNotice(notice, log),
@@ -86,12 +90,15 @@ async function openGateway(options: DaemonOptions, node: Node, log: Log): Promis
     await removeEndpoint(data);
     return undefined;
   }
-  const token = await ensureToken(tokenPath(data), data);
+  const tokens = new Map<string, Permission>([
+    [await ensureToken(readTokenPath(data)), "read"],
+    [await ensureToken(tokenPath(data)), "write"],
+  ]);
   const gateway = await startGateway({
     ...http,
     node,
     types: TYPES,
-    tokens: new Map([[token, "write"]]),
+    tokens,
     onError: (error) => {
       const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
       log("error", "request-failed", `a request failed: ${text}`);
@@ -111,13 +118,14 @@ function announce(options: DaemonOptions, node: Node, gateway: Gateway | undefin
   for (const group of node.groups()) if (group.phase !== "deleted") groups++;
   const addresses = node.addresses();
   const tokenFile = tokenPath(options.data);
+  const readTokenFile = readTokenPath(options.data);
   const lines = [
     `ready with ${groups} stored ${groups === 1 ? "group" : "groups"}`,
     `peer id    ${node.id}`,
     ...addresses.map((address) => `address    ${address}`),
     ...(gateway === undefined ? ["http       off"] : [`http       ${gateway.url}`, `token      ${tokenFile}`]),
   ];
-  const http = gateway === undefined ? {} : { url: gateway.url, tokenFile };
+  const http = gateway === undefined ? {} : { url: gateway.url, tokenFile, readTokenFile };
   log("info", "ready", lines.join("\n"), { peerId: node.id, addresses, ...http, groups, pid: process.pid });
 }
 

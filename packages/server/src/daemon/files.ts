@@ -3,12 +3,13 @@
  *
  * | file            | mode | holds                                                              |
  * |-----------------|------|--------------------------------------------------------------------|
- * | `token`         | 0600 | the token, made at the first start and kept                        |
+ * | `token`         | 0600 | the token that allows everything, made at the first start and kept |
+ * | `token.read`    | 0600 | the token that allows reading only, likewise                       |
  * | `endpoint.json` | 0600 | where the running node serves HTTP; removed when it stops in order |
  */
 import { randomBytes } from "node:crypto";
 import { chmod, mkdir, open, readFile, rename, rm, writeFile } from "node:fs/promises";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { ServerError } from "../error.ts";
 
 const TOKEN_BYTES = 32;
@@ -27,13 +28,17 @@ export function tokenPath(data: string): string {
   return join(data, "token");
 }
 
+export function readTokenPath(data: string): string {
+  return join(data, "token.read");
+}
+
 export function endpointPath(data: string): string {
   return join(data, "endpoint.json");
 }
 
-/** Reads the token of a data directory, and makes it when there is none. Its mode is 0600 afterwards in either case. */
-export async function ensureToken(path: string, directory: string): Promise<string> {
-  await mkdir(directory, { recursive: true, mode: 0o700 });
+/** Reads a token file, and makes it when there is none. Its mode is 0600 afterwards in either case. */
+export async function ensureToken(path: string): Promise<string> {
+  await mkdir(dirname(path), { recursive: true, mode: 0o700 });
   try {
     const file = await open(path, "wx", PRIVATE);
     try {

@@ -1,5 +1,5 @@
 /** The bodies of requests and responses, as the server sends and the client reads them. */
-import type { GroupStatus } from "@coppice/replication";
+import type { GroupStatus, PeerStatus } from "@coppice/replication";
 import { formatGroupId } from "@coppice/storage";
 
 /** `GET /v1/status` */
@@ -58,6 +58,53 @@ export interface OperationsBody {
   readonly digest: string;
   /** When the request asked for it. */
   readonly value?: unknown;
+}
+
+/** `GET /v1/types` */
+export interface TypesBody {
+  readonly types: readonly {
+    readonly name: string;
+    readonly operations: readonly string[];
+    readonly nestable: boolean;
+  }[];
+}
+
+/** `GET /v1/peers` */
+export interface PeersBody {
+  readonly peers: readonly PeerBody[];
+}
+
+export interface PeerBody {
+  readonly id: string;
+  readonly addresses: readonly string[];
+  /** The domains it is interested in; null means all. */
+  readonly domains: readonly string[] | null;
+  /** Events received from it that were new here. */
+  readonly events: number;
+  readonly bytesIn: number;
+  readonly bytesOut: number;
+  /** Bytes that wait to be sent to it. */
+  readonly queueBytes: number;
+  /** When contents were last compared with it; null before the first time. */
+  readonly lastSyncAt: string | null;
+}
+
+/** `POST /v1/recoveries` */
+export interface RecoveryBody {
+  readonly groups: number;
+  readonly recovered: number;
+  readonly events: number;
+  readonly durationMs: number;
+  readonly degraded: readonly GroupBody[];
+  readonly failed: readonly GroupBody[];
+  readonly unknown: readonly GroupBody[];
+}
+
+/** The body that describes a peer. */
+export function peerBody(peer: PeerStatus): PeerBody {
+  const { id, addresses, domains = null, events, bytesIn, bytesOut, queueBytes, lastSyncAt } = peer;
+  const lastSync = lastSyncAt === 0 ? null : new Date(lastSyncAt).toISOString();
+  return { id, addresses, domains, events, bytesIn, bytesOut, queueBytes, lastSyncAt: lastSync };
 }
 
 /** The body that describes a group. */

@@ -6,11 +6,15 @@ import type { RouteContext } from "./context.ts";
 import { type Permission, addGuard } from "./guard.ts";
 import { TypeRegistry } from "./operations.ts";
 import { toProblem } from "./problem.ts";
+import { collectOpenApi } from "./openapi.ts";
 import { groupRoutes } from "./routes/groups.ts";
+import { healthRoutes } from "./routes/health.ts";
 import { operationRoutes } from "./routes/operations.ts";
 import { peerRoutes } from "./routes/peers.ts";
+import { recoveryRoutes } from "./routes/recovery.ts";
 import { snapshotRoutes } from "./routes/snapshots.ts";
 import { statusRoutes } from "./routes/status.ts";
+import { typeRoutes } from "./routes/types.ts";
 import { watchRoutes } from "./routes/watch.ts";
 import { WatchHub } from "./watch-hub.ts";
 
@@ -107,9 +111,18 @@ export function checkBind(host: string, allowRemote: boolean): void {
 
 /** Each family of routes has its file in `routes`. */
 function addRoutes(app: FastifyInstance, context: RouteContext): void {
+  const document = collectOpenApi(app);
+  app.get(
+    "/v1/openapi.json",
+    { schema: { summary: "This document", tags: ["node"], response: { 200: { type: "object" } } } },
+    () => document,
+  );
+  healthRoutes(app, context);
   statusRoutes(app, context);
   groupRoutes(app, context);
+  typeRoutes(app, context);
   operationRoutes(app, context);
+  recoveryRoutes(app, context);
   peerRoutes(app, context);
   snapshotRoutes(app, context);
   watchRoutes(app, context, new WatchHub(context));

@@ -29,6 +29,10 @@ export class TypeRegistry {
     this.#types = new Map(types.map((type) => [type.name, type]));
   }
 
+  get all(): readonly AnyCrdtType[] {
+    return [...this.#types.values()];
+  }
+
   get names(): readonly string[] {
     return [...this.#types.keys()];
   }

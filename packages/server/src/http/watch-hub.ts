@@ -152,7 +152,7 @@ class GroupWatch {
   }
 
   end(): void {
-    for (const watcher of [...this.#watchers.keys()]) {
+    for (const watcher of this.#watchers.keys()) {
       this.#remove(watcher);
       watcher.end();
     }
@@ -198,7 +198,7 @@ class GroupWatch {
   #checkDeleted(): void {
     if (this.#isClosed || this.#replica.status.phase !== "deleted") return;
     const event: WatchEvent = { event: "deleted", id: "", data: JSON.stringify({ id: this.#id }) };
-    for (const watcher of [...this.#watchers.keys()]) watcher.send(event);
+    for (const watcher of this.#watchers.keys()) watcher.send(event);
     this.end();
   }
 

@@ -1,6 +1,7 @@
 import type { FastifyInstance } from "fastify";
 import { ServerError } from "../../error.ts";
 import { didYouMean } from "../../suggest.ts";
+import { type PeersBody, peerBody } from "../api.ts";
 import { type RouteContext, withDeadline } from "../context.ts";
 
 const WAIT_MS_DEFAULT = 10_000;
@@ -20,6 +21,12 @@ const connectSchema = {
   },
 } as const;
 
+const peerParams = {
+  type: "object",
+  required: ["peer"],
+  properties: { peer: { type: "string", description: "The peer's id" } },
+} as const;
+
 const connectedSchema = {
   type: "object",
   required: ["peer"],
@@ -32,7 +39,24 @@ const peersSchema = {
   required: ["peers"],
   additionalProperties: false,
   properties: {
-    peers: { type: "array", items: { type: "object", additionalProperties: true } },
+    peers: {
+      type: "array",
+      items: {
+        type: "object",
+        required: ["id", "addresses", "domains", "events", "bytesIn", "bytesOut", "queueBytes", "lastSyncAt"],
+        additionalProperties: false,
+        properties: {
+          id: { type: "string" },
+          addresses: { type: "array", items: { type: "string" } },
+          domains: { type: ["array", "null"], items: { type: "string" }, description: "What it replicates; null: all" },
+          events: { type: "integer", description: "Received from it, and new here" },
+          bytesIn: { type: "integer" },
+          bytesOut: { type: "integer" },
+          queueBytes: { type: "integer", description: "What waits to be sent to it" },
+          lastSyncAt: { type: ["string", "null"], description: "When contents were last compared with it" },
+        },
+      },
+    },
   },
 } as const;
 
@@ -42,7 +66,7 @@ export function peerRoutes(app: FastifyInstance, context: RouteContext): void {
   app.get(
     "/v1/peers",
     { schema: { summary: "The peers that this node knows", tags: ["peers"], response: { 200: peersSchema } } },
-    () => ({ peers: node.peers() }),
+    (): PeersBody => ({ peers: node.peers().map(peerBody) }),
   );
   app.post<{ Body: ConnectRequest }>(
     "/v1/peers",
@@ -61,7 +85,14 @@ export function peerRoutes(app: FastifyInstance, context: RouteContext): void {
   );
   app.delete<{ Params: { readonly peer: string } }>(
     "/v1/peers/:peer",
-    { schema: { summary: "Ends the link to a peer", tags: ["peers"], response: { 204: { type: "null" } } } },
+    {
+      schema: {
+        summary: "Ends the link to a peer",
+        tags: ["peers"],
+        params: peerParams,
+        response: { 204: { type: "null" } },
+      },
+    },
     async ({ params }, reply) => {
       const known = node.peers().map(({ id }) => id);
       if (!known.includes(params.peer)) {

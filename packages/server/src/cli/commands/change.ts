@@ -1,0 +1,201 @@
+/** Commands that change a group: any operation by name, and short forms for the common ones. */
+import { type Command, InvalidArgumentError } from "commander";
+import type { GroupBody, OperationsBody } from "../../http/api.ts";
+import type { Operation, PathStep } from "../../http/operations.ts";
+import { type Client, groupPath } from "../client.ts";
+import { type CliContext, type ClientOptions, aboutGroup, connect, groupId, withConnection } from "../context.ts";
+import { CliError, EXIT } from "../failure.ts";
+import { display } from "../output.ts";
+
+type Ack = "memory" | "log" | "sync" | { readonly replicas: number };
+
+interface ChangeOptions extends ClientOptions {
+  readonly ack?: Ack;
+  readonly type?: string;
+  readonly at?: readonly PathStep[];
+}
+
+/** The operation that adds to a group of a type. */
+const ADDING: ReadonlyMap<string, string> = new Map([
+  ["gcounter", "increment"],
+  ["pncounter", "increment"],
+  ["gset", "add"],
+  ["twopset", "add"],
+  ["orset", "add"],
+  ["rwset", "add"],
+  ["orlog", "append"],
+]);
+
+export function changeCommands(program: Command, context: CliContext): void {
+  addCommand(program, context);
+  setCommand(program, context);
+  removeCommand(program, context);
+  doCommand(program, context);
+  deleteCommand(program, context);
+}
+
+function addCommand(program: Command, { streams }: CliContext): void {
+  const command = program
+    .command("add")
+    .summary("add to a counter, a set or a log")
+    .description(
+      "Adds to a counter and prints its new value; or an element to a set or a log. Without --type, a group that " +
+        "does not exist is created as a grow-only counter.",
+    )
+    .argument("<id>", "the group, such as counter/views", groupId)
+    .argument("[amount]", "a whole number, or an element: JSON, or else a text", "1")
+    .option("--type <type>", "the type to create the group with")
+    .addHelpText(
+      "after",
+      "\nExamples:\n  $ coppice add counter/views 5 --data ./a\n  $ coppice add tags red --type orset --data ./a",
+    );
+  withConnection(withAck(command)).action(async (id: string, text: string, options: ChangeOptions) => {
+    const client = await connect(options);
+    const type = await typeOf(client, id, options.type ?? "gcounter");
+    const op = ADDING.get(type);
+    if (op === undefined) throw new CliError(EXIT.usage, "UNKNOWN_OPERATION", `a ${type} has nothing to add to`);
+    const argument = op === "increment" ? wholeNumber(text) : jsonOrText(text);
+    const body = await change(client, id, { ...options, type }, [{ op, args: [argument] }]);
+    if (options.json === true) streams.out(`${JSON.stringify({ id, value: body.value, digest: body.digest })}\n`);
+    else if (op === "increment") streams.out(`${String(body.value)}\n`);
+  });
+}
+
+function setCommand(program: Command, { streams }: CliContext): void {
+  const command = program
+    .command("set")
+    .summary("set a register, or a key of a map")
+    .description("Sets a register, or with a key the key of a map of values. Values are JSON, or else texts.")
+    .argument("<id>", "the group, such as user/name", groupId)
+    .argument("<key-or-value>", "the value; or the key, when a value follows")
+    .argument("[value]", "the value of the key")
+    .option("--type <type>", "the type to create the group with; default: lww, with a key lwwmap")
+    .addHelpText(
+      "after",
+      "\nExamples:\n  $ coppice set title Hello --data ./a\n  $ coppice set user/ann age 42 --data ./a",
+    );
+  withConnection(withAck(command)).action(
+    async (id: string, first: string, second: string | undefined, options: ChangeOptions) => {
+      const args = second === undefined ? [jsonOrText(first)] : [first, jsonOrText(second)];
+      const client = await connect(options);
+      const type = await typeOf(client, id, options.type ?? (second === undefined ? "lww" : "lwwmap"));
+      const body = await change(client, id, { ...options, type }, [{ op: "set", args }]);
+      if (options.json === true) streams.out(`${JSON.stringify({ id, digest: body.digest })}\n`);
+    },
+  );
+}
+
+function removeCommand(program: Command, { streams }: CliContext): void {
+  const command = program
+    .command("remove")
+    .summary("remove a key of a map, or an element of a set")
+    .description("Removes a key of a map or an element of a set: JSON, or else a text.")
+    .argument("<id>", "the group", groupId)
+    .argument("<key>", "the key or element");
+  withConnection(withAck(command)).action(async (id: string, text: string, options: ChangeOptions) => {
+    const client = await connect(options);
+    const { type } = await aboutGroup(client, id, () => client.request<GroupBody>("GET", groupPath(id)));
+    const argument = type.includes("map") || type === "struct" ? text : jsonOrText(text);
+    const body = await change(client, id, options, [{ op: "delete", args: [argument] }]);
+    if (options.json === true) streams.out(`${JSON.stringify({ id, digest: body.digest })}\n`);
+  });
+}
+
+function doCommand(program: Command, { streams }: CliContext): void {
+  const command = program
+    .command("do")
+    .summary("perform any operation of a group's type")
+    .description("Performs an operation by its name and prints what it returns. `coppice types` lists the operations.")
+    .argument("<id>", "the group", groupId)
+    .argument("<operation>", "such as increment")
+    .argument("[argument...]", "JSON, or else texts")
+    .option("--type <type>", "the type to create the group with")
+    .option(
+      "--at <key[:type]...>",
+      "a way into a nested type, key by key; the type is ormap when left out",
+      collectStep,
+    )
+    .addHelpText(
+      "after",
+      "\nExamples:\n  $ coppice do switch enable --type ewflag --data ./a\n" +
+        "  $ coppice do words/a increment 2 --type struct --at words the:gcounter --data ./a",
+    );
+  withConnection(withAck(command)).action(
+    async (id: string, op: string, texts: readonly string[], options: ChangeOptions) => {
+      const client = await connect(options);
+      const path = options.at === undefined ? {} : { path: options.at };
+      const body = await change(client, id, options, [{ ...path, op, args: texts.map(jsonOrText) }]);
+      const [result] = body.results;
+      if (options.json === true) streams.out(`${JSON.stringify({ id, result, digest: body.digest })}\n`);
+      else if (result !== null) streams.out(`${display(result)}\n`);
+    },
+  );
+}
+
+function deleteCommand(program: Command, _context: CliContext): void {
+  const command = program
+    .command("delete")
+    .summary("delete a group, here and on every peer")
+    .description("Deletes a group, here and on every peer, those that are away included. It does not come back.")
+    .argument("<id>", "the group", groupId);
+  withConnection(command).action(async (id: string, options: ClientOptions) => {
+    const client = await connect(options);
+    await aboutGroup(client, id, () => client.request("DELETE", groupPath(id)));
+  });
+}
+
+function withAck(command: Command): Command {
+  return command.option("--ack <level>", "what to wait for: memory, log, sync, or a number of peers", parseAck);
+}
+
+/** What the group is decides; `fallback` is for one that does not exist. */
+async function typeOf(client: Client, id: string, fallback: string): Promise<string> {
+  try {
+    return (await client.request<GroupBody>("GET", groupPath(id))).type;
+  } catch (error) {
+    if (error instanceof CliError && error.code === "UNKNOWN_GROUP") return fallback;
+    throw error;
+  }
+}
+
+async function change(
+  client: Client,
+  id: string,
+  { ack, type }: ChangeOptions,
+  operations: readonly Operation[],
+): Promise<OperationsBody> {
+  const body = {
+    operations,
+    value: true,
+    ...(type === undefined ? {} : { type }),
+    ...(ack === undefined ? {} : { ack }),
+  };
+  return await aboutGroup(client, id, () => client.request<OperationsBody>("POST", groupPath(id, "/operations"), body));
+}
+
+function wholeNumber(text: string): number {
+  const amount = Number(text);
+  if (text.trim() !== "" && Number.isSafeInteger(amount)) return amount;
+  throw new CliError(EXIT.usage, "INVALID_OPERATION", `the amount must be a whole number, not ${JSON.stringify(text)}`);
+}
+
+/** What is typed on a command line: `5` is a number, `{"a": 1}` an object, `red` a text, `"5"` a text. */
+function jsonOrText(text: string): unknown {
+  try {
+    return JSON.parse(text) as unknown;
+  } catch {
+    return text;
+  }
+}
+
+function collectStep(text: string, before: readonly PathStep[] = []): readonly PathStep[] {
+  const at = text.lastIndexOf(":");
+  return [...before, at <= 0 ? text : { key: text.slice(0, at), type: text.slice(at + 1) }];
+}
+
+function parseAck(text: string): Ack {
+  if (text === "memory" || text === "log" || text === "sync") return text;
+  const replicas = Number(text);
+  if (Number.isSafeInteger(replicas) && replicas > 0) return { replicas };
+  throw new InvalidArgumentError("It must be memory, log, sync, or a number of peers.");
+}

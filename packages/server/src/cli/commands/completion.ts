@@ -1,0 +1,63 @@
+import { type Command, Argument } from "commander";
+import type { CliContext } from "../context.ts";
+
+const SHELLS = ["bash", "zsh", "fish"] as const;
+type Shell = (typeof SHELLS)[number];
+
+interface Described {
+  readonly name: string;
+  readonly summary: string;
+  readonly options: readonly string[];
+}
+
+export function completionCommand(program: Command, { streams }: CliContext): void {
+  program
+    .command("completion")
+    .summary("print a completion script for a shell")
+    .description("Prints a script that makes a shell complete commands and options.")
+    .addArgument(new Argument("<shell>").choices(SHELLS))
+    .addHelpText("after", '\nExample, in ~/.bashrc:\n  eval "$(coppice completion bash)"')
+    .action((shell: Shell) => {
+      streams.out(SCRIPTS[shell](program.commands.map(describe)));
+    });
+}
+
+function describe(command: Command): Described {
+  const options = command.options.flatMap(({ long }) => (long === undefined ? [] : [long]));
+  return { name: command.name(), summary: command.summary(), options: [...options, "--help"] };
+}
+
+const SCRIPTS: { readonly [Name in Shell]: (commands: readonly Described[]) => string } = {
+  bash: (commands) => `_coppice() {
+  local current="\${COMP_WORDS[COMP_CWORD]}"
+  if [ "$COMP_CWORD" -eq 1 ]; then
+    COMPREPLY=($(compgen -W "${commands.map(({ name }) => name).join(" ")} --help --version" -- "$current"))
+    return
+  fi
+  case "\${COMP_WORDS[1]}" in
+${commands.map(({ name, options }) => `    ${name}) COMPREPLY=($(compgen -W "${options.join(" ")}" -- "$current")) ;;\n`).join("")}  esac
+}
+complete -o default -F _coppice coppice
+`,
+  zsh: (commands) => `_coppice() {
+  if (( CURRENT == 2 )); then
+    local -a commands
+    commands=(${commands.map(({ name, summary }) => `"${name}:${summary}"`).join(" ")})
+    _describe command commands
+    return
+  fi
+  case $words[2] in
+${commands.map(({ name, options }) => `    ${name}) compadd -- ${options.join(" ")}; _files ;;\n`).join("")}  esac
+}
+compdef _coppice coppice
+`,
+  fish: (commands) =>
+    commands
+      .map(({ name, summary, options }) => {
+        const own = options.map(
+          (option) => `complete -c coppice -n "__fish_seen_subcommand_from ${name}" -l ${option.slice(2)}\n`,
+        );
+        return `complete -c coppice -n __fish_use_subcommand -a ${name} -d "${summary}"\n${own.join("")}`;
+      })
+      .join(""),
+};
