@@ -59,6 +59,8 @@ export class Channel {
   /** False when the queue is above its mark; `drained` follows. */
   send(type: FrameType, body: Uint8Array = NOTHING): boolean {
     if (this.#ended) return true;
+    // One answer serves many probes, or a peer that sends probes and reads nothing would fill the queue.
+    if (type === FrameType.alive && this.#queue.at(-1)?.type === FrameType.alive) return !this.#senderWaits;
     this.#queue.push({ type, body });
     this.#queueBytes += HEADER_BYTES + body.length;
     if (this.#queueBytes >= BATCH_BYTES) this.#flush();

@@ -3,13 +3,15 @@ import type { Multiaddr } from "@multiformats/multiaddr";
 import { ReplicationError } from "../error.ts";
 import type { Link, PeerId } from "../transport.ts";
 import { peerOf, withoutPeer } from "./address.ts";
-import { DuplicateLinkError, UngreetedError } from "./link-table.ts";
+import { DuplicateLinkError } from "./link-table.ts";
 
 const REDIAL_MS_FIRST = 200;
 /** Quick at first, because most lost peers are just restarting. */
 const REDIAL_MS_MAX = 5_000;
 const REDIAL_MS_MAX_LATER = 30_000;
 const QUICK_FAILURES = 16;
+/** Failures before a link that still count after it, until it has settled. */
+const FAILURES_MAX_AFTER_LINK = 3;
 /** For a dial with its handshake. */
 const DIAL_MS_MAX = 15_000;
 /** A link that lasted less does not reset the pauses between redials. */
@@ -160,6 +162,8 @@ export class Dialler {
     clearTimeout(target.timer);
     const attempt = new AbortController();
     target.attempt = attempt;
+    // What an earlier dial has found out does not count for this one.
+    this.#options.wasEncrypted(withoutPeer(target.address));
     const signal = AbortSignal.any([attempt.signal, AbortSignal.timeout(DIAL_MS_MAX)]);
     this.#dial(target, signal).then(
       (link) => {
@@ -168,7 +172,7 @@ export class Dialler {
       },
       (error: unknown) => {
         target.attempt = undefined;
-        this.#failed(target, error);
+        this.#failed(target, signal.aborted ? new Error("it took too long", { cause: error }) : error, signal.aborted);
       },
     );
   }
@@ -205,18 +209,19 @@ export class Dialler {
     clearTimeout(target.timer);
     target.kept = true;
     target.noticed = undefined;
+    target.failures = Math.min(target.failures, FAILURES_MAX_AFTER_LINK);
     target.linkedAtMs = performance.now();
     for (const waiter of target.waiters) waiter.resolve(link);
   }
 
-  #failed(target: Target, error: unknown): void {
+  #failed(target: Target, error: unknown, timedOut: boolean): void {
     const peerWasReached = this.#options.wasEncrypted(withoutPeer(target.address));
     if (!this.#isWanted(target)) return;
     const standing = this.#standing(target);
     if (standing !== undefined) return this.#reached(target, standing);
     // The other side's own dial has won: its link is about to stand here too.
     if (error instanceof DuplicateLinkError && target.failures < QUICK_FAILURES) return this.#redial(target);
-    const failure = this.#explain(target, error, peerWasReached);
+    const failure = this.#explain(target, error, peerWasReached && !timedOut);
     if (target.noticed !== failure.code) this.#options.notice(failure.code, failure.message, target.peer);
     target.noticed = failure.code;
     if (target.kept) this.#redial(target);
@@ -228,8 +233,7 @@ export class Dialler {
     const where = target.address.toString();
     if (error instanceof ReplicationError) return error;
     const name = error instanceof Error ? error.name : "";
-    const timedOut = name === "TimeoutError" || name === "AbortError";
-    if (error instanceof UngreetedError || (peerWasReached && !timedOut && name !== "UnsupportedProtocolError")) {
+    if (peerWasReached && name !== "TimeoutError" && name !== "UnsupportedProtocolError") {
       const message = `${where} hung up on this node after learning its id: most likely it does not admit ${this.#options.self}; add that id to its \`allow\``;
       return new ReplicationError("NOT_ADMITTED", message, { cause: error });
     }
@@ -242,8 +246,7 @@ export class Dialler {
     const longest = Math.min(cap, REDIAL_MS_FIRST * 2 ** Math.min(target.failures, 12));
     target.failures++;
     clearTimeout(target.timer);
-    // Unreferenced: waiting for a peer is no reason for a process to live.
-    target.timer = setTimeout(() => this.#attempt(target), longest * (0.5 + Math.random() / 2)).unref();
+    target.timer = setTimeout(() => this.#attempt(target), longest * (0.5 + Math.random() / 2));
   }
 }
 

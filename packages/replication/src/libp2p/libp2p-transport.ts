@@ -64,12 +64,14 @@ interface Running {
   readonly heartbeat: NodeJS.Timeout;
 }
 
+/** How long a connection may be without a stream of ours. */
+const UNUSED_MS_MAX = 20_000;
 /** Refused peers for which a notice was raised, before the memory of them is cleared. */
 const REFUSED_MAX = 1_000;
 
 class Libp2pTransport implements Transport {
   readonly #options: CheckedOptions;
-  #started = false;
+  #starting: Promise<PeerId> | undefined;
   #stopping: Promise<void> | undefined;
   #running: Running | undefined;
   readonly #dialled: Set<PeerId>;
@@ -84,8 +86,12 @@ class Libp2pTransport implements Transport {
 
   async start(context: TransportContext, { signal }: { signal?: AbortSignal } = {}): Promise<PeerId> {
     signal?.throwIfAborted();
-    if (this.#started) throw new TypeError("a transport starts once");
-    this.#started = true;
+    if (this.#starting !== undefined || this.#stopping !== undefined) throw new TypeError("a transport starts once");
+    this.#starting = this.#start(context, signal);
+    return this.#starting;
+  }
+
+  async #start(context: TransportContext, signal: AbortSignal | undefined): Promise<PeerId> {
     const privateKey = await loadIdentity(context);
     const node = await createNode({ ...this.#options, privateKey, connectionGater: this.#gater(context) });
     const running = this.#assemble(context, node);
@@ -149,12 +155,12 @@ class Libp2pTransport implements Transport {
   }
 
   stop(): Promise<void> {
-    this.#started = true;
     this.#stopping ??= this.#stop();
     return this.#stopping;
   }
 
   async #stop(): Promise<void> {
+    await this.#starting?.catch(() => undefined);
     const running = this.#running;
     if (running === undefined) return;
     this.#running = undefined;
@@ -189,7 +195,10 @@ class Libp2pTransport implements Transport {
         if (this.#stopping === undefined) events.notice(code, message, peer);
       },
     });
-    const heartbeat = setInterval(() => table.beat(), this.#options.heartbeatMs).unref();
+    const heartbeat = setInterval(() => {
+      table.beat();
+      closeUnused(node);
+    }, this.#options.heartbeatMs).unref();
     return { context, node, table, dialler, heartbeat };
   }
 
@@ -213,6 +222,16 @@ class Libp2pTransport implements Transport {
         return false;
       },
     };
+  }
+}
+
+/** A connection on which nobody opens a stream occupies a place among `connectionsMax`. */
+function closeUnused(node: Libp2p): void {
+  for (const connection of node.getConnections()) {
+    const isUsed = connection.streams.some(({ protocol }) => protocol === PROTOCOL);
+    // `timeline` is in wall-clock time; a clock that jumps costs a dial at worst.
+    const isOld = Date.now() - (connection.timeline.open ?? 0) > UNUSED_MS_MAX;
+    if (isOld && !isUsed) connection.abort(new Error("the connection is not used"));
   }
 }
 

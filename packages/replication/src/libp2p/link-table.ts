@@ -284,7 +284,7 @@ export class LinkTable {
       this.#options.events.notice("MALFORMED_FRAME", `reset the link with ${peer}: it sent ${problem.message}`, peer);
     }
     this.#lower(session, "reset");
-    session.outcome?.reject(greeted ? endedError(peer, problem) : new UngreetedError(peer, problem));
+    session.outcome?.reject(greeted || problem !== undefined ? endedError(peer, problem) : new Error("it hung up"));
     this.#promote(peer);
   }
 
@@ -317,15 +317,6 @@ export class DuplicateLinkError extends Error {
   constructor(peer: PeerId) {
     super(`another link with ${peer} stands`);
     this.peer = peer;
-  }
-}
-
-/** The stream ended before the other side's hello. */
-export class UngreetedError extends Error {
-  override readonly name = "UngreetedError";
-
-  constructor(peer: PeerId, cause: Error | undefined) {
-    super(`${peer} ended the connection before its hello`, { cause });
   }
 }
 
