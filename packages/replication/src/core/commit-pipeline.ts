@@ -218,8 +218,8 @@ export class CommitPipeline {
     if (server === undefined) {
       return { group, server, fresh: [], afterwards: [], positionBefore: 0, bytes: 0, snapshot: undefined, version: 0 };
     }
-    server.settle();
     const fresh = server.takeFresh();
+    server.settle();
     this.#environment.changed(group);
     const positionBefore = server.position;
     const { version } = server;

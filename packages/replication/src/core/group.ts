@@ -101,12 +101,14 @@ export class Group {
     if (this.#server === undefined) return;
     this.#meta = this.#server.meta();
     this.#issued = this.#server.issued ?? this.#issued;
+    this.#server.dispose();
     this.#server = undefined;
     this.phase = "stored";
   }
 
   /** Starts another epoch: what the former one held is forgotten. Even epochs are tombstones. */
   restart(epoch: number, type: string): void {
+    this.#server?.dispose();
     this.#server = undefined;
     this.#issued = undefined;
     this.#meta = emptyMeta(this.id, this.key, type, epoch);

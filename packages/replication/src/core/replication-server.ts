@@ -72,6 +72,7 @@ export class ReplicationServer {
   #frontier: Set<Actor>;
   readonly #clock: HybridClock;
   #state: unknown;
+  #stopWatching: (() => void) | undefined;
   #isDirty = false;
   readonly #incarnation: Incarnation;
   readonly #builder = new RunBuilder();
@@ -111,6 +112,7 @@ export class ReplicationServer {
     this.#incarnation = new Incarnation(key, environment);
     this.#pending = new PendingBuffer(environment.limits.pendingBytesMax);
     this.#tail = new Tail(environment.limits.tailBytesMax, this.#vector);
+    this.#watchType();
   }
 
   get type(): AnyCrdtType {
@@ -189,8 +191,28 @@ export class ReplicationServer {
     for (const record of stored.records) whole = this.#replay(record.bytes) && whole;
     this.position = stored.nextPosition;
     this.degraded = !whole;
-    this.settle();
+    this.#watchType();
+    this.#settleType();
     return whole;
+  }
+
+  /** The group is unloaded or starts anew: the type's own watching ends. */
+  dispose(): void {
+    this.#stopWatching?.();
+    this.#stopWatching = undefined;
+  }
+
+  #watchType(): void {
+    this.dispose();
+    this.#stopWatching = this.#type.watch?.(this.#state, () => this.#changed("local"));
+  }
+
+  /** Makes an event of what the type changed by itself, or was changed to behind our back; see `CrdtType.settle`. */
+  #settleType(): void {
+    if (this.#type.settle === undefined || this.#transaction.isOpen) return;
+    const actor = this.#startEvent();
+    this.#type.settle(this.#state, this.#transaction);
+    this.#endEvent(actor);
   }
 
   #replay(bytes: Uint8Array): boolean {
@@ -210,6 +232,7 @@ export class ReplicationServer {
     if (!this.isOpaque || type.name !== this.typeName) return;
     this.#state = reviveOpaque(type, this.#state as OpaqueState);
     this.#type = type;
+    this.#watchType();
     this.#mutators.clear();
     this.#views.clear();
     this.#changed("remote");
@@ -246,13 +269,9 @@ export class ReplicationServer {
   mutate<Mutator, Result>(type: AnyCrdtType, fn: (mutator: Mutator) => Result): Result {
     const transaction = this.#transaction;
     if (transaction.isOpen) throw new TypeError("mutate() was called inside a mutate() callback of the same group");
-    const state = this.#state;
-    const actor = this.#incarnation.actor(this.#vector);
-    if (!this.#builder.accepts(actor)) this.#seal();
     let mutator = this.#mutators.get(type);
-    if (mutator === undefined) this.#mutators.set(type, (mutator = type.mutator(state, transaction)));
-    const seq = this.#incarnation.seq + 1;
-    transaction.start(actor, seq, this.#clock.next(), this.watchers > 0 ? this.#touched("local") : undefined);
+    if (mutator === undefined) this.#mutators.set(type, (mutator = type.mutator(this.#state, transaction)));
+    const actor = this.#startEvent();
     let result: Result;
     try {
       result = fn(mutator as Mutator);
@@ -261,12 +280,26 @@ export class ReplicationServer {
       }
     } catch (error) {
       transaction.rollback();
+      this.#settleType();
       throw error;
     }
-    const hasWritten = transaction.hasWritten;
-    transaction.commit();
-    if (hasWritten) this.#issue(actor, seq);
+    this.#endEvent(actor);
+    if (this.#type.settle !== undefined) this.#settleType();
     return result;
+  }
+
+  #startEvent(): Actor {
+    const actor = this.#incarnation.actor(this.#vector);
+    if (!this.#builder.accepts(actor)) this.#seal();
+    const touched = this.watchers > 0 ? this.#touched("local") : undefined;
+    this.#transaction.start(actor, this.#incarnation.seq + 1, this.#clock.next(), touched);
+    return actor;
+  }
+
+  #endEvent(actor: Actor): void {
+    const { hasWritten, seq } = this.#transaction;
+    this.#transaction.commit();
+    if (hasWritten) this.#issue(actor, seq);
   }
 
   #issue(actor: Actor, seq: number): void {
@@ -306,6 +339,7 @@ export class ReplicationServer {
     this.#checkIncarnation(run.actor, run.lastSeq);
     const before = this.version;
     this.#accept(run, source, repaired, false);
+    this.#settleType();
     return { isNew: this.version !== before, hasGap: this.hasPending };
   }
 
@@ -388,6 +422,7 @@ export class ReplicationServer {
     this.#joined("remote");
     if (this.isOpaque) this.#opaqueBase = { ...this.meta(), journalPosition: this.position, body: theirs.body.slice() };
     for (const waiting of this.#pending.candidates(this.#vector)) this.#applyRun(waiting, undefined, true);
+    this.#settleType();
     return true;
   }
 
@@ -422,6 +457,7 @@ export class ReplicationServer {
 
   /** Takes the runs applied since the last call, in causal order. */
   takeFresh(): FreshRun[] {
+    this.#settleType();
     this.#seal();
     const fresh = this.#fresh;
     this.#fresh = [];
