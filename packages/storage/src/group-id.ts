@@ -25,6 +25,7 @@ const textEncoder = new TextEncoder();
 const textDecoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 const PLAIN = /^[#-}]*$/;
 const HEX = "0123456789abcdef";
+const HEX_BYTE = /^[0-9a-f]{2}$/;
 
 /**
  * The key of a group id. Throws `INVALID_GROUP_ID` for an empty string or tuple, an empty string element, a lone
@@ -49,13 +50,25 @@ export function encodeGroupPrefix(prefix: GroupId): string {
 
 /** Reads a key. Throws `CORRUPT` for anything that {@link encodeGroupId} does not make. */
 export function decodeGroupKey(key: string): GroupId {
-  try {
-    const id = decodeKey(key);
-    if (encodeGroupId(id) === key) return id;
-  } catch (cause) {
-    throw new StorageError("CORRUPT", `not the key of a group: ${JSON.stringify(key)}`, { cause });
+  const end = key.length - 1;
+  if (key.length > GROUP_KEY_BYTES_MAX || key.charAt(end) !== "!") throw badKey(key);
+  if (key.startsWith("s")) return decodeText(key, 1, end);
+  if (!key.startsWith("t") || end === 1) throw badKey(key);
+  const elements: (string | number)[] = [];
+  let at = 1;
+  while (at < end) {
+    if (key.charAt(at) === "s") {
+      const stop = key.indexOf("!", at);
+      elements.push(decodeText(key, at + 1, stop));
+      at = stop + 1;
+    } else {
+      const { value, end: stop } = decodeInteger(key, at);
+      elements.push(value);
+      at = stop;
+    }
   }
-  throw new StorageError("CORRUPT", `not the key of a group: ${JSON.stringify(key)}`);
+  if (at !== end) throw badKey(key);
+  return elements;
 }
 
 /** Throws `INVALID_GROUP_ID` as {@link encodeGroupId} does. */
@@ -144,42 +157,46 @@ function encodeText(text: string, emptyAllowed: boolean): string {
   return key;
 }
 
-function decodeKey(key: string): GroupId {
-  if (!key.endsWith("!")) throw invalid("its key has no end");
-  if (key.startsWith("s")) return decodeText(key.slice(1, -1));
-  const elements: (string | number)[] = [];
-  let at = 1;
-  while (at < key.length - 1) {
-    const kind = key.charAt(at);
-    if (kind === "s") {
-      const end = key.indexOf("!", at);
-      elements.push(decodeText(key.slice(at + 1, end)));
-      at = end + 1;
-    } else if (key.charAt(at + 1) === "n") {
-      const length = 15 - HEX.indexOf(key.charAt(at + 2));
-      elements.push(-decodeUint(complement(key.slice(at + 2, at + 3 + length)), 0).value);
-      at += 3 + length;
-    } else {
-      const { value, end } = decodeUint(key, at + 2);
-      elements.push(value);
-      at = end;
-    }
-  }
-  return elements;
+function decodeInteger(key: string, at: number): { value: number; end: number } {
+  const sign = key.slice(at, at + 2);
+  if (sign === "ip") return decodeUint(key, at + 2);
+  if (sign !== "in") throw badKey(key);
+  const end = at + 3 + 15 - HEX.indexOf(key.charAt(at + 2));
+  const digits = complement(key.slice(at + 2, end));
+  const { value, end: length } = decodeUint(digits, 0);
+  // There is no negative zero, and every digit must be one.
+  if (value === 0 || length !== end - at - 2 || complement(digits) !== key.slice(at + 2, end)) throw badKey(key);
+  return { value: -value, end };
 }
 
-function decodeText(key: string): string {
-  if (PLAIN.test(key) && !key.includes("~")) return key;
+function decodeText(key: string, start: number, end: number): string {
+  const text = key.slice(start, end);
+  if (text === "") throw badKey(key);
+  if (PLAIN.test(text)) return text;
   const bytes: number[] = [];
-  for (let at = 0; at < key.length; at++) {
-    const char = key.charAt(at);
-    if (char !== '"' && char !== "~") bytes.push(key.charCodeAt(at));
-    else {
-      bytes.push(Number.parseInt(key.slice(at + 1, at + 3), 16));
-      at += 2;
+  for (let at = 0; at < text.length; at++) {
+    const char = text.charAt(at);
+    if (char !== '"' && char !== "~") {
+      if (char < "#" || char > "}") throw badKey(key);
+      bytes.push(text.charCodeAt(at));
+      continue;
     }
+    const digits = text.slice(at + 1, at + 3);
+    const byte = HEX_BYTE.test(digits) ? Number.parseInt(digits, 16) : -1;
+    if (char === '"' ? byte < 0 || byte > 0x22 : byte < 0x7e) throw badKey(key);
+    bytes.push(byte);
+    at += 2;
   }
-  return textDecoder.decode(Uint8Array.from(bytes));
+  try {
+    return textDecoder.decode(Uint8Array.from(bytes));
+  } catch (cause) {
+    throw badKey(key, cause);
+  }
+}
+
+function badKey(key: string, cause?: unknown): StorageError {
+  const options = cause === undefined ? undefined : { cause };
+  return new StorageError("CORRUPT", `not the key of a group: ${JSON.stringify(key)}`, options);
 }
 
 function formatText(text: string): string {

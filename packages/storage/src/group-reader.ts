@@ -1,5 +1,5 @@
 import { VersionVector } from "@coppice/crdt";
-import type { Op, StorageBackend } from "./backend.ts";
+import type { Op } from "./backend.ts";
 import { decodeRow, encodeRow, type Mark, NO_MARK, type StoredRow } from "./catalogue-row.ts";
 import { StorageError, throwIfAborted } from "./error.ts";
 import type { GroupId } from "./group-id.ts";
@@ -8,6 +8,7 @@ import type { Damage } from "./group-storage.ts";
 import { decodeEntry, type JournalEntry } from "./journal-entry.ts";
 import { rebuildRow } from "./row-rebuild.ts";
 import { decodeSnapshot, type SnapshotRecord } from "./snapshot-record.ts";
+import type { StoreEngine } from "./store-engine.ts";
 import { journalLog, quarantineKey, rowKey, snapshotKey } from "./store-keys.ts";
 
 /** A group as read, and what must be written before anything else is written to it. */
@@ -40,21 +41,22 @@ interface Findings {
  * before that write leaves all as it was; a crash after any later write finds a journal whole up to its end.
  */
 export async function readGroup(
-  backend: StorageBackend,
+  engine: StoreEngine,
   key: string,
   id: GroupId,
   options: ReadingOptions,
 ): Promise<GroupReading | undefined> {
   const findings: Findings = { id, damage: [], repairs: [] };
-  const stored = await readRow(backend, key, findings);
+  await engine.journals.ready();
+  const stored = await readRow(engine, key, findings);
   if (stored === undefined) {
     return findings.repairs.length === 0 ? undefined : missingGroup(findings);
   }
   throwIfAborted(options.signal);
   const { row, snapshot } = options.snapshot
-    ? await readSnapshot(backend, key, stored, findings)
+    ? await readSnapshot(engine, key, stored, findings)
     : { row: stored, snapshot: undefined };
-  const { state, entries } = await readJournal(backend, key, row, findings, options.signal);
+  const { state, entries } = await readJournal(engine, key, row, findings, options.signal);
   if (findings.repairs.length > 0) {
     state.row = { ...state.row, degraded: state.row.degraded || findings.damage.some(isLoss) };
     findings.repairs.push({ op: "put", key: rowKey(key), value: encodeRow(state.row, rowKey(key)) });
@@ -76,14 +78,14 @@ function missingGroup(findings: Findings): GroupReading {
   return { state, snapshot: undefined, entries: [], damage: findings.damage, repairs: findings.repairs };
 }
 
-async function readRow(backend: StorageBackend, key: string, findings: Findings): Promise<StoredRow | undefined> {
-  const bytes = await backend.get(rowKey(key));
+async function readRow(engine: StoreEngine, key: string, findings: Findings): Promise<StoredRow | undefined> {
+  const bytes = await engine.get(rowKey(key));
   if (bytes === undefined) return undefined;
   try {
     return decodeRow(bytes, rowKey(key));
   } catch (error) {
     const reason = corruption(error);
-    const row = await rebuildRow(backend, key);
+    const row = await rebuildRow(engine.backend, key);
     const action = row === undefined ? "quarantined" : "rebuilt";
     findings.damage.push({ id: findings.id, record: "catalogue", action, reason });
     findings.repairs.push({ op: "put", key: quarantineKey(key, "c", row?.meta.epoch ?? 0, 0, bytes), value: bytes });
@@ -93,7 +95,7 @@ async function readRow(backend: StorageBackend, key: string, findings: Findings)
 }
 
 async function readSnapshot(
-  backend: StorageBackend,
+  engine: StoreEngine,
   key: string,
   row: StoredRow,
   findings: Findings,
@@ -101,7 +103,7 @@ async function readSnapshot(
   for (const mark of [row.newest, row.previous]) {
     if (mark.generation === 0) continue;
     const at = snapshotKey(key, row.meta.epoch, mark.generation);
-    const bytes = await backend.get(at);
+    const bytes = await engine.get(at);
     let reason = "the record is missing";
     if (bytes !== undefined) {
       try {
@@ -128,7 +130,7 @@ function fallBack(row: StoredRow, mark: Mark, snapshot: SnapshotRecord, snapshot
 }
 
 async function readJournal(
-  backend: StorageBackend,
+  engine: StoreEngine,
   key: string,
   row: StoredRow,
   findings: Findings,
@@ -137,9 +139,10 @@ async function readJournal(
   const log = journalLog(key, row.meta.epoch);
   const entries: JournalEntry[] = [];
   const state: GroupState = { row, nextSeq: row.newest.seq, nextPosition: row.newest.position, tail: [] };
+  if (engine.journals.last(log) < row.newest.seq) return { state, entries };
   let hole: string | undefined;
   let last = -1;
-  for await (const page of backend.readLog(log, row.newest.seq, { ...(signal && { signal }) })) {
+  for await (const page of engine.backend.readLog(log, row.newest.seq, { ...(signal && { signal }) })) {
     for (const { seq, value } of page) {
       last = seq;
       if (hole === undefined) {

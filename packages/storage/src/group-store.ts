@@ -1,4 +1,4 @@
-import { isStorageBackend, type Op, type StorageBackend } from "./backend.ts";
+import { isStorageBackend, type Op, PAGE_ENTRIES_MAX, type StorageBackend } from "./backend.ts";
 import { catalogueRow, decodeRow, type StoredRow } from "./catalogue-row.ts";
 import { CommitPlanner, metaOf, type PackedCommit } from "./commit-planner.ts";
 import { CommitQueue } from "./commit-queue.ts";
@@ -9,6 +9,7 @@ import { type GroupState, StateCache } from "./group-state.ts";
 import type { CatalogueRow, Damage, GroupCommit, GroupStorage, NodeRecord, StoredGroup } from "./group-storage.ts";
 import { readNodeRecord, writeNodeRecord } from "./node-store.ts";
 import { type Compression, codecOf, packBody, unpackBody } from "./packed-body.ts";
+import { StoreEngine } from "./store-engine.ts";
 import { parseJournalLog, quarantineOther, ROW_SPACE, rowKey, SWEEP_SPACE } from "./store-keys.ts";
 import { sweepGroup } from "./sweep.ts";
 
@@ -47,6 +48,7 @@ export function createGroupStore(backend: StorageBackend, options: GroupStoreOpt
 
 class GroupStore implements GroupStorage {
   readonly #backend: StorageBackend;
+  readonly #engine: StoreEngine;
   readonly #codec: ReturnType<typeof codecOf>;
   readonly #now: () => number;
   readonly #onDamage: (damage: Damage) => void;
@@ -55,6 +57,7 @@ class GroupStore implements GroupStorage {
 
   constructor(backend: StorageBackend, options: GroupStoreOptions) {
     this.#backend = backend;
+    this.#engine = new StoreEngine(backend);
     this.#codec = codecOf(options.compression ?? "auto");
     this.#now = options.now ?? Date.now;
     this.#onDamage = options.onDamage ?? (() => undefined);
@@ -68,10 +71,10 @@ class GroupStore implements GroupStorage {
 
   async open(options: { signal?: AbortSignal } = {}): Promise<void> {
     await this.#backend.open(options);
-    this.#states.clear();
+    this.#forgetAll();
     // Deletions that a crash kept from being swept.
     for await (const page of this.#backend.scan({ prefix: SWEEP_SPACE, values: false })) {
-      for (const { key } of page) await this.#queue.alone(() => sweepGroup(this.#backend, key.slice(1)));
+      for (const { key } of page) await this.#queue.alone(() => sweepGroup(this.#engine, key.slice(1)));
     }
   }
 
@@ -86,7 +89,7 @@ class GroupStore implements GroupStorage {
   async load(id: GroupId, options: { signal?: AbortSignal } = {}): Promise<StoredGroup | undefined> {
     const key = encodeGroupId(id);
     const before = this.#queue.quiet;
-    let reading = await readGroup(this.#backend, key, id, { snapshot: true, signal: options.signal });
+    let reading = await readGroup(this.#engine, key, id, { snapshot: true, signal: options.signal });
     const settled = before !== undefined && this.#queue.quiet === before;
     if (reading !== undefined && (reading.repairs.length > 0 || !settled)) {
       reading = await this.#queue.alone(() => this.#readAndRepair(key, id, true));
@@ -96,7 +99,7 @@ class GroupStore implements GroupStorage {
 
   async row(id: GroupId): Promise<CatalogueRow | undefined> {
     const key = encodeGroupId(id);
-    const bytes = await this.#backend.get(rowKey(key));
+    const bytes = await this.#engine.get(rowKey(key));
     const row = bytes && (await this.#rowOf(key, id, bytes));
     return row && catalogueRow(id, row);
   }
@@ -120,19 +123,27 @@ class GroupStore implements GroupStorage {
   }
 
   async *listJournalled(options: { signal?: AbortSignal } = {}): AsyncGenerator<readonly GroupId[]> {
-    for await (const page of this.#backend.listLogs(options)) {
-      const logs = page.map(({ log, last }) => ({ ...parseJournalLog(log), last }));
-      const values = await this.#backend.getMany(logs.map(({ group }) => rowKey(group)));
-      const ids: GroupId[] = [];
-      for (const [index, { group, epoch, last }] of logs.entries()) {
-        const value = values[index];
-        if (value === undefined) continue;
-        const id = decodeGroupKey(group);
-        const row = await this.#rowOf(group, id, value);
-        if (row !== undefined && row.meta.epoch === epoch && epoch % 2 === 1 && last >= row.newest.seq) ids.push(id);
-      }
-      if (ids.length > 0) yield ids;
+    this.#checkOpen();
+    await this.#engine.journals.ready();
+    const logs = [...this.#engine.journals.logs()];
+    for (let at = 0; at < logs.length; at += PAGE_ENTRIES_MAX) {
+      throwIfAborted(options.signal);
+      const page = logs.slice(at, at + PAGE_ENTRIES_MAX);
+      const ids = await Promise.all(page.map(([log, last]) => this.#journalled(log, last)));
+      const found = ids.filter((id) => id !== undefined);
+      if (found.length > 0) yield found;
     }
+  }
+
+  /** The id of the group that a journal belongs to, when it goes on behind the newest snapshot. */
+  async #journalled(log: string, last: number): Promise<GroupId | undefined> {
+    const { group, epoch } = parseJournalLog(log);
+    const value = await this.#engine.get(rowKey(group));
+    if (value === undefined) return undefined;
+    const id = decodeGroupKey(group);
+    const row = await this.#rowOf(group, id, value);
+    const alive = row !== undefined && row.meta.epoch === epoch && epoch % 2 === 1;
+    return alive && last >= row.newest.seq ? id : undefined;
   }
 
   async readNode(): Promise<NodeRecord | undefined> {
@@ -160,7 +171,7 @@ class GroupStore implements GroupStorage {
   async close(): Promise<void> {
     await this.#queue.alone(async () => {
       await this.#backend.close();
-      this.#states.clear();
+      this.#forgetAll();
     });
   }
 
@@ -238,23 +249,34 @@ class GroupStore implements GroupStorage {
   async #apply(planner: CommitPlanner, commits: readonly QueuedCommit[]): Promise<void> {
     const sync = commits.some((commit) => commit.sync);
     try {
-      await this.#backend.write(planner.ops, { sync });
+      await this.#engine.write(planner.ops, { sync });
     } catch (error) {
       this.#forget(commits);
       throw error;
     }
     for (const [key, state] of planner.states()) this.#states.set(key, state);
-    for (const key of planner.sweeps) await sweepGroup(this.#backend, key);
+    for (const key of planner.sweeps) await sweepGroup(this.#engine, key);
   }
 
   async #statesFor(commits: readonly QueuedCommit[]): Promise<Map<string, GroupState | undefined>> {
     const states = new Map<string, GroupState | undefined>();
-    for (const { id, key } of groupsOf(commits)) {
-      if (states.has(key)) continue;
-      const cached = this.#states.get(key);
-      states.set(key, cached ?? (await this.#readAndRepair(key, id, false))?.state);
+    const missing: { readonly id: GroupId; readonly key: string }[] = [];
+    for (const group of groupsOf(commits)) {
+      if (states.has(group.key)) continue;
+      const cached = this.#states.get(group.key);
+      states.set(group.key, cached);
+      if (cached === undefined) missing.push(group);
     }
+    // Together, so that their rows are read with one call.
+    await Promise.all(
+      missing.map(async ({ id, key }) => states.set(key, (await this.#readAndRepair(key, id, false))?.state)),
+    );
     return states;
+  }
+
+  #forgetAll(): void {
+    this.#states.clear();
+    this.#engine.journals.clear();
   }
 
   #forget(commits: readonly QueuedCommit[]): void {
@@ -263,11 +285,11 @@ class GroupStore implements GroupStorage {
 
   /** Only in turn: nothing else may write to the group meanwhile. */
   async #readAndRepair(key: string, id: GroupId, snapshot: boolean): Promise<GroupReading | undefined> {
-    const reading = await readGroup(this.#backend, key, id, { snapshot });
+    const reading = await readGroup(this.#engine, key, id, { snapshot });
     this.#states.delete(key);
     if (reading === undefined) return undefined;
     if (reading.repairs.length > 0) {
-      await this.#backend.write(reading.repairs, { sync: true });
+      await this.#engine.write(reading.repairs, { sync: true });
       for (const damage of reading.damage) this.#onDamage(damage);
     }
     // Without a type it was a row that could not be rebuilt, and is gone.
@@ -296,7 +318,7 @@ class GroupStore implements GroupStorage {
         { op: "put", key: quarantineOther(key, value), value },
         { op: "del", key },
       ];
-      await this.#queue.alone(() => this.#backend.write(ops, { sync: true }));
+      await this.#queue.alone(() => this.#engine.write(ops, { sync: true }));
       this.#onDamage({ id: undefined, record: "catalogue", action: "quarantined", reason });
       return undefined;
     }

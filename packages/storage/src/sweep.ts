@@ -1,6 +1,7 @@
-import type { Op, StorageBackend } from "./backend.ts";
+import type { Op } from "./backend.ts";
 import { decodeRow } from "./catalogue-row.ts";
 import { decodeUint } from "./group-id.ts";
+import type { StoreEngine } from "./store-engine.ts";
 import { QUARANTINE_SPACE, parseJournalLog, rowKey, SNAPSHOT_SPACE, sweepKey } from "./store-keys.ts";
 
 /** Records removed by one write, so that a long journal does not block the event loop. */
@@ -10,8 +11,8 @@ const CHUNK = 1000;
  * Removes what is left of a group's epochs below the one in its row: snapshots, journals, quarantined records.
  * The row is the commit point of a deletion, so this can be cut short and done again at any time.
  */
-export async function sweepGroup(backend: StorageBackend, key: string): Promise<void> {
-  const bytes = await backend.get(rowKey(key));
+export async function sweepGroup(engine: StoreEngine, key: string): Promise<void> {
+  const bytes = await engine.backend.get(rowKey(key));
   // A row that cannot be read does not say what may go. The marker stays; the row is rebuilt when it is next used.
   if (bytes === undefined) return;
   let epoch: number;
@@ -20,26 +21,26 @@ export async function sweepGroup(backend: StorageBackend, key: string): Promise<
   } catch {
     return;
   }
-  for await (const page of backend.listLogs({ prefix: key })) {
+  for await (const page of engine.backend.listLogs({ prefix: key })) {
     for (const { log, first, last } of page) {
       if (parseJournalLog(log).epoch >= epoch) continue;
       for (let from = first; from <= last; from += CHUNK) {
-        await backend.write([{ op: "truncate", log, from, upto: Math.min(from + CHUNK, last + 1) }]);
+        await engine.write([{ op: "truncate", log, from, upto: Math.min(from + CHUNK, last + 1) }]);
       }
     }
   }
-  await sweepKeys(backend, SNAPSHOT_SPACE + key, 0, epoch);
+  await sweepKeys(engine, SNAPSHOT_SPACE + key, 0, epoch);
   // The kind of a quarantined record stands before its epoch.
-  await sweepKeys(backend, QUARANTINE_SPACE + key, 1, epoch);
-  await backend.write([{ op: "del", key: sweepKey(key) }]);
+  await sweepKeys(engine, QUARANTINE_SPACE + key, 1, epoch);
+  await engine.write([{ op: "del", key: sweepKey(key) }]);
 }
 
-async function sweepKeys(backend: StorageBackend, prefix: string, skip: number, epoch: number): Promise<void> {
-  for await (const page of backend.scan({ prefix, values: false })) {
+async function sweepKeys(engine: StoreEngine, prefix: string, skip: number, epoch: number): Promise<void> {
+  for await (const page of engine.backend.scan({ prefix, values: false })) {
     const ops: Op[] = [];
     for (const { key } of page) {
       if (decodeUint(key, prefix.length + skip).value < epoch) ops.push({ op: "del", key });
     }
-    await backend.write(ops);
+    await engine.write(ops);
   }
 }

@@ -1,0 +1,68 @@
+import type { Op, StorageBackend } from "./backend.ts";
+
+/**
+ * The logs that have entries, with their last sequence number, so that nothing is read where there is nothing. Filled
+ * from one listing when first needed, then kept up with every write.
+ */
+export class JournalIndex {
+  readonly #backend: StorageBackend;
+  #last: Map<string, number> | undefined;
+  #filling: Promise<void> | undefined;
+  /** Changes that were written while the listing ran: it may have seen them or not. */
+  #meanwhile: (readonly Op[])[] = [];
+
+  constructor(backend: StorageBackend) {
+    this.#backend = backend;
+  }
+
+  /** Forgets everything: the backend was opened anew. */
+  clear(): void {
+    this.#last = undefined;
+    this.#filling = undefined;
+    this.#meanwhile = [];
+  }
+
+  /** Resolves once {@link last} can be asked. */
+  async ready(): Promise<void> {
+    if (this.#last !== undefined) return;
+    this.#filling ??= this.#fill().finally(() => (this.#filling = undefined));
+    await this.#filling;
+  }
+
+  /** The sequence number of a log's last entry; -1 for a log without entries. */
+  last(log: string): number {
+    return this.#last?.get(log) ?? -1;
+  }
+
+  /** All logs with entries, in no order. */
+  logs(): Iterable<[log: string, last: number]> {
+    return this.#last ?? [];
+  }
+
+  /** Takes note of a write that succeeded. */
+  written(ops: readonly Op[]): void {
+    if (this.#last !== undefined) this.#apply(this.#last, ops);
+    else if (this.#filling !== undefined) this.#meanwhile.push(ops);
+  }
+
+  async #fill(): Promise<void> {
+    const last = new Map<string, number>();
+    for await (const page of this.#backend.listLogs()) for (const range of page) last.set(range.log, range.last);
+    for (const ops of this.#meanwhile) this.#apply(last, ops);
+    this.#meanwhile = [];
+    this.#last = last;
+  }
+
+  #apply(last: Map<string, number>, ops: readonly Op[]): void {
+    for (const op of ops) {
+      if (op.op === "append") last.set(op.log, Math.max(op.seq, last.get(op.log) ?? -1));
+      else if (op.op === "truncate") {
+        const end = last.get(op.log);
+        if (end === undefined || op.upto <= end || op.from > end) continue;
+        // What is left, if anything, ends before the removed range.
+        if (op.from === 0) last.delete(op.log);
+        else last.set(op.log, op.from - 1);
+      }
+    }
+  }
+}

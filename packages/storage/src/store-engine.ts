@@ -1,0 +1,25 @@
+import type { Op, StorageBackend, WriteOptions } from "./backend.ts";
+import { CoalescedReader } from "./coalesced-reader.ts";
+import { JournalIndex } from "./journal-index.ts";
+
+/** A backend as a group store uses it: reads are coalesced, and what journals there are is known. */
+export class StoreEngine {
+  readonly backend: StorageBackend;
+  readonly journals: JournalIndex;
+  readonly #reader: CoalescedReader;
+
+  constructor(backend: StorageBackend) {
+    this.backend = backend;
+    this.journals = new JournalIndex(backend);
+    this.#reader = new CoalescedReader(backend);
+  }
+
+  async get(key: string): Promise<Uint8Array | undefined> {
+    return await this.#reader.get(key);
+  }
+
+  async write(ops: readonly Op[], options?: WriteOptions): Promise<void> {
+    await this.backend.write(ops, options);
+    this.journals.written(ops);
+  }
+}
