@@ -129,7 +129,7 @@ describe("bad requests", () => {
       [["add", "counter/views", "-1"], 2, "INVALID_OPERATION"],
       [["add", "counter/views", "0.5"], 2, "whole number"],
       [["add", "counter/views", "--ack", "often"], 2, "memory, log, sync"],
-      [["add", "counter/views", "--ack", "3", "--timeout", "300"], 3, "TIMEOUT"],
+      [["add", "counter/views", "--ack", "3", "--timeout", "1000"], 7, "TIMEOUT"],
       [["gropus"], 2, "Did you mean groups?"],
       [["groups", "--jsno"], 2, "--json"],
     ];

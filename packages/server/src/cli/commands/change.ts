@@ -15,6 +15,9 @@ interface ChangeOptions extends ClientOptions {
   readonly at?: readonly PathStep[];
 }
 
+/** The part of the time limit that the node may use. */
+const ANSWER_SHARE = 0.8;
+
 /** The operation that adds to a group of a type. */
 const ADDING: ReadonlyMap<string, string> = new Map([
   ["gcounter", "increment"],
@@ -110,11 +113,7 @@ function doCommand(program: Command, { streams }: CliContext): void {
     .argument("<operation>", "such as increment")
     .argument("[argument...]", "JSON, or else texts")
     .option("--type <type>", "the type to create the group with")
-    .option(
-      "--at <key[:type]...>",
-      "a way into a nested type, key by key; the type is ormap when left out",
-      collectStep,
-    )
+    .option("--at <step...>", "a way into a nested type: KEY:TYPE each, or KEY for a map", collectStep)
     .addHelpText(
       "after",
       "\nExamples:\n  $ coppice do switch enable --type ewflag --data ./a\n" +
@@ -161,12 +160,14 @@ async function typeOf(client: Client, id: string, fallback: string): Promise<str
 async function change(
   client: Client,
   id: string,
-  { ack, type }: ChangeOptions,
+  { ack, type, timeout }: ChangeOptions,
   operations: readonly Operation[],
 ): Promise<OperationsBody> {
   const body = {
     operations,
     value: true,
+    // Sooner than this side gives up: only the node can say that the write is applied nevertheless.
+    timeoutMs: Math.ceil(timeout * ANSWER_SHARE),
     ...(type === undefined ? {} : { type }),
     ...(ack === undefined ? {} : { ack }),
   };

@@ -94,7 +94,7 @@ function connectCommand(program: Command, { streams }: CliContext): void {
     .addHelpText("after", "\nExample:\n  $ coppice connect /ip4/192.0.2.7/tcp/4001/p2p/12D3KooW… --data ./a");
   withConnection(command).action(async (address: string, options: ClientOptions) => {
     const client = await connect(options);
-    const body = { address, timeoutMs: Math.max(1, options.timeout - 1000) };
+    const body = { address, timeoutMs: Math.ceil(options.timeout * 0.8) };
     const { peer } = await client.request<{ peer: string }>("POST", "/v1/peers", body);
     streams.out(options.json === true ? `${JSON.stringify({ peer })}\n` : `connected with ${peer}\n`);
   });
