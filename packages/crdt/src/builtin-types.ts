@@ -1,3 +1,4 @@
+import { boundedCounter } from "./bounded-counter.ts";
 import { dwFlag, ewFlag } from "./flag.ts";
 import { gCounter } from "./g-counter.ts";
 import { gSet } from "./g-set.ts";
@@ -14,6 +15,7 @@ import { orLog } from "./or-log.ts";
 import { orSet } from "./or-set.ts";
 import { pnCounter } from "./pn-counter.ts";
 import { rwSet } from "./rw-set.ts";
+import { tree } from "./tree.ts";
 import { twoPSet } from "./two-p-set.ts";
 import type { AnyCrdtType } from "./type.ts";
 
@@ -99,6 +101,7 @@ const LEAVES: readonly AnyNestableType[] = [
   orSet(),
   rwSet(),
   orLog(),
+  tree(),
 ];
 
 /** How a child is read when nothing but its kind is known. */
@@ -110,4 +113,4 @@ const BY_KIND: ReadonlyMap<number, Nesting<unknown, unknown>> = new Map(
  * Every type of this package under its name, for a node that stores and shows whatever its peers have. `ormap` and
  * `struct` are in it without a declared shape: their values are built from what is there.
  */
-export const builtinTypes: readonly AnyCrdtType[] = [...LEAVES, lwwMap(), dynamicOrMap, dynamicStruct];
+export const builtinTypes: readonly AnyCrdtType[] = [...LEAVES, lwwMap(), dynamicOrMap, dynamicStruct, boundedCounter];

@@ -5,7 +5,9 @@ export type CrdtErrorCode =
   /** Bytes of a format version that this build does not know. */
   | "UNSUPPORTED_VERSION"
   /** A value, key or sequence number over its documented limit. */
-  | "LIMIT_EXCEEDED";
+  | "LIMIT_EXCEEDED"
+  /** A bounded counter's actor has fewer rights than it wants to spend or to hand over. */
+  | "INSUFFICIENT_RIGHTS";
 
 /** Every error this package throws on purpose, apart from `TypeError` and `RangeError` for programmers' mistakes. */
 export class CrdtError extends Error {

@@ -1,4 +1,5 @@
 export { ACTOR_BYTES, type Actor, actorFromBytes, actorNode, actorToBytes, createActor, parseActor } from "./actor.ts";
+export { type BoundedCounterMutator, type BoundedCounterView, boundedCounter } from "./bounded-counter.ts";
 export { type DynamicMapMutator, type DynamicMapView, builtinTypes } from "./builtin-types.ts";
 export { CLOCK_EPOCH_MS, CLOCK_STEPS_PER_MS, HybridClock, type HybridTime, hybridTime, unixMs } from "./clock.ts";
 export { Reader, Writer, malformed } from "./codec.ts";
@@ -17,6 +18,7 @@ export { type OrSetMutator, orSet } from "./or-set.ts";
 export { type PnCounterMutator, type PnCounterView, pnCounter } from "./pn-counter.ts";
 export { type RwSetMutator, rwSet } from "./rw-set.ts";
 export { type StructFields, type StructMutator, type StructValue, type StructView, struct } from "./struct.ts";
+export { type TreeMutator, type TreeNode, type TreeView, tree } from "./tree.ts";
 export { type TwoPSetMutator, twoPSet } from "./two-p-set.ts";
 export type { AnyCrdtType, CrdtType, GcInfo, MutatorOf, Stamp, Transaction, ValueOf } from "./type.ts";
 export { VALUE_BYTES_MAX, VALUE_DEPTH_MAX, type Value, readValue, writeValue } from "./value.ts";

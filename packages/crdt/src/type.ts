@@ -103,12 +103,7 @@ export interface CrdtType<State, Value, Mutator extends View, View = Mutator> {
    */
   canonical(state: State, writer: Writer): void;
 
-  /**
-   * What `collect` would free, given that every replica knows `stable`. Absent for types without garbage.
-   *
-   * `stable` is the minimum of what all replicas reported, *and* each of these reports must be covered by our own
-   * vector: else an event that was concurrent with a tombstone could arrive after the tombstone is gone.
-   */
+  /** What `collect` would free, given that every replica knows `stable`. Absent for types without garbage. */
   gcInfo?(state: State, stable: VersionVector): GcInfo;
 
   /** Frees what no replica needs any more, given that every replica knows `stable`; returns how many items. */

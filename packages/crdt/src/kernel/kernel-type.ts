@@ -1,6 +1,7 @@
 import type { CrdtType } from "../type.ts";
 import { applyDelta } from "./apply.ts";
 import { writeCanonical } from "./canonical.ts";
+import { collect, gcInfo } from "./collect.ts";
 import { Cursor } from "./cursor.ts";
 import { joinState } from "./join.ts";
 import { decodeState, encodeState } from "./state-codec.ts";
@@ -48,6 +49,8 @@ export function kernelType<Value, Mutator extends View, View = Mutator>(
     decode: (body) => decodeState(kind, body),
     value: (state) => nesting.read(state.root),
     canonical: writeCanonical,
+    gcInfo,
+    collect,
   };
 }
 

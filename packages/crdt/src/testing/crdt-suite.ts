@@ -53,9 +53,19 @@ function stepRandomly<State, Value, Mutator extends View, View>(
   if (dice < 0.45) randomOperations(replica, operations, random);
   else if (dice < 0.8) for (const event of random.shuffle(other.events.values()).slice(0, 8)) replica.receive(event);
   else if (dice < 0.9) replica.joinFrom(other, random.chance(0.5));
-  else if (dice < 0.95) replica.reload();
+  else if (dice < 0.93) replica.reload();
+  else if (dice < 0.96) replica.collect(commonVector(replicas));
   else assertRollback(replica, operations, random, onThrow);
   return replica;
+}
+
+/** What every replica knows. */
+function commonVector(replicas: readonly { readonly vector: VersionVector }[]): VersionVector {
+  const common = new VersionVector();
+  for (const [actor] of replicas[0]?.vector ?? []) {
+    common.set(actor, Math.min(...replicas.map(({ vector }) => vector.get(actor))));
+  }
+  return common;
 }
 
 function assertRollback<State, Value, Mutator extends View, View>(

@@ -166,6 +166,16 @@ export class TestReplica<State, Value, Mutator extends View, View> {
     this.#state = this.type.decode(this.type.encode(this.#state));
   }
 
+  /** Collects garbage, given that every replica knows `stable`; returns how many items went. */
+  collect(stable: VersionVector): number {
+    const expected = this.type.gcInfo?.(this.#state, stable).collectable ?? 0;
+    const before = this.canonical();
+    const collected = this.type.collect?.(this.#state, stable) ?? 0;
+    if (collected !== expected) throw new Error(`gcInfo told of ${expected} items, collect freed ${collected}`);
+    if (this.canonical() !== before) throw new Error("collecting garbage changed what readers see");
+    return collected;
+  }
+
   value(): Value {
     return this.type.value(this.#state);
   }
