@@ -42,6 +42,9 @@ function parse(text: string, example: string): Multiaddr {
   try {
     if (typeof text !== "string" || text.length > 480) throw new TypeError("not a string of at most 480 characters");
     address = multiaddr(text);
+    const peer = peerOf(address);
+    // A multiaddr takes any base-58 text for a peer id.
+    if (peer !== undefined) peerIdFromString(peer);
   } catch (cause) {
     throw badAddress(text, "it does not parse", example, cause);
   }

@@ -42,6 +42,7 @@ export class Channel {
   #streamPaused = false;
   #delivering = false;
   #ended = false;
+  #otherSideEnded: (() => void) | undefined;
   #sentSinceBeat = false;
   #heardSinceBeat = true;
   #silentIntervals = 0;
@@ -52,8 +53,8 @@ export class Channel {
     this.#events = events;
     stream.addEventListener("message", (event) => this.#onMessage(event));
     stream.addEventListener("drain", () => this.#onDrain());
-    stream.addEventListener("remoteCloseWrite", () => this.#end(undefined));
-    stream.addEventListener("close", () => this.#end(undefined));
+    stream.addEventListener("remoteCloseWrite", () => this.#onOtherSideEnded());
+    stream.addEventListener("close", () => this.#onOtherSideEnded());
   }
 
   /** False when the queue is above its mark; `drained` follows. */
@@ -101,20 +102,30 @@ export class Channel {
     if (this.#silentIntervals >= SILENT_INTERVALS_MAX) this.abort(new Error("the other side has fallen silent"));
   }
 
-  /** Sends what is queued, then ends stream and connection; forcefully if that takes long. Tells the owner nothing. */
+  /**
+   * Sends what is queued, waits a moment for the other side to end the stream, then ends the connection. Without
+   * the wait the last frames would be lost: closing an encrypted connection drops what is still on its way out.
+   * Tells the owner nothing.
+   */
   async close(): Promise<void> {
     if (this.#ended) return;
     this.#flush();
     this.#ended = true;
     const signal = AbortSignal.timeout(CLOSE_MS_MAX);
+    const over = new Promise<void>((resolve) => {
+      this.#otherSideEnded = resolve;
+      signal.addEventListener("abort", () => resolve());
+      if (this.#stream.remoteWriteStatus === "closed") resolve();
+    });
     try {
-      // Nobody reads any more, and a paused stream would hold the other side's end back.
+      // Nobody reads any more, and unread data would hold the other side's end back.
       await this.#stream.closeRead({ signal });
       await this.#stream.close({ signal });
-      if (this.#isAlone()) await this.#connection.close({ signal });
-    } catch (error) {
-      this.#tearDown(error instanceof Error ? error : new Error("closing failed", { cause: error }));
+      await over;
+    } catch {
+      // Too slow, or gone already: the connection goes either way.
     }
+    this.#tearDown(new Error("closed"));
   }
 
   /** Ends the channel at once; the owner hears of it with `problem`. */
@@ -140,6 +151,11 @@ export class Channel {
     return !this.#connection.streams.some(
       (other) => other !== this.#stream && other.protocol === PROTOCOL && other.status === "open",
     );
+  }
+
+  #onOtherSideEnded(): void {
+    this.#otherSideEnded?.();
+    this.#end(undefined);
   }
 
   #end(problem: Error | undefined): void {

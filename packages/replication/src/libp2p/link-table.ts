@@ -237,10 +237,10 @@ export class LinkTable {
   }
 
   #onReject(session: Session, reason: number | undefined): void {
-    this.#lower(session, "rejected");
     this.#forget(session);
+    session.channel.drop();
+    this.#lower(session, "rejected");
     this.#explain(session, reason ?? 0);
-    void session.channel.close();
   }
 
   /** Settles the dial and raises the notice that belong to a rejection, whichever side spoke it. */
@@ -264,15 +264,16 @@ export class LinkTable {
   }
 
   #onBye(session: Session, reason: number | undefined): void {
-    if (reason === ByeReason.otherIncarnation) {
+    const isReplaced = reason === ByeReason.otherIncarnation;
+    this.#forget(session);
+    if (isReplaced) {
       // The answer tells the other side that two processes live under this identity.
       session.channel.send(FrameType.alive);
+      void session.channel.close();
       this.#noticeDuplicateIdentity(this.#options.self);
-    }
-    this.#forget(session);
-    this.#lower(session, reason === ByeReason.otherIncarnation ? "superseded" : "closed");
+    } else session.channel.drop();
+    this.#lower(session, isReplaced ? "superseded" : "closed");
     session.outcome?.reject(new ReplicationError("DIAL_FAILED", `${session.peer} has ended the link`));
-    void session.channel.close();
     this.#promote(session.peer);
   }
 

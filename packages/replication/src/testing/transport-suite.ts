@@ -291,6 +291,7 @@ function linkTests(test: Test): void {
     await a.transport.disconnect(b.id);
     assertEqual(a.told.at(-1)?.kind, "down", "a's last word");
     await b.until("link down", () => b.links.size === 0);
+    assertEqual(b.told.at(-1), { kind: "down", link: lastLink(b), reason: "closed" }, "b's last word");
     await pause(400);
     assertEqual([a.count("up"), b.count("up")], [1, 1], "links made");
     await a.transport.disconnect("a peer that is not there");
@@ -301,6 +302,7 @@ function linkTests(test: Test): void {
     const address = b.address;
     await b.transport.stop();
     await a.until("link down", () => a.links.size === 0);
+    assertEqual(a.told.at(-1), { kind: "down", link: lastLink(a), reason: "closed" }, "a's last word");
     const again = await lab.start("b", { at: address });
     await linked(a, again);
     assertEqual(again.id, b.id, "id");
