@@ -3,6 +3,7 @@ export { type BoundedCounterMutator, type BoundedCounterView, boundedCounter } f
 export { type DynamicMapMutator, type DynamicMapView, builtinTypes } from "./builtin-types.ts";
 export { CLOCK_EPOCH_MS, CLOCK_STEPS_PER_MS, HybridClock, type HybridTime, hybridTime, unixMs } from "./clock.ts";
 export { Reader, Writer, malformed } from "./codec.ts";
+export { type Dot, DottedVersionVector } from "./dotted-version-vector.ts";
 export { CrdtError, type CrdtErrorCode } from "./error.ts";
 export { type FlagMutator, type FlagView, dwFlag, ewFlag } from "./flag.ts";
 export { type GCounterMutator, type GCounterView, gCounter } from "./g-counter.ts";
