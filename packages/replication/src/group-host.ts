@@ -7,6 +7,7 @@ import type { Core } from "./core/core.ts";
 import type { Group } from "./core/group.ts";
 import type { Origin, ReplicationServer } from "./core/replication-server.ts";
 import { ReplicationError } from "./error.ts";
+import type { PresenceHost } from "./presence.ts";
 import type { GroupStatus, MutateOptions, ReplicaHost } from "./replica.ts";
 import { type AckLevel, type Acknowledgement, CommitAcknowledgement, PeerAcknowledgement, Write } from "./write.ts";
 
@@ -19,6 +20,7 @@ export interface HostEnvironment {
   status(): GroupStatus;
   synced(signal: AbortSignal | undefined): Promise<void>;
   watch(fn: (origin: Origin, keys: ReadonlySet<string>) => void): () => void;
+  watchPresence(fn: () => void): () => void;
 }
 
 const ACK_TIMEOUT_MS = 10_000;
@@ -31,6 +33,7 @@ export class GroupHost implements ReplicaHost {
   readonly #environment: HostEnvironment;
   readonly #isJournalled: boolean;
   #isReleased = false;
+  readonly presence: PresenceHost;
 
   constructor(group: Group, type: AnyCrdtType, core: Core, environment: HostEnvironment) {
     this.#group = group;
@@ -38,6 +41,14 @@ export class GroupHost implements ReplicaHost {
     this.#core = core;
     this.#environment = environment;
     this.#isJournalled = environment.durability().durable && environment.mode !== "snapshot";
+    this.presence = {
+      set: (state) => {
+        this.server();
+        core.setPresence(group, state);
+      },
+      states: () => core.presence(group),
+      watch: (fn) => environment.watchPresence(fn),
+    };
     group.handles++;
   }
 
@@ -135,5 +146,6 @@ export class GroupHost implements ReplicaHost {
     if (this.#isReleased) return;
     this.#isReleased = true;
     this.#group.handles--;
+    if (this.#group.handles === 0) this.#core.setPresence(this.#group, undefined);
   }
 }

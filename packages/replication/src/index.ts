@@ -8,8 +8,11 @@ export {
   type MemoryNetworkOptions,
   createMemoryNetwork,
 } from "./memory-transport.ts";
-export { type Node, type PeerStatus, createNode } from "./node.ts";
+export type { Verdict } from "./core/verification.ts";
+export type { PeerEvent } from "./driver.ts";
+export { type Node, type PeerStatus, type VerificationReport, createNode } from "./node.ts";
 export type { NodeOptions, Notice } from "./node-options.ts";
+export type { Presence } from "./presence.ts";
 export type { RecoverOptions, RecoveryProgress, RecoveryReport } from "./recovery.ts";
 export type { Change, GroupStatus, MutateOptions, Replica } from "./replica.ts";
 export {

@@ -28,6 +28,8 @@ export interface NodeOptions {
   readonly durability?: Durability;
   /** The domains (first elements of group ids) to replicate. Default: all. */
   readonly domains?: readonly string[];
+  /** Whether to dial the peers of the last run again, for a minute. Default true. */
+  readonly redialKnownPeers?: boolean;
   /** How often the whole content is compared with a random peer, in milliseconds. Default 5 000. */
   readonly syncIntervalMs?: number;
   /** How often a changed group is snapshotted, in milliseconds; `false` for only when needed. Default 60 000. */
@@ -49,6 +51,7 @@ export interface ResolvedNodeOptions {
   readonly transport: Transport | undefined;
   readonly durability: Durability | undefined;
   readonly domains: readonly string[] | undefined;
+  readonly redialKnownPeers: boolean;
   readonly syncIntervalMs: number;
   readonly snapshotIntervalMs: number | undefined;
   readonly idleGraceMs: number;
@@ -76,6 +79,7 @@ export function resolveOptions(options: NodeOptions): ResolvedNodeOptions {
     transport: options.transport,
     durability,
     domains: domains === undefined ? undefined : [...domains],
+    redialKnownPeers: options.redialKnownPeers ?? true,
     syncIntervalMs: checkInterval("syncIntervalMs", options.syncIntervalMs ?? 5000),
     snapshotIntervalMs:
       snapshotIntervalMs === false ? undefined : checkInterval("snapshotIntervalMs", snapshotIntervalMs),

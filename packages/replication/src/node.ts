@@ -1,26 +1,28 @@
-import { type Actor, type AnyCrdtType, type CrdtType, createActor } from "@coppice/crdt";
+import type { AnyCrdtType, CrdtType } from "@coppice/crdt";
 import { type GroupId, type GroupStorage, encodeGroupId, encodeGroupPrefix, formatGroupId } from "@coppice/storage";
-import { sha256 } from "@noble/hashes/sha2.js";
-import { bytesToHex, randomBytes, utf8ToBytes } from "@noble/hashes/utils.js";
-import { Core } from "./core/core.ts";
-import { formatDigest } from "./core/digest.ts";
+import { bytesToHex, randomBytes } from "@noble/hashes/utils.js";
 import type { Group } from "./core/group.ts";
-import type { Changes, Origin } from "./core/replication-server.ts";
-import { ReplicationError } from "./error.ts";
+import type { Verdict } from "./core/verification.ts";
+import { Driver, type PeerEvent, closed } from "./driver.ts";
 import { EarlyEvents } from "./early-events.ts";
+import { ReplicationError } from "./error.ts";
 import { GroupHost } from "./group-host.ts";
 import { type NodeOptions, type ResolvedNodeOptions, resolveOptions } from "./node-options.ts";
+import { openStorage } from "./node-storage.ts";
 import { type RecoverOptions, type RecoveryReport, recoverGroups } from "./recovery.ts";
 import { type GroupStatus, Replica } from "./replica.ts";
-import { openStorage } from "./node-storage.ts";
-import type { Link, LinkEnd, PeerId, Transport, TransportEvents } from "./transport.ts";
+import type { PeerId } from "./transport.ts";
 
-/** How often the core looks at the clock. */
-const TICK_MS = 100;
 /** How long `open` waits for peers to say whether they know a group. */
 const PROBE_MS = 500;
 /** A node without any link counts as alone after this time: `synced` waits no longer. */
 const ALONE_AFTER_MS = 2000;
+/** How long a peer known from the last run is dialled. */
+const REDIAL_KNOWN_MS = 60_000;
+/** Addresses of peers kept for the next run. */
+const KNOWN_PEERS_MAX = 100;
+/** How often `synced` looks again. */
+const LOOK_AGAIN_MS = 100;
 
 /** A linked peer, as this node sees it. */
 export interface PeerStatus {
@@ -56,6 +58,16 @@ export async function createNode(options: NodeOptions, { signal }: { signal?: Ab
   }
 }
 
+/** What `Node.verify` found. */
+export interface VerificationReport {
+  /** This node's digest of the group, 16 hexadecimal digits. */
+  readonly digest: string;
+  /** What each interested peer's content says; one that did not answer in time is missing. */
+  readonly peers: ReadonlyMap<PeerId, Verdict>;
+  /** The peers that hold another content for the same events: this must never be; please report it. */
+  readonly divergent: readonly PeerId[];
+}
+
 /** A running node: its groups, its peers, its storage. Made by {@link createNode}. */
 export class Node implements AsyncDisposable {
   /** The node's id; with libp2p its peer id. */
@@ -63,14 +75,9 @@ export class Node implements AsyncDisposable {
   /** 16 hexadecimal digits, fresh for each start. */
   readonly incarnation: string;
   readonly #options: ResolvedNodeOptions;
-  readonly #storage: GroupStorage;
-  readonly #core: Core;
-  readonly #startedAt: number;
-  readonly #watchers = new Map<Group, Set<(origin: Origin, keys: ReadonlySet<string>) => void>>();
-  readonly #movedWaiters = new Map<Group, Set<() => void>>();
-  readonly #addresses = new Set<string>();
-  #timer: ReturnType<typeof setInterval> | undefined;
-  #isClosed = false;
+  readonly #driver: Driver;
+  readonly #startedAt = performance.now();
+  readonly #closed = new AbortController();
   #closing: Promise<void> | undefined;
 
   /** Used by {@link createNode}. */
@@ -78,128 +85,45 @@ export class Node implements AsyncDisposable {
     const record = await storage.readNode();
     const incarnation = bytesToHex(randomBytes(8));
     const early = new EarlyEvents();
-    const { events } = early;
-    const id =
-      (await options.transport?.start(
-        {
-          events,
-          incarnation,
-          readSecret: (name) => storage.readSecret(name),
-          writeSecret: (name, bytes) => storage.writeSecret(name, bytes),
-        },
-        signal === undefined ? {} : { signal },
-      )) ??
-      record?.nodeId ??
-      bytesToHex(randomBytes(16));
+    const context = {
+      events: early.events,
+      incarnation,
+      readSecret: (name: string) => storage.readSecret(name),
+      writeSecret: (name: string, bytes: Uint8Array) => storage.writeSecret(name, bytes),
+    };
+    const started = await options.transport?.start(context, signal === undefined ? {} : { signal });
+    const id = started ?? record?.nodeId ?? bytesToHex(randomBytes(16));
     const peers = record?.peers ?? [];
     await storage.writeNode({ nodeId: id, starts: (record?.starts ?? 0) + 1, clean: false, peers });
-    const started = new Node(options, storage, id, incarnation);
-    await started.#list(signal);
-    early.attach(started.#events());
-    started.#timer = setInterval(() => started.#core.tick(), TICK_MS);
-    started.#timer.unref();
-    return started;
+    const node = new Node(options, storage, id, incarnation);
+    await node.#driver.list(signal);
+    early.attach(node.#driver.events());
+    node.#driver.start();
+    node.#redial(peers);
+    // After a crash, too, the next run should find its peers.
+    node.onPeer((event) => {
+      if (event === "join") node.#writeRecord(false).catch((error: unknown) => node.#noteFailure(error));
+    });
+    return node;
   }
 
   private constructor(options: ResolvedNodeOptions, storage: GroupStorage, id: PeerId, incarnation: string) {
     this.id = id;
     this.incarnation = incarnation;
     this.#options = options;
-    this.#storage = storage;
-    this.#startedAt = Date.now();
-    const nodeBytes = sha256(utf8ToBytes(id)).slice(0, 8);
-    const processActor = createActor(nodeBytes, randomBytes(8));
-    this.#core = new Core({
-      self: id,
-      effects: {
-        send: (link, frame) => this.#transport().send(link, frame),
-        drop: (peer) => void this.#transport().disconnect(peer),
-        wake: () => queueMicrotask(() => this.#core.flush()),
-        load: (group) => void this.#load(group),
-        commit: (commit, sync) => {
-          storage.commit(commit, { sync }).then(
-            () => this.#core.committed(),
-            (error: unknown) => this.#core.committed(error),
-          );
-        },
-        changed: (group, changes) => this.#tell(group, changes),
-        moved: (group) => {
-          for (const check of this.#movedWaiters.get(group) ?? []) check();
-        },
-        notice: (code, message, peer) => this.#notice(code, message, peer),
-      },
-      now: options.now,
-      random: Math.random,
-      actor: (fresh): Actor => (fresh ? createActor(nodeBytes, randomBytes(8)) : processActor),
-      types: options.types,
-      domains: options.domains,
-      durability: (group) => {
-        const { durable } = storage.durability(group);
-        return durable ? (options.durability ?? "log") : "snapshot";
-      },
-      limits: options.limits,
-      syncIntervalMs: options.syncIntervalMs,
-      heartbeatMs: options.heartbeatMs,
-      snapshotIntervalMs: options.snapshotIntervalMs,
-      idleGraceMs: options.idleGraceMs,
-    });
+    this.#driver = new Driver(options, storage, id);
   }
 
-  /** The catalogue first: then the node can serve. Groups with a journal tail are loaded next, in the background. */
-  async #list(signal: AbortSignal | undefined): Promise<void> {
-    const journalled = new Set<string>();
-    const options = signal === undefined ? {} : { signal };
-    for await (const ids of this.#storage.listJournalled(options))
-      for (const id of ids) journalled.add(encodeGroupId(id));
-    for await (const rows of this.#storage.listGroups({ deleted: true, ...options })) {
-      for (const row of rows) this.#core.addStored(row, journalled.has(encodeGroupId(row.id)));
-    }
-    for (const group of this.#core.groups.values()) if (group.isUnsettled) this.#core.load(group, () => {});
-  }
-
-  async #load(group: Group): Promise<void> {
-    try {
-      const stored = await this.#storage.load(group.id);
-      this.#core.loaded(group, stored);
-    } catch (error) {
-      this.#core.loadFailed(group, error);
-    }
-  }
-
-  #transport(): Transport {
+  /** Dials the peers known from the last run, for a bounded time. */
+  #redial(addresses: readonly string[]): void {
     const { transport } = this.#options;
-    if (transport === undefined)
-      throw new ReplicationError("INVALID_OPTIONS", "this node was made without a transport");
-    return transport;
+    if (transport === undefined || !this.#options.redialKnownPeers) return;
+    const signal = AbortSignal.any([this.#closed.signal, AbortSignal.timeout(REDIAL_KNOWN_MS)]);
+    for (const address of addresses) transport.connect(address, { signal }).catch(() => {});
   }
 
-  #events(): TransportEvents {
-    return {
-      linkUp: (link: Link) => {
-        for (const address of link.addresses) this.#addresses.add(address);
-        this.#core.linkUp(link);
-      },
-      linkDown: (link: Link, _reason: LinkEnd) => this.#core.linkDown(link),
-      frame: (link: Link, bytes: Uint8Array) => this.#core.frame(link, bytes),
-      drained: (link: Link) => this.#core.drained(link),
-      notice: (code, message, peer) => this.#notice(code, message, peer),
-    };
-  }
-
-  #notice(code: string, message: string, peer?: PeerId): void {
-    this.#options.onNotice(peer === undefined ? { code, message } : { code, message, peer });
-  }
-
-  #tell(group: Group, changes: Changes): void {
-    for (const [origin, keys] of changes) {
-      for (const watcher of this.#watchers.get(group) ?? []) {
-        try {
-          watcher(origin, keys);
-        } catch (error) {
-          this.#notice("SUBSCRIBER_FAILED", `a subscriber of ${formatGroupId(group.id)} threw: ${String(error)}`);
-        }
-      }
-    }
+  #noteFailure(error: unknown): void {
+    if (!this.#driver.isStopped) this.#driver.notice("STORAGE_FAILED", `the node record: ${String(error)}`);
   }
 
   /** Where this node can be dialled. */
@@ -222,9 +146,9 @@ export class Node implements AsyncDisposable {
   ): Promise<Replica<Value, Mutator, View>> {
     this.#checkOpen();
     const key = encodeGroupId(id);
-    const isUnknownToAll = !this.#core.groups.has(key) && (await this.#probe(key, type.name, options.signal));
+    const isUnknownToAll = !this.#driver.core.groups.has(key) && (await this.#probe(key, type.name, options.signal));
     this.#checkOpen();
-    const group = this.#core.open(id, type, options.recreate ?? false);
+    const group = this.#driver.core.open(id, type, options.recreate ?? false);
     await this.#active(group, options.signal);
     if (isUnknownToAll && group.vector.size === 0) group.isCompared = true;
     return new Replica<Value, Mutator, View>(group.id, type, this.#host(group, type));
@@ -232,123 +156,65 @@ export class Node implements AsyncDisposable {
 
   /** Asks the linked peers about a group; returns whether there were any, and none knows it. */
   async #probe(key: string, typeName: string, signal: AbortSignal | undefined): Promise<boolean> {
-    if (this.#core.peers.size === 0) return false;
+    if (this.#driver.core.peers.size === 0) return false;
     const isAnswered = await new Promise<boolean>((resolve) => {
       const timer = setTimeout(() => resolve(false), PROBE_MS);
       const abort = (): void => resolve(false);
       signal?.addEventListener("abort", abort, { once: true });
-      this.#core.probe(key, typeName, () => {
+      this.#driver.core.probe(key, typeName, () => {
         clearTimeout(timer);
         signal?.removeEventListener("abort", abort);
         resolve(true);
       });
     });
     signal?.throwIfAborted();
-    return isAnswered && !this.#core.groups.has(key);
+    return isAnswered && !this.#driver.core.groups.has(key);
   }
 
   async #active(group: Group, signal: AbortSignal | undefined): Promise<void> {
-    this.#core.load(group, () => {});
-    await this.#until(group, () => group.phase !== "loading" && group.phase !== "stored", signal);
+    this.#driver.core.load(group, () => {});
+    await this.#driver.until(group, () => group.phase !== "loading" && group.phase !== "stored", signal);
     if (group.phase === "failed") {
       const message = `group ${formatGroupId(group.id)} is stored here but cannot be read; it stays as it is: run "coppice check"`;
       throw new ReplicationError("GROUP_DEGRADED", message, { cause: group.failure });
     }
   }
 
-  /** Waits until a condition on a group holds. */
-  #until(group: Group, holds: () => boolean, signal: AbortSignal | undefined, timeoutMs?: number): Promise<void> {
-    if (holds()) return Promise.resolve();
-    return new Promise((resolve, reject) => {
-      const checks = this.#movedWaiters.get(group) ?? new Set();
-      this.#movedWaiters.set(group, checks);
-      const timer = timeoutMs === undefined ? undefined : setTimeout(() => end(resolve), timeoutMs);
-      const end = (then: () => void): void => {
-        clearTimeout(timer);
-        checks.delete(check);
-        if (checks.size === 0) this.#movedWaiters.delete(group);
-        signal?.removeEventListener("abort", abort);
-        then();
-      };
-      const check = (): void => {
-        if (this.#isClosed) end(() => reject(closed()));
-        else if (holds()) end(resolve);
-      };
-      const abort = (): void => end(() => reject(signal?.reason));
-      checks.add(check);
-      if (signal?.aborted) abort();
-      else signal?.addEventListener("abort", abort, { once: true });
-    });
-  }
-
   #host(group: Group, type: AnyCrdtType): GroupHost {
-    return new GroupHost(group, type, this.#core, {
-      isClosed: () => this.#isClosed,
-      durability: () => this.#storage.durability(group.id),
+    return new GroupHost(group, type, this.#driver.core, {
+      isClosed: () => this.#driver.isStopped,
+      durability: () => this.#driver.storage.durability(group.id),
       mode: this.#options.durability,
-      status: () => this.#status(group),
+      status: () => this.#driver.status(group),
       synced: (signal) => this.#synced(group, signal),
-      watch: (fn) => this.#watch(group, fn),
+      watch: (fn) => this.#driver.watch(group, fn),
+      watchPresence: (fn) => this.#driver.watchPresence(group, fn),
     });
-  }
-
-  #watch(group: Group, fn: (origin: Origin, keys: ReadonlySet<string>) => void): () => void {
-    const watchers = this.#watchers.get(group) ?? new Set();
-    this.#watchers.set(group, watchers);
-    watchers.add(fn);
-    group.watchers = watchers.size;
-    return () => {
-      watchers.delete(fn);
-      group.watchers = watchers.size;
-      if (watchers.size === 0) this.#watchers.delete(group);
-    };
   }
 
   async #synced(group: Group, signal: AbortSignal | undefined): Promise<void> {
     if (this.#options.transport === undefined) return;
-    const isAlone = (): boolean => this.#core.peers.size === 0 && Date.now() - this.#startedAt >= ALONE_AFTER_MS;
+    const isAlone = (): boolean =>
+      this.#driver.core.peers.size === 0 && performance.now() - this.#startedAt >= ALONE_AFTER_MS;
     while (!group.isCompared && !isAlone()) {
       this.#checkOpen();
-      await this.#until(group, () => group.isCompared, signal, TICK_MS);
+      await this.#driver.until(group, () => group.isCompared, signal, LOOK_AGAIN_MS);
     }
   }
 
   /** Every group known here, from memory; deleted ones only with `deleted`. */
   *groups(options: { prefix?: GroupId; deleted?: boolean } = {}): Generator<GroupStatus> {
     const prefix = options.prefix === undefined ? "" : encodeGroupPrefix(options.prefix);
-    for (const group of this.#core.groups.values()) {
+    for (const group of this.#driver.core.groups.values()) {
       if (!group.key.startsWith(prefix) || (group.phase === "deleted" && !options.deleted)) continue;
-      yield this.#status(group);
+      yield this.#driver.status(group);
     }
   }
 
   /** One group's status, if it is known here. */
   group(id: GroupId): GroupStatus | undefined {
-    const group = this.#core.groups.get(encodeGroupId(id));
-    return group === undefined ? undefined : this.#status(group);
-  }
-
-  #status(group: Group): GroupStatus {
-    return {
-      id: group.id,
-      key: group.key,
-      domain: group.domain,
-      type: group.typeName,
-      isKnownType: this.#core.type(group.typeName) !== undefined,
-      epoch: group.epoch,
-      phase: group.phase,
-      digest: formatDigest(group.digest()),
-      events: group.vector.total(),
-      get vector() {
-        return group.vector.toJSON();
-      },
-      pendingBytes: group.server?.pendingBytes ?? 0,
-      snapshotAt: group.snapshotAt,
-      snapshotBytes: group.snapshotBytes,
-      journalBytes: group.journalBytes,
-      degraded: group.phase === "failed" || (group.server?.degraded ?? false),
-      isCompared: group.isCompared,
-    };
+    const group = this.#driver.core.groups.get(encodeGroupId(id));
+    return group === undefined ? undefined : this.#driver.status(group);
   }
 
   /**
@@ -359,8 +225,8 @@ export class Node implements AsyncDisposable {
     this.#checkOpen();
     return recoverGroups(
       {
-        groups: [...this.#core.groups.values()].filter((group) => group.isStored && group.phase !== "deleted"),
-        status: (group) => this.#status(group),
+        groups: [...this.#driver.core.groups.values()].filter((group) => group.isStored && group.phase !== "deleted"),
+        status: (group) => this.#driver.status(group),
         load: (group, signal) => this.#active(group, signal),
       },
       options,
@@ -373,42 +239,66 @@ export class Node implements AsyncDisposable {
    */
   async delete(id: GroupId, { signal }: { signal?: AbortSignal } = {}): Promise<void> {
     this.#checkOpen();
-    this.#core.checkWritable();
-    const group = this.#core.groups.get(encodeGroupId(id));
-    if (group === undefined) throw new ReplicationError("UNKNOWN_GROUP", `no group ${formatGroupId(id)} is known here`);
+    this.#driver.core.checkWritable();
+    const group = this.#driver.known(id);
     await new Promise<void>((resolve, reject) => {
-      signal?.addEventListener("abort", () => reject(signal.reason), { once: true });
-      this.#core.delete(group, resolve);
+      const abort = (): void => reject(signal?.reason);
+      if (signal?.aborted) return abort();
+      signal?.addEventListener("abort", abort, { once: true });
+      this.#driver.core.delete(group, () => {
+        signal?.removeEventListener("abort", abort);
+        resolve();
+      });
     });
+  }
+
+  /**
+   * Compares a group with every interested peer: same events, same content? Names who differs. Peers that do not
+   * answer within `timeoutMs` (5 000 by default) are missing from the report.
+   *
+   * Rejects with `CLOSED`, `UNKNOWN_GROUP`, `GROUP_DELETED`, `GROUP_DEGRADED`; on abort with the signal's reason.
+   */
+  async verify(
+    id: GroupId,
+    { timeoutMs = 5000, signal }: { timeoutMs?: number; signal?: AbortSignal } = {},
+  ): Promise<VerificationReport> {
+    this.#checkOpen();
+    const group = this.#driver.known(id);
+    await this.#active(group, signal);
+    const peers = await new Promise<ReadonlyMap<PeerId, Verdict>>((resolve) => {
+      const stop = this.#driver.core.verify(group, (verdicts) => {
+        clearTimeout(timer);
+        signal?.removeEventListener("abort", stop);
+        resolve(verdicts);
+      });
+      const timer = setTimeout(stop, timeoutMs);
+      signal?.addEventListener("abort", stop, { once: true });
+    });
+    signal?.throwIfAborted();
+    const divergent = [...peers].filter(([, verdict]) => verdict === "divergent").map(([peer]) => peer);
+    return { digest: this.#driver.status(group).digest, peers, divergent };
   }
 
   /** Snapshots a group, or every loaded group that changed, and waits until that is stored. */
   async snapshot(id?: GroupId): Promise<void> {
     this.#checkOpen();
     const key = id === undefined ? undefined : encodeGroupId(id);
-    for (const group of this.#core.groups.values()) {
-      if (key === undefined || group.key === key) this.#core.requestSnapshot(group);
+    for (const group of this.#driver.core.groups.values()) {
+      if (key === undefined || group.key === key) this.#driver.core.requestSnapshot(group);
     }
-    await this.#settled();
-  }
-
-  /** Waits until everything written so far is committed. Rejects with `STORAGE_FAILED`. */
-  async #settled(): Promise<void> {
-    this.#core.flush();
-    await new Promise<void>((resolve) => this.#core.pipeline.whenIdle(resolve));
-    this.#core.checkWritable();
+    await this.#driver.settled();
   }
 
   /** A barrier: everything written so far is on stable storage. */
   async sync(): Promise<void> {
     this.#checkOpen();
-    await this.#settled();
-    await this.#storage.sync();
+    await this.#driver.settled();
+    await this.#driver.storage.sync();
   }
 
   /** The linked peers. */
   peers(): readonly PeerStatus[] {
-    return [...this.#core.peers.values()].map((peer) => ({
+    return [...this.#driver.core.peers.values()].map((peer) => ({
       id: peer.id,
       addresses: peer.link.addresses,
       domains: peer.hello?.domains,
@@ -420,21 +310,43 @@ export class Node implements AsyncDisposable {
     }));
   }
 
+  /** The nodes that replicate a group now: this one, and the linked peers interested in its domain. */
+  members(id: GroupId): readonly PeerId[] {
+    const { domain } = this.#driver.known(id);
+    const interested = [...this.#driver.core.peers.values()].filter((peer) => peer.isInterestedIn(domain));
+    return [this.id, ...interested.map((peer) => peer.id)];
+  }
+
+  /** Up to `count` different linked peers, chosen at random. */
+  randomPeers(count: number): readonly PeerId[] {
+    const ids = [...this.#driver.core.peers.keys()];
+    for (let index = ids.length - 1; index > 0; index--) {
+      const other = Math.floor(Math.random() * (index + 1));
+      [ids[index], ids[other]] = [ids[other] as PeerId, ids[index] as PeerId];
+    }
+    return ids.slice(0, count);
+  }
+
+  /** Calls `fn` whenever a peer is linked or its link is lost; returns how to stop. */
+  onPeer(fn: (event: PeerEvent, peer: PeerId) => void): () => void {
+    return this.#driver.watchPeers(fn);
+  }
+
   /** Dials a peer and keeps the link up from then on; resolves with its id once linked. See `Transport.connect`. */
   async connect(address: string, options?: { signal?: AbortSignal }): Promise<PeerId> {
     this.#checkOpen();
-    const link = await this.#transport().connect(address, options);
+    const link = await this.#driver.transport().connect(address, options);
     return link.peer;
   }
 
   /** Ends the link to a peer and stops redialling it. */
   async disconnect(peer: PeerId): Promise<void> {
     this.#checkOpen();
-    await this.#transport().disconnect(peer);
+    await this.#driver.transport().disconnect(peer);
   }
 
   #checkOpen(): void {
-    if (this.#isClosed) throw closed();
+    if (this.#driver.isStopped) throw closed();
   }
 
   /**
@@ -446,27 +358,28 @@ export class Node implements AsyncDisposable {
   }
 
   async #close(): Promise<void> {
-    clearInterval(this.#timer);
+    this.#driver.stopClock();
+    this.#closed.abort();
     try {
       await this.snapshot();
     } finally {
-      this.#isClosed = true;
-      for (const checks of this.#movedWaiters.values()) for (const check of checks) check();
+      this.#driver.stop();
       await this.#options.transport?.stop();
-      this.#core.flush();
-      await new Promise<void>((resolve) => this.#core.pipeline.whenIdle(resolve));
-      const peers = [...this.#addresses].slice(0, 100);
-      const starts = (await this.#storage.readNode())?.starts ?? 1;
-      await this.#storage.writeNode({ nodeId: this.id, starts, clean: true, peers });
-      await this.#storage.close();
+      this.#driver.core.flush();
+      await new Promise<void>((resolve) => this.#driver.core.pipeline.whenIdle(resolve));
+      await this.#writeRecord(true);
+      await this.#driver.storage.close();
     }
+  }
+
+  async #writeRecord(clean: boolean): Promise<void> {
+    const { storage, addresses } = this.#driver;
+    const former = await storage.readNode();
+    const peers = [...new Set([...addresses, ...(former?.peers ?? [])])].slice(0, KNOWN_PEERS_MAX);
+    await storage.writeNode({ nodeId: this.id, starts: former?.starts ?? 1, clean, peers });
   }
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }
-}
-
-function closed(): ReplicationError {
-  return new ReplicationError("CLOSED", "the node is closed");
 }

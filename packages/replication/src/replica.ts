@@ -1,6 +1,7 @@
 import type { AnyCrdtType, CrdtType } from "@coppice/crdt";
 import type { GroupId } from "@coppice/storage";
 import type { Origin, ReplicationServer } from "./core/replication-server.ts";
+import { Presence, type PresenceHost } from "./presence.ts";
 import type { AckLevel, Write } from "./write.ts";
 
 /** A change of a group, told at the end of the tick that made it; several changes of one origin come as one. */
@@ -64,6 +65,7 @@ export interface ReplicaHost {
   contentHash(): string;
   synced(options?: { signal?: AbortSignal }): Promise<void>;
   watch(fn: (origin: Origin, keys: ReadonlySet<string>) => void): () => void;
+  readonly presence: PresenceHost;
   release(): void;
 }
 
@@ -74,6 +76,8 @@ export interface ReplicaHost {
 export class Replica<Value, Mutator extends View, View = Mutator> implements Disposable {
   readonly id: GroupId;
   readonly type: CrdtType<unknown, Value, Mutator, View>;
+  /** Who is in the group right now: ephemeral states, never stored. */
+  readonly presence: Presence;
   readonly #host: ReplicaHost;
   readonly #stops = new Set<() => void>();
   #value: Value | undefined;
@@ -84,6 +88,7 @@ export class Replica<Value, Mutator extends View, View = Mutator> implements Dis
     this.id = id;
     this.type = type;
     this.#host = host;
+    this.presence = new Presence(host.presence);
   }
 
   /**

@@ -24,6 +24,8 @@ export interface PipelineEnvironment {
   publish(group: Group, fresh: readonly FreshRun[]): void;
   /** A group's digest may have changed. */
   changed(group: Group): void;
+  /** Reads where a group's journal ends, then calls `located` or `notLocated`. */
+  locate(group: Group): void;
   notice(code: string, message: string): void;
 }
 
@@ -57,12 +59,15 @@ interface Waiter {
  * leave the node only after the commit that holds them. What changes meanwhile goes into the next commit (group commit).
  *
  * A failed commit is published all the same (fresh incarnations make that safe) and its writes are told so; from then
- * on `failure` is set, until a commit with snapshots of all groups concerned succeeds.
+ * on `failure` is set, until a commit with snapshots of all groups concerned succeeds. Whether a failed commit has
+ * reached the disk is not known, so each of its groups is read again first: its journal goes on where it really ends.
  */
 export class CommitPipeline {
   readonly #environment: PipelineEnvironment;
   #dirty = new Set<Group>();
   readonly #due = new Set<Group>();
+  /** Groups whose last commit failed, until it is known where their journal ends; whether that was asked. */
+  readonly #unlocated = new Map<Group, { readonly part: Part; isAsked: boolean }>();
   readonly #deferred = new Map<Group, (() => () => void)[]>();
   #deletions: GroupMeta[] = [];
   #afterDeletions: (() => void)[] = [];
@@ -135,6 +140,7 @@ export class CommitPipeline {
     this.#dirty.delete(group);
     this.#due.delete(group);
     this.#deferred.delete(group);
+    this.#unlocated.delete(group);
   }
 
   delete(meta: GroupMeta, afterwards: () => void): void {
@@ -168,7 +174,36 @@ export class CommitPipeline {
 
   /** Tries again after a failure. */
   retry(): void {
-    if (this.failure !== undefined && this.#inFlight === undefined) this.#start();
+    if (this.failure === undefined || this.#inFlight !== undefined) return;
+    if (this.#unlocated.size === 0) return this.#start();
+    for (const [group, unlocated] of this.#unlocated) {
+      if (unlocated.isAsked) continue;
+      unlocated.isAsked = true;
+      this.#environment.locate(group);
+    }
+  }
+
+  /** Where the group's journal ends; false when that was not asked. The last answer lets the next commit begin. */
+  located(group: Group, position: number): boolean {
+    const unlocated = this.#unlocated.get(group);
+    if (unlocated === undefined) return false;
+    this.#unlocated.delete(group);
+    const { server, fresh, positionBefore } = unlocated.part;
+    if (server !== undefined) {
+      server.position = position;
+      // Without its type's code there is no snapshot that would hold them.
+      if (server.isOpaque && position <= positionBefore) server.putBack(fresh);
+    }
+    this.retry();
+    return true;
+  }
+
+  /** It cannot be read now: the next `retry` asks again. False when it was not asked. */
+  notLocated(group: Group): boolean {
+    const unlocated = this.#unlocated.get(group);
+    if (unlocated === undefined) return false;
+    unlocated.isAsked = false;
+    return true;
   }
 
   /** Groups that no journal keeps need not wait for it. */
@@ -199,7 +234,11 @@ export class CommitPipeline {
       snapshots++;
       parts.set(group, part);
     }
-    if (parts.size === 0 && this.#deletions.length === 0) return this.#idle();
+    if (parts.size === 0 && this.#deletions.length === 0 && !this.#wantsSync) {
+      // What had failed was superseded meanwhile.
+      this.#recovered();
+      return this.#idle();
+    }
     const deletions = this.#deletions;
     const afterwards = this.#afterDeletions;
     this.#deletions = [];
@@ -279,9 +318,13 @@ export class CommitPipeline {
     this.flush();
   }
 
-  #succeeded(commit: Commit): void {
+  #recovered(): void {
     if (this.failure !== undefined) this.#environment.notice("STORAGE_RECOVERED", "the storage takes writes again");
     this.failure = undefined;
+  }
+
+  #succeeded(commit: Commit): void {
+    this.#recovered();
     for (const { group, server, snapshot, version } of commit.parts.values()) {
       if (group.server !== server) continue;
       group.isStored = true;
@@ -301,18 +344,23 @@ export class CommitPipeline {
       "STORAGE_FAILED",
       `a commit failed, own writes are refused until one succeeds: ${String(failure)}`,
     );
-    for (const { group, server, positionBefore } of commit.parts.values()) {
+    for (const part of commit.parts.values()) {
+      const { group, server, snapshot } = part;
       if (server === undefined || group.server !== server) continue;
-      server.position = positionBefore;
       server.snapshotRequired = true;
+      if (snapshot !== undefined) this.#due.add(group);
       this.#dirty.add(group);
+      this.#unlocated.set(group, { part, isAsked: false });
     }
+    this.#wantsSync = true;
     this.#deletions.unshift(...commit.deletions);
     this.#afterDeletions.unshift(...commit.afterwards);
   }
 
   #finish(part: Part): void {
-    if (part.fresh.length > 0) this.#environment.publish(part.group, part.fresh);
+    // Events of an epoch that was left meanwhile must not be taken for events of the next.
+    const isCurrent = part.group.server === part.server;
+    if (isCurrent && part.fresh.length > 0) this.#environment.publish(part.group, part.fresh);
     for (const send of part.afterwards) send();
   }
 

@@ -13,7 +13,9 @@ import { idleGroups } from "./idle-groups.ts";
 import type { Limits } from "./limits.ts";
 import type { Peer } from "./peer.ts";
 import { PeerProtocol } from "./peer-protocol.ts";
+import { PresenceTable } from "./presence.ts";
 import type { Changes } from "./replication-server.ts";
+import { type Verdict, Verification } from "./verification.ts";
 
 /** What the core asks of the world. None of these may call back into the core before they return. */
 export interface CoreEffects {
@@ -29,6 +31,8 @@ export interface CoreEffects {
   commit(commit: GroupCommit, sync: boolean): void;
   /** The group's state changed since the last call. */
   changed(group: Group, changes: Changes): void;
+  /** The presence states of a group's nodes changed. */
+  presenceChanged(group: Group): void;
   /** Something about the group's phase or comparison with peers changed. */
   moved(group: Group): void;
   notice(code: string, message: string, peer?: PeerId): void;
@@ -72,6 +76,8 @@ export class Core {
   readonly #acknowledgements: Acknowledgements;
   readonly #gossip: Gossip;
   readonly #protocol: PeerProtocol;
+  readonly #verification: Verification;
+  readonly #presence: PresenceTable;
   readonly pipeline: CommitPipeline;
   #nextSyncAt: number;
   #nextHeartbeatAt: number;
@@ -87,6 +93,7 @@ export class Core {
       commit: (commit, sync) => this.#effects.commit(commit, sync),
       publish: (group, fresh) => this.#gossip.publish(group, fresh),
       changed: (group) => this.#table.index(group),
+      locate: (group) => this.#effects.load(group),
       notice: (code, message) => this.#effects.notice(code, message),
     });
     this.#table = new GroupTable({
@@ -111,6 +118,8 @@ export class Core {
     });
     this.#antiEntropy = new AntiEntropy(context, this.#acknowledgements);
     this.#gossip = new Gossip(context, this.#antiEntropy, this.#acknowledgements, options);
+    this.#verification = new Verification(context);
+    this.#presence = new PresenceTable(context, options.self, (group) => this.#effects.presenceChanged(group));
     this.#protocol = new PeerProtocol(context, this.#peers, {
       self: options.self,
       domains: options.domains,
@@ -118,6 +127,8 @@ export class Core {
       gossip: this.#gossip,
       antiEntropy: this.#antiEntropy,
       acknowledgements: this.#acknowledgements,
+      verification: this.#verification,
+      presence: this.#presence,
       drop: (peer) => this.#effects.drop(peer),
     });
     this.#nextHeartbeatAt = options.now() + options.heartbeatMs;
@@ -180,12 +191,13 @@ export class Core {
 
   /** What is stored of a group that the core asked for. */
   loaded(group: Group, stored: StoredGroup | undefined): void {
-    this.#table.loaded(group, stored);
+    const current = stored?.row.epoch === group.epoch ? stored : undefined;
+    if (!this.pipeline.located(group, current?.nextPosition ?? 0)) this.#table.loaded(group, current);
   }
 
   /** Nothing stored is touched: the group stays as it is on disk, and takes no part until the next start. */
   loadFailed(group: Group, error: unknown): void {
-    this.#table.loadFailed(group, error);
+    if (!this.pipeline.notLocated(group)) this.#table.loadFailed(group, error);
   }
 
   /** Deletes a group for good: its next epoch is a tombstone. Calls back once that is on stable storage. */
@@ -272,6 +284,24 @@ export class Core {
     this.#wake();
   }
 
+  /** Compares a group with every interested peer; returns how to stop, which calls back with what is known by then. */
+  verify(group: Group, done: (verdicts: ReadonlyMap<PeerId, Verdict>) => void): () => void {
+    const stop = this.#verification.ask(group, done);
+    this.#wake();
+    return stop;
+  }
+
+  /** This node's ephemeral state in a group; undefined to leave. */
+  setPresence(group: Group, state: Uint8Array | undefined): void {
+    this.#presence.set(group, state);
+    this.#wake();
+  }
+
+  /** The ephemeral states of all nodes in a group. */
+  presence(group: Group): Map<PeerId, Uint8Array> {
+    return this.#presence.states(group);
+  }
+
   // Time
 
   /** Call about every 100 ms: heartbeats, comparison with a random peer, snapshots that are due. */
@@ -282,6 +312,7 @@ export class Core {
       this.#protocol.greetAgain();
       this.#gossip.heartbeat();
       this.#acknowledgements.resend();
+      this.#presence.tick();
       this.#pullPending();
       this.pipeline.retry();
     }

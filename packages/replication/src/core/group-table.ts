@@ -227,10 +227,12 @@ export class GroupTable {
   #restart(group: Group, epoch: number, typeName: string): void {
     this.#parts.pipeline.forget(group);
     this.#active.delete(group);
-    this.#loading.delete(group);
+    const wasLoading = this.#loading.delete(group);
     group.restart(epoch, typeName);
     this.index(group);
     this.#parts.moved(group);
+    // Whoever opens it goes on waiting until it is loaded.
+    if (wasLoading) this.load(group, () => {});
   }
 
   /** Something was compared with a peer, and nothing is missing here. */

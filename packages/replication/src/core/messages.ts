@@ -17,19 +17,19 @@
  * | 9    | ack       | string key, uint epoch, actor, uint seq, byte durable                                      |
  * | 10   | conflict  | group: this is its type here                                                               |
  * | 11   | fragment  | uint id, uint index, uint count, bytes                                                     |
+ * | 12   | check     | string key, uint epoch, uint id, byte reply, digest, string hash (hexadecimal, or empty)   |
+ * | 13   | presence  | string key, string origin, uint clock, bytes state (at most 4 KiB; empty: gone)            |
  *
  * group: string key, string type, uint epoch. hash: uint of 53 bits. digest: two uint32, little-endian.
  * Unknown kinds are skipped, so that a later minor version may add some.
  */
 import { type Actor, Reader, SEQ_MAX, VersionVector, Writer, malformed } from "@coppice/crdt";
 import type { Digest } from "@coppice/storage";
-import { FRAME_BYTES_MAX } from "../transport.ts";
 
 export const PROTOCOL_VERSION = 1;
-const FRAME_FORMAT = 1;
-/** Bytes of the frame and message headers around one message. */
-const FRAME_OVERHEAD = 8;
 const KEY_BYTES_MAX = 2048;
+/** Bytes of one presence state. */
+export const PRESENCE_BYTES_MAX = 4096;
 const TYPE_NAME = /^[a-z0-9.-]{1,64}$/;
 
 /** Which group, of which type, in which epoch. */
@@ -129,7 +129,39 @@ export interface Fragment {
   readonly bytes: Uint8Array;
 }
 
-export type Message = Hello | Heartbeat | Events | Sums | List | Want | Vector | State | Ack | Conflict | Fragment;
+/** A question what the receiver holds of a group, or the answer. */
+export interface Check {
+  readonly kind: "check";
+  readonly key: string;
+  readonly epoch: number;
+  readonly id: number;
+  readonly isReply: boolean;
+  readonly digest: Digest;
+  readonly hash: string;
+}
+
+export interface Presence {
+  readonly kind: "presence";
+  readonly key: string;
+  readonly origin: string;
+  readonly clock: number;
+  readonly state: Uint8Array;
+}
+
+export type Message =
+  | Hello
+  | Heartbeat
+  | Events
+  | Sums
+  | List
+  | Want
+  | Vector
+  | State
+  | Ack
+  | Conflict
+  | Fragment
+  | Check
+  | Presence;
 
 const KINDS = [
   "hello",
@@ -143,6 +175,8 @@ const KINDS = [
   "ack",
   "conflict",
   "fragment",
+  "check",
+  "presence",
 ];
 const REPAIRED = 1;
 const WANTS_APPLIED = 2;
@@ -199,12 +233,28 @@ function writeBody(writer: Writer, message: Message): void {
       return writer.byte(message.durable ? 1 : 0);
     case "conflict":
       return writeGroup(writer, message.group);
+    case "check":
+      return writeCheck(writer, message);
+    case "presence":
+      writer.string(message.key);
+      writer.string(message.origin);
+      writer.uint(message.clock);
+      return writer.bytes(message.state);
     case "fragment":
       writer.uint(message.id);
       writer.uint(message.index);
       writer.uint(message.count);
       return writer.bytes(message.bytes);
   }
+}
+
+function writeCheck(writer: Writer, check: Check): void {
+  writer.string(check.key);
+  writer.uint(check.epoch);
+  writer.uint(check.id);
+  writer.byte(check.isReply ? 1 : 0);
+  writeDigest(writer, check.digest);
+  writer.string(check.hash);
 }
 
 function wantsBits(wants: Events["wants"]): number {
@@ -281,6 +331,10 @@ function readMessage(reader: Reader, kind: string | undefined): Message | undefi
       return { kind, group: readGroup(reader) };
     case "fragment":
       return readFragment(reader);
+    case "check":
+      return readCheck(reader);
+    case "presence":
+      return readPresence(reader);
     default:
       return undefined;
   }
@@ -348,6 +402,26 @@ function readFragment(reader: Reader): Fragment {
   return { kind: "fragment", id, index, count, bytes: reader.bytes() };
 }
 
+function readCheck(reader: Reader): Check {
+  const [key, epoch, id] = [reader.string(), reader.uint(), reader.uint()];
+  return {
+    kind: "check",
+    key,
+    epoch,
+    id,
+    isReply: readFlag(reader),
+    digest: readDigest(reader),
+    hash: reader.string(),
+  };
+}
+
+function readPresence(reader: Reader): Presence {
+  const [key, origin, clock] = [reader.string(), reader.string(), reader.uint()];
+  const state = reader.bytes();
+  if (state.length > PRESENCE_BYTES_MAX) throw malformed(`a presence state of ${state.length} bytes`);
+  return { kind: "presence", key, origin, clock, state };
+}
+
 function readMany<Item>(reader: Reader, bytesEach: number, read: (reader: Reader) => Item): Item[] {
   const items: Item[] = [];
   for (let left = reader.count(bytesEach); left > 0; left--) items.push(read(reader));
@@ -380,73 +454,4 @@ function readDigest(reader: Reader): Digest {
   const bytes = reader.raw(8);
   const view = new DataView(bytes.buffer, bytes.byteOffset, 8);
   return [view.getUint32(0, true), view.getUint32(4, true)];
-}
-
-/** Packs encoded messages into frames, cutting those that do not fit into fragments. */
-export function packFrames(messages: readonly Uint8Array[], nextFragmentId: () => number): Uint8Array[] {
-  const frames: Uint8Array[] = [];
-  const writer = new Writer(1024);
-  const room = FRAME_BYTES_MAX - FRAME_OVERHEAD;
-  const add = (message: Uint8Array): void => {
-    if (writer.length > 0 && writer.length + message.length > room) {
-      frames.push(writer.take());
-      writer.reset();
-    }
-    if (writer.length === 0) writer.byte(FRAME_FORMAT);
-    writer.bytes(message);
-  };
-  for (const message of messages) {
-    if (message.length <= room) add(message);
-    else for (const fragment of fragments(message, nextFragmentId())) add(fragment);
-  }
-  if (writer.length > 0) frames.push(writer.take());
-  return frames;
-}
-
-function fragments(message: Uint8Array, id: number): Uint8Array[] {
-  const size = FRAME_BYTES_MAX - 64;
-  const count = Math.ceil(message.length / size);
-  return Array.from({ length: count }, (_, index) =>
-    encodeMessage({ kind: "fragment", id, index, count, bytes: message.subarray(index * size, (index + 1) * size) }),
-  );
-}
-
-/** The messages of a frame, still encoded. Throws `CrdtError` `MALFORMED`. */
-export function unpackFrame(frame: Uint8Array): Uint8Array[] {
-  const reader = new Reader(frame);
-  if (reader.byte() !== FRAME_FORMAT) throw malformed("not a frame of protocol 1");
-  const messages: Uint8Array[] = [];
-  while (reader.left > 0) messages.push(reader.bytes());
-  return messages;
-}
-
-/** Puts one peer's fragments together again, one message at a time, under a byte limit. */
-export class Reassembly {
-  readonly #bytesMax: number;
-  #id = -1;
-  #parts: Uint8Array[] = [];
-  #bytes = 0;
-
-  constructor(bytesMax: number) {
-    this.#bytesMax = bytesMax;
-  }
-
-  /** The whole message once its last fragment is here. A hole drops it: anti-entropy sends it again. */
-  add(fragment: Fragment): Uint8Array | undefined {
-    if (fragment.index === 0) {
-      this.#id = fragment.id;
-      this.#parts = [];
-      this.#bytes = 0;
-    }
-    if (fragment.id !== this.#id || fragment.index !== this.#parts.length) return undefined;
-    this.#bytes += fragment.bytes.length;
-    if (this.#bytes > this.#bytesMax) throw malformed(`a message of more than ${this.#bytesMax} bytes`);
-    this.#parts.push(fragment.bytes);
-    if (this.#parts.length < fragment.count) return undefined;
-    const whole = new Writer(this.#bytes);
-    for (const part of this.#parts) whole.raw(part);
-    this.#parts = [];
-    this.#id = -1;
-    return whole.take();
-  }
 }

@@ -6,10 +6,13 @@ import type { Acknowledgements } from "./acknowledgements.ts";
 import type { AntiEntropy } from "./anti-entropy.ts";
 import type { CoreContext } from "./context.ts";
 import type { Gossip } from "./gossip.ts";
+import { unpackFrame } from "./frames.ts";
 import { emptyMeta } from "./group.ts";
 import type { Limits } from "./limits.ts";
-import { type Hello, type Message, PROTOCOL_VERSION, decodeMessage, encodeMessage, unpackFrame } from "./messages.ts";
+import { type Hello, type Message, PROTOCOL_VERSION, decodeMessage, encodeMessage } from "./messages.ts";
 import { Peer } from "./peer.ts";
+import type { PresenceTable } from "./presence.ts";
+import type { Verification } from "./verification.ts";
 
 /** What the protocol is made of. */
 export interface ProtocolParts {
@@ -19,6 +22,8 @@ export interface ProtocolParts {
   readonly gossip: Gossip;
   readonly antiEntropy: AntiEntropy;
   readonly acknowledgements: Acknowledgements;
+  readonly verification: Verification;
+  readonly presence: PresenceTable;
   drop(peer: PeerId): void;
 }
 
@@ -86,6 +91,7 @@ export class PeerProtocol {
     peer.hello = hello;
     if (!hello.heard) this.#greet(peer);
     if (!isFirst) return;
+    this.#parts.presence.greet(peer);
     this.#parts.gossip.heartbeat();
     for (const { left, question } of this.#probes.values()) if (left.has(peer.id)) peer.post(question);
     // One side is enough: the other answers with what differs.
@@ -107,7 +113,7 @@ export class PeerProtocol {
 
   #message(peer: Peer, message: Message | undefined): void {
     if (message === undefined) return;
-    const { gossip, antiEntropy, acknowledgements } = this.#parts;
+    const { gossip, antiEntropy, acknowledgements, verification, presence } = this.#parts;
     switch (message.kind) {
       case "hello":
         return this.#onHello(peer, message);
@@ -130,6 +136,10 @@ export class PeerProtocol {
         return acknowledgements.onAck(peer, message);
       case "conflict":
         return antiEntropy.onConflict(peer, message.group);
+      case "check":
+        return verification.onCheck(peer, message);
+      case "presence":
+        return presence.onPresence(peer, message);
       case "fragment": {
         const whole = peer.reassembly.add(message);
         return whole === undefined ? undefined : this.#message(peer, decodeMessage(whole));

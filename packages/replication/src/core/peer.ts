@@ -1,5 +1,6 @@
 import type { Link, PeerId } from "../transport.ts";
-import { type Hello, Reassembly, packFrames } from "./messages.ts";
+import { Reassembly, packFrames } from "./frames.ts";
+import type { Hello } from "./messages.ts";
 
 /** Messages queued here before they are packed into frames and handed to the transport. */
 interface Queued {

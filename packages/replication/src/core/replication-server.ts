@@ -464,6 +464,11 @@ export class ReplicationServer {
     return fresh;
   }
 
+  /** Takes back runs that did not reach the journal: they go into it before everything newer. */
+  putBack(runs: readonly FreshRun[]): void {
+    this.#fresh.unshift(...runs);
+  }
+
   /** The complete state as of now, to store; undefined when there is none that could be read back. */
   snapshot(): GroupSnapshot | undefined {
     if (this.isOpaque) return this.#opaqueBase;

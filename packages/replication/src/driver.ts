@@ -1,0 +1,268 @@
+import { createActor } from "@coppice/crdt";
+import { type GroupId, type GroupStorage, encodeGroupId, formatGroupId } from "@coppice/storage";
+import { sha256 } from "@noble/hashes/sha2.js";
+import { randomBytes, utf8ToBytes } from "@noble/hashes/utils.js";
+import { Core } from "./core/core.ts";
+import { formatDigest } from "./core/digest.ts";
+import type { Group } from "./core/group.ts";
+import type { Changes, Origin } from "./core/replication-server.ts";
+import { ReplicationError } from "./error.ts";
+import type { ResolvedNodeOptions } from "./node-options.ts";
+import type { GroupStatus } from "./replica.ts";
+import type { Link, PeerId, Transport, TransportEvents } from "./transport.ts";
+
+/** How often the core looks at the clock. */
+const TICK_MS = 100;
+
+/** Told of one origin's changes of a group. */
+export type Watcher = (origin: Origin, keys: ReadonlySet<string>) => void;
+
+/** A peer came or went. */
+export type PeerEvent = "join" | "leave";
+
+/** The I/O around a core: carries out its effects on a storage, a transport and timers, and tells who waits. */
+export class Driver {
+  readonly core: Core;
+  readonly storage: GroupStorage;
+  readonly #options: ResolvedNodeOptions;
+  readonly #watchers = new Map<Group, Set<Watcher>>();
+  readonly #presenceWatchers = new Map<Group, Set<() => void>>();
+  readonly #peerWatchers = new Set<(event: PeerEvent, peer: PeerId) => void>();
+  readonly #waiters = new Map<Group, Set<() => void>>();
+  /** Addresses of peers seen in this run. */
+  readonly addresses: Set<string> = new Set();
+  #timer: ReturnType<typeof setInterval> | undefined;
+  #isStopped = false;
+
+  constructor(options: ResolvedNodeOptions, storage: GroupStorage, id: PeerId) {
+    this.#options = options;
+    this.storage = storage;
+    const nodeBytes = sha256(utf8ToBytes(id)).slice(0, 8);
+    const processActor = createActor(nodeBytes, randomBytes(8));
+    this.core = new Core({
+      self: id,
+      effects: {
+        send: (link, frame) => this.transport().send(link, frame),
+        drop: (peer) => void this.transport().disconnect(peer),
+        wake: () => queueMicrotask(() => this.core.flush()),
+        load: (group) => void this.#load(group),
+        commit: (commit, sync) => {
+          storage.commit(commit, { sync }).then(
+            () => this.core.committed(),
+            (error: unknown) => this.core.committed(error ?? new Error("the commit failed")),
+          );
+        },
+        changed: (group, changes) => this.#tell(group, changes),
+        presenceChanged: (group) => {
+          for (const watcher of this.#presenceWatchers.get(group) ?? []) this.#guard(group, watcher);
+        },
+        moved: (group) => {
+          for (const check of this.#waiters.get(group) ?? []) check();
+        },
+        notice: (code, message, peer) => this.notice(code, message, peer),
+      },
+      now: options.now,
+      random: Math.random,
+      actor: (fresh) => (fresh ? createActor(nodeBytes, randomBytes(8)) : processActor),
+      types: options.types,
+      domains: options.domains,
+      durability: (group) => (storage.durability(group).durable ? (options.durability ?? "log") : "snapshot"),
+      limits: options.limits,
+      syncIntervalMs: options.syncIntervalMs,
+      heartbeatMs: options.heartbeatMs,
+      snapshotIntervalMs: options.snapshotIntervalMs,
+      idleGraceMs: options.idleGraceMs,
+    });
+  }
+
+  get isStopped(): boolean {
+    return this.#isStopped;
+  }
+
+  /** Starts the clock. */
+  start(): void {
+    this.#timer = setInterval(() => this.core.tick(), TICK_MS);
+    this.#timer.unref?.();
+  }
+
+  stopClock(): void {
+    clearInterval(this.#timer);
+  }
+
+  /** From here on everything that waits for a group fails with `CLOSED`. */
+  stop(): void {
+    this.#isStopped = true;
+    for (const checks of this.#waiters.values()) for (const check of checks) check();
+  }
+
+  /** The catalogue first: then the node can serve. Groups with a journal tail are loaded next, in the background. */
+  async list(signal: AbortSignal | undefined): Promise<void> {
+    const journalled = new Set<string>();
+    const options = signal === undefined ? {} : { signal };
+    for await (const ids of this.storage.listJournalled(options)) {
+      for (const id of ids) journalled.add(encodeGroupId(id));
+    }
+    for await (const rows of this.storage.listGroups({ deleted: true, ...options })) {
+      for (const row of rows) this.core.addStored(row, journalled.has(encodeGroupId(row.id)));
+    }
+    for (const group of this.core.groups.values()) if (group.isUnsettled) this.core.load(group, () => {});
+  }
+
+  async #load(group: Group): Promise<void> {
+    try {
+      this.core.loaded(group, await this.storage.load(group.id));
+    } catch (error) {
+      this.core.loadFailed(group, error);
+    }
+  }
+
+  transport(): Transport {
+    const { transport } = this.#options;
+    if (transport === undefined) {
+      throw new ReplicationError("INVALID_OPTIONS", "this node was made without a transport");
+    }
+    return transport;
+  }
+
+  /** What the transport's events lead to. */
+  events(): TransportEvents {
+    return {
+      linkUp: (link: Link) => {
+        for (const address of link.addresses) this.addresses.add(address);
+        const isNew = !this.core.peers.has(link.peer);
+        this.core.linkUp(link);
+        if (isNew) this.#tellPeers("join", link.peer);
+      },
+      linkDown: (link: Link) => {
+        this.core.linkDown(link);
+        if (!this.core.peers.has(link.peer)) this.#tellPeers("leave", link.peer);
+      },
+      frame: (link, bytes) => this.core.frame(link, bytes),
+      drained: (link) => this.core.drained(link),
+      notice: (code, message, peer) => this.notice(code, message, peer),
+    };
+  }
+
+  notice(code: string, message: string, peer?: PeerId): void {
+    this.#options.onNotice(peer === undefined ? { code, message } : { code, message, peer });
+  }
+
+  #tell(group: Group, changes: Changes): void {
+    for (const [origin, keys] of changes) {
+      for (const watcher of this.#watchers.get(group) ?? []) this.#guard(group, () => watcher(origin, keys));
+    }
+  }
+
+  #guard(group: Group, callback: () => void): void {
+    try {
+      callback();
+    } catch (error) {
+      this.notice("SUBSCRIBER_FAILED", `a subscriber of ${formatGroupId(group.id)} threw: ${String(error)}`);
+    }
+  }
+
+  #tellPeers(event: PeerEvent, peer: PeerId): void {
+    for (const watcher of this.#peerWatchers) {
+      try {
+        watcher(event, peer);
+      } catch (error) {
+        this.notice("SUBSCRIBER_FAILED", `a watcher of peers threw: ${String(error)}`);
+      }
+    }
+  }
+
+  watch(group: Group, watcher: Watcher): () => void {
+    const stop = addTo(this.#watchers, group, watcher);
+    const count = (): void => {
+      group.watchers = this.#watchers.get(group)?.size ?? 0;
+    };
+    count();
+    return () => {
+      stop();
+      count();
+    };
+  }
+
+  watchPresence(group: Group, watcher: () => void): () => void {
+    return addTo(this.#presenceWatchers, group, watcher);
+  }
+
+  watchPeers(watcher: (event: PeerEvent, peer: PeerId) => void): () => void {
+    this.#peerWatchers.add(watcher);
+    return () => void this.#peerWatchers.delete(watcher);
+  }
+
+  /** Waits until a condition on a group holds, with `timeoutMs` no longer than that. Rejects with `CLOSED`. */
+  until(group: Group, holds: () => boolean, signal: AbortSignal | undefined, timeoutMs?: number): Promise<void> {
+    if (holds()) return Promise.resolve();
+    return new Promise((resolve, reject) => {
+      const timer = timeoutMs === undefined ? undefined : setTimeout(() => end(resolve), timeoutMs);
+      const end = (then: () => void): void => {
+        clearTimeout(timer);
+        remove();
+        signal?.removeEventListener("abort", abort);
+        then();
+      };
+      const abort = (): void => end(() => reject(signal?.reason));
+      const remove = addTo(this.#waiters, group, () => {
+        if (this.#isStopped) end(() => reject(closed()));
+        else if (holds()) end(resolve);
+      });
+      if (signal?.aborted) abort();
+      else signal?.addEventListener("abort", abort, { once: true });
+    });
+  }
+
+  /** How a group stands here. */
+  status(group: Group): GroupStatus {
+    return {
+      id: group.id,
+      key: group.key,
+      domain: group.domain,
+      type: group.typeName,
+      isKnownType: this.core.type(group.typeName) !== undefined,
+      epoch: group.epoch,
+      phase: group.phase,
+      digest: formatDigest(group.digest()),
+      events: group.vector.total(),
+      get vector() {
+        return group.vector.toJSON();
+      },
+      pendingBytes: group.server?.pendingBytes ?? 0,
+      snapshotAt: group.snapshotAt,
+      snapshotBytes: group.snapshotBytes,
+      journalBytes: group.journalBytes,
+      degraded: group.phase === "failed" || (group.server?.degraded ?? false),
+      isCompared: group.isCompared,
+    };
+  }
+
+  /** Waits until everything written so far is committed. Rejects with `STORAGE_FAILED`. */
+  async settled(): Promise<void> {
+    this.core.flush();
+    await new Promise<void>((resolve) => this.core.pipeline.whenIdle(resolve));
+    this.core.checkWritable();
+  }
+
+  /** The row of a group id that is known here. Throws `UNKNOWN_GROUP`. */
+  known(id: GroupId): Group {
+    const group = this.core.groups.get(encodeGroupId(id));
+    if (group === undefined) throw new ReplicationError("UNKNOWN_GROUP", `no group ${formatGroupId(id)} is known here`);
+    return group;
+  }
+}
+
+export function closed(): ReplicationError {
+  return new ReplicationError("CLOSED", "the node is closed");
+}
+
+/** Adds to the set under a key; returns how to take it out again. */
+function addTo<Key, Item>(sets: Map<Key, Set<Item>>, key: Key, item: Item): () => void {
+  const set = sets.get(key) ?? new Set();
+  sets.set(key, set);
+  set.add(item);
+  return () => {
+    set.delete(item);
+    if (set.size === 0) sets.delete(key);
+  };
+}

@@ -1,0 +1,108 @@
+import { gCounter } from "@coppice/crdt";
+import { memoryStorage } from "@coppice/storage";
+import { describe, expect, it } from "vitest";
+import { Grove } from "./nodes.test-support.ts";
+
+describe("membership", () => {
+  it("names the members of a group, and tells who joins and leaves", async () => {
+    await using grove = new Grove();
+    const a = await grove.start("a");
+    const seen: string[] = [];
+    const stop = a.onPeer((event, peer) => seen.push(`${event} ${peer}`));
+    await grove.start("b", ["a"]);
+    await grove.start("c", ["a"], { domains: ["elsewhere"] });
+    await a.open(["here", 1], gCounter);
+    await expect.poll(() => a.peers().every(({ lastSyncAt }) => lastSyncAt >= 0) && a.peers().length).toBe(2);
+    await expect.poll(() => a.members(["here", 1])).toEqual(["a", "b"]);
+    expect([...a.randomPeers(5)].sort((x, y) => (x < y ? -1 : 1))).toEqual(["b", "c"]);
+    expect(a.randomPeers(1)).toHaveLength(1);
+    await grove.stop("b");
+    await expect.poll(() => seen).toEqual(["join b", "join c", "leave b"]);
+    stop();
+    expect(() => a.members("unknown")).toThrow(/no group/);
+  });
+
+  it("dials the peers of the last run again", async () => {
+    await using grove = new Grove();
+    const storage = memoryStorage();
+    await grove.start("a", [], { storage });
+    await grove.start("b", ["a"]);
+    await expect.poll(() => grove.nodes()[0]?.peers().length).toBe(1);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    await grove.stop("a");
+    await grove.stop("b");
+    await grove.start("b");
+    const again = await grove.start("a", [], { storage });
+    await expect.poll(() => again.peers().map(({ id }) => id)).toEqual(["b"]);
+  });
+});
+
+describe("verify", () => {
+  it("compares events and content with every peer, loading the group there", async () => {
+    await using grove = new Grove();
+    const a = await grove.start("a");
+    await grove.start("b", ["a"]);
+    const counter = await a.open("c", gCounter);
+    counter.mutate((c) => c.increment(1));
+    await grove.converged();
+    const report = await a.verify("c");
+    expect([...report.peers]).toEqual([["b", "equal"]]);
+    expect(report).toMatchObject({ divergent: [], digest: counter.digest() });
+  });
+
+  it("names a peer that holds another content for the same events", async () => {
+    await using grove = new Grove();
+    const wrong = {
+      ...gCounter,
+      canonical: (_state: unknown, writer: { byte(value: number): void }) => writer.byte(1),
+    };
+    const a = await grove.start("a");
+    await grove.start("b", ["a"], { types: [wrong] });
+    const counter = await a.open("c", gCounter);
+    counter.mutate((c) => c.increment(1));
+    await grove.converged();
+    expect(await a.verify("c")).toMatchObject({ divergent: ["b"] });
+  });
+
+  it("does not wait for ever for a peer that is silent", async () => {
+    await using grove = new Grove();
+    const a = await grove.start("a");
+    await grove.start("b", ["a"]);
+    await a.open("c", gCounter);
+    grove.network.partition("a", "b");
+    expect((await a.verify("c", { timeoutMs: 50 })).peers.size).toBe(0);
+  });
+});
+
+describe("presence", () => {
+  it("is told to the others at once, relayed, and gone with the node; never stored", async () => {
+    await using grove = new Grove();
+    const storage = memoryStorage();
+    const a = await grove.start("a", [], { storage });
+    const b = await grove.start("b", ["a"]);
+    const c = await grove.start("c", ["b"]);
+    const [onA, onB, onC] = await Promise.all([a, b, c].map((node) => node.open("doc", gCounter)));
+    let told = 0;
+    onC?.presence.subscribe(() => void told++);
+    onA?.presence.set({ name: "ann", at: 3 });
+    onC?.presence.set({ name: "cid" });
+    await expect.poll(() => onC?.presence.states().get("a")).toEqual({ name: "ann", at: 3 });
+    expect(told).toBeGreaterThan(0);
+    await expect
+      .poll(() => [...(onB?.presence.states().keys() ?? [])].sort((x, y) => (x < y ? -1 : 1)))
+      .toEqual(["a", "c"]);
+    onA?.presence.clear();
+    await expect.poll(() => onC?.presence.states().has("a")).toBe(false);
+    onC?.close();
+    await expect.poll(() => onB?.presence.states().size).toBe(0);
+    expect(a.group("doc")?.events).toBe(0);
+  });
+
+  it("refuses a state that is too large or no value", async () => {
+    await using grove = new Grove();
+    const node = await grove.start("a");
+    const group = await node.open("doc", gCounter);
+    expect(() => group.presence.set("x".repeat(5000))).toThrow(RangeError);
+    expect(() => group.presence.set((() => {}) as never)).toThrow(TypeError);
+  });
+});
