@@ -19,7 +19,7 @@
 import { Reader, Writer } from "@coppice/crdt";
 import { StorageError } from "./error.ts";
 import type { GroupId } from "./group-id.ts";
-import { type Meta, readMeta, writeMeta } from "./group-meta.ts";
+import { encodeMeta, type Meta, readMeta } from "./group-meta.ts";
 import type { CatalogueRow } from "./group-storage.ts";
 import { checkSeal, decodeSealed, seal } from "./sealed.ts";
 
@@ -37,8 +37,8 @@ export interface Mark {
 /** The journal's start: what a group has that was never snapshotted. */
 export const NO_MARK: Mark = { generation: 0, position: 0, seq: 0 };
 
-export interface StoredRow {
-  readonly meta: Meta;
+/** What a row holds beside the meta data. */
+export interface RowFields {
   readonly snapshotBytes: number;
   readonly snapshotAt: number;
   readonly degraded: boolean;
@@ -48,27 +48,38 @@ export interface StoredRow {
   readonly logStart: number;
 }
 
-const scratch = new Writer(256);
-
-/** The row of a group without snapshot and journal. */
-export function emptyRow(meta: Meta): StoredRow {
-  const marks = { generations: 0, newest: NO_MARK, previous: NO_MARK, logStart: 0 };
-  return { meta, snapshotBytes: 0, snapshotAt: 0, degraded: false, ...marks };
+export interface StoredRow extends RowFields {
+  readonly meta: Meta;
 }
 
+const scratch = new Writer(256);
+
+/** The fields of a group without snapshot and journal. */
+export const EMPTY_FIELDS: RowFields = {
+  snapshotBytes: 0,
+  snapshotAt: 0,
+  degraded: false,
+  generations: 0,
+  newest: NO_MARK,
+  previous: NO_MARK,
+  logStart: 0,
+};
+
 export function encodeRow(row: StoredRow, key: string): Uint8Array {
+  return encodeRowFields(row, encodeMeta(row.meta), key);
+}
+
+/** @param meta as `encodeMeta` makes it */
+export function encodeRowFields(row: RowFields, meta: Uint8Array, key: string): Uint8Array {
   scratch.reset();
   scratch.byte(VERSION);
   scratch.byte(row.degraded ? DEGRADED : 0);
-  writeMeta(scratch, row.meta);
+  scratch.raw(meta);
   scratch.uint(row.snapshotBytes);
   scratch.uint(row.snapshotAt);
   scratch.uint(row.generations);
-  for (const mark of [row.newest, row.previous]) {
-    scratch.uint(mark.generation);
-    scratch.uint(mark.position);
-    scratch.uint(mark.seq);
-  }
+  writeMark(row.newest);
+  writeMark(row.previous);
   scratch.uint(row.logStart);
   return seal(scratch, key);
 }
@@ -89,6 +100,12 @@ export function decodeRow(bytes: Uint8Array, key: string): StoredRow {
     reader.done();
     return { ...row, logStart };
   });
+}
+
+function writeMark(mark: Mark): void {
+  scratch.uint(mark.generation);
+  scratch.uint(mark.position);
+  scratch.uint(mark.seq);
 }
 
 function readMark(reader: Reader): Mark {

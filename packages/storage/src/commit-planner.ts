@@ -1,33 +1,43 @@
 import type { Op } from "./backend.ts";
-import { emptyRow, encodeRow, type StoredRow } from "./catalogue-row.ts";
+import { encodeRowFields } from "./catalogue-row.ts";
 import { formatGroupId, type GroupId } from "./group-id.ts";
-import type { Meta } from "./group-meta.ts";
-import { type GroupState, markAt, stateOf } from "./group-state.ts";
-import type { GroupMeta } from "./group-storage.ts";
+import { appendTo, emptyState, type GroupState, markAt } from "./group-state.ts";
 import { encodeEntry } from "./journal-entry.ts";
 import type { PackedBody } from "./packed-body.ts";
 import { encodeSnapshot } from "./snapshot-record.ts";
 import { copyKey, journalLog, rowKey, snapshotKey, sweepKey } from "./store-keys.ts";
 
-/** A commit with its ids encoded and its bodies compressed. */
+/** A commit with its ids and meta data encoded, and its bodies compressed. */
 export interface PackedCommit {
-  readonly created: readonly Packed<{ readonly meta: Meta }>[];
-  readonly records: readonly Packed<{
-    readonly epoch: number;
-    readonly position: number;
-    readonly count: number;
-    readonly body: PackedBody;
-  }>[];
-  readonly snapshots: readonly Packed<{
-    readonly meta: Meta;
-    readonly position: number;
-    readonly body: PackedBody;
-  }>[];
-  readonly repaired: readonly Packed<object>[];
-  readonly deletions: readonly Packed<{ readonly meta: Meta }>[];
+  readonly created: readonly PackedEpoch[];
+  readonly records: readonly PackedRecord[];
+  readonly snapshots: readonly PackedSnapshot[];
+  readonly repaired: readonly PackedGroup[];
+  readonly deletions: readonly PackedEpoch[];
 }
 
-type Packed<Item> = Item & { readonly id: GroupId; readonly key: string };
+export interface PackedGroup {
+  readonly id: GroupId;
+  readonly key: string;
+}
+
+export interface PackedEpoch extends PackedGroup {
+  readonly epoch: number;
+  /** As `encodeMeta` makes it. */
+  readonly meta: Uint8Array;
+}
+
+export interface PackedRecord extends PackedGroup {
+  readonly epoch: number;
+  readonly position: number;
+  readonly count: number;
+  readonly body: PackedBody;
+}
+
+export interface PackedSnapshot extends PackedEpoch {
+  readonly position: number;
+  readonly body: PackedBody;
+}
 
 /** Journals with more records than this are swept after the commit of a deletion, not within it. */
 const SWEEP_INLINE_MAX = 1024;
@@ -57,11 +67,11 @@ export class CommitPlanner {
 
   /** Throws `TypeError` for a commit that does not continue what is stored; the states are then of no use. */
   plan(commit: PackedCommit): void {
-    for (const { key, meta } of commit.created) this.#begin(key, meta);
+    for (const group of commit.created) this.#begin(group);
     for (const record of commit.records) this.#append(record);
     for (const snapshot of commit.snapshots) this.#snapshot(snapshot);
     for (const { key } of commit.repaired) this.#repaired(key);
-    for (const { key, meta } of commit.deletions) this.#begin(key, meta);
+    for (const group of commit.deletions) this.#begin(group);
   }
 
   #state(key: string): GroupState | undefined {
@@ -69,106 +79,90 @@ export class CommitPlanner {
   }
 
   /** Starts an epoch, a living or a deleted one; nothing happens when the stored epoch is as high. */
-  #begin(key: string, meta: Meta): GroupState | undefined {
+  #begin({ key, epoch, meta }: PackedEpoch): GroupState | undefined {
     const before = this.#state(key);
-    if (before !== undefined && before.row.meta.epoch >= meta.epoch) return undefined;
-    const state = stateOf(emptyRow(meta));
+    if (before !== undefined && before.epoch >= epoch) return undefined;
+    const state = emptyState(epoch);
     this.#fresh.set(key, state);
     // Removals come last, everywhere: should an engine tear a batch after all, it tears off what is least missed.
-    this.#putRow(key, state.row, true);
+    this.#putRow(key, state, meta);
+    // Where a rotten row is rebuilt from as long as there are no two snapshots to do that.
+    this.ops.push({ op: "put", key: copyKey(key), value: encodeRowFields(state, meta, copyKey(key)) });
     if (before !== undefined) this.#drop(key, before);
     return state;
   }
 
   #drop(key: string, state: GroupState): void {
-    const { row } = state;
-    const log = journalLog(key, row.meta.epoch);
-    if (row.degraded || state.nextSeq - row.logStart > SWEEP_INLINE_MAX) {
+    const { epoch, logStart, nextSeq } = state;
+    if (state.degraded || nextSeq - logStart > SWEEP_INLINE_MAX) {
       this.ops.push({ op: "put", key: sweepKey(key), value: new Uint8Array([1]) });
       this.sweeps.push(key);
       return;
     }
-    for (const { generation } of [row.newest, row.previous]) {
-      if (generation > 0) this.ops.push({ op: "del", key: snapshotKey(key, row.meta.epoch, generation) });
+    for (const { generation } of [state.newest, state.previous]) {
+      if (generation > 0) this.ops.push({ op: "del", key: snapshotKey(key, epoch, generation) });
     }
-    if (state.nextSeq > row.logStart) {
-      this.ops.push({ op: "truncate", log, from: row.logStart, upto: state.nextSeq });
+    if (nextSeq > logStart) {
+      this.ops.push({ op: "truncate", log: journalLog(key, epoch), from: logStart, upto: nextSeq });
     }
   }
 
-  #append(record: PackedCommit["records"][number]): void {
+  #append(record: PackedRecord): void {
     const { id, key, epoch, position, count } = record;
     const state = this.#state(key);
-    if (state === undefined || state.row.meta.epoch < epoch) {
+    if (state === undefined || state.epoch < epoch) {
       throw new TypeError(`${formatGroupId(id)} has no epoch ${epoch} yet: commit it as created first`);
     }
-    if (state.row.meta.epoch > epoch) return;
+    if (state.epoch > epoch) return;
     if (position !== state.nextPosition) {
-      throw new TypeError(
-        `a record of ${formatGroupId(id)} is at ${position}, the journal ends at ${state.nextPosition}`,
-      );
+      const end = state.nextPosition;
+      throw new TypeError(`a record of ${formatGroupId(id)} is at ${position}, the journal ends at ${end}`);
     }
     const log = journalLog(key, epoch);
     this.ops.push({ op: "append", log, seq: state.nextSeq, value: encodeEntry(record, log, state.nextSeq) });
-    state.tail.push(position);
-    state.nextSeq++;
-    state.nextPosition += count;
+    appendTo(state, position, count);
   }
 
-  #snapshot(snapshot: PackedCommit["snapshots"][number]): void {
-    const { id, key, meta, position, body } = snapshot;
+  #snapshot(snapshot: PackedSnapshot): void {
+    const { id, key, epoch, meta, position, body } = snapshot;
     const known = this.#state(key);
-    const state = known === undefined || known.row.meta.epoch < meta.epoch ? this.#begin(key, meta) : known;
-    if (state === undefined || state.row.meta.epoch > meta.epoch) return;
-    const { row } = state;
-    const mark = markAt(state, position, row.generations + 1);
+    const state = known === undefined || known.epoch < epoch ? this.#begin(snapshot) : known;
+    if (state === undefined || state.epoch > epoch) return;
+    const mark = markAt(state, position);
     if (mark === undefined) {
-      const range = `${row.newest.position} to ${state.nextPosition}`;
+      const range = `${state.newest.position} to ${state.nextPosition}`;
       throw new TypeError(`a snapshot of ${formatGroupId(id)} is at ${position}, the journal covers ${range}`);
     }
-    const at = snapshotKey(key, meta.epoch, mark.generation);
-    const bytes = encodeSnapshot({ meta, mark, takenAt: this.#now, body }, at);
+    const at = snapshotKey(key, epoch, mark.generation);
+    const bytes = encodeSnapshot({ mark, takenAt: this.#now, body }, meta, at);
     this.ops.push({ op: "put", key: at, value: bytes });
-    const previous = row.newest;
+    const { newest, previous, logStart } = state;
+    if (state.tail.length > 0) state.tail = state.tail.slice(mark.seq - newest.seq);
+    state.snapshotBytes = bytes.length;
+    state.snapshotAt = this.#now;
+    state.generations = mark.generation;
+    state.newest = mark;
+    state.previous = newest;
     // The journal reaches back to the previous generation, so that a rotten newest one loses nothing.
-    const logStart = previous.generation > 0 ? previous.seq : row.logStart;
-    state.tail.splice(0, mark.seq - row.newest.seq);
-    const sizes = { snapshotBytes: bytes.length, snapshotAt: this.#now, generations: mark.generation };
-    state.row = { ...row, meta, ...sizes, newest: mark, previous, logStart };
-    this.#putRow(key, state.row, false);
-    this.#dropOutlived(key, row, logStart);
-  }
-
-  /** Removes what a new snapshot makes superfluous, given the row before it. */
-  #dropOutlived(key: string, row: StoredRow, logStart: number): void {
-    const { epoch } = row.meta;
-    if (row.previous.generation > 0) {
-      this.ops.push({ op: "del", key: snapshotKey(key, epoch, row.previous.generation) });
+    if (newest.generation > 0) state.logStart = newest.seq;
+    if (state.degraded) state.meta = meta;
+    this.#putRow(key, state, meta);
+    if (previous.generation > 0) this.ops.push({ op: "del", key: snapshotKey(key, epoch, previous.generation) });
+    if (state.logStart > logStart) {
+      this.ops.push({ op: "truncate", log: journalLog(key, epoch), from: logStart, upto: state.logStart });
     }
-    if (logStart > row.logStart) {
-      this.ops.push({ op: "truncate", log: journalLog(key, epoch), from: row.logStart, upto: logStart });
-    }
-    const second = row.newest.generation > 0 && row.previous.generation === 0;
-    if (second) this.ops.push({ op: "del", key: copyKey(key) });
+    if (newest.generation > 0 && previous.generation === 0) this.ops.push({ op: "del", key: copyKey(key) });
   }
 
   #repaired(key: string): void {
     const state = this.#state(key);
-    if (state === undefined || !state.row.degraded) return;
-    state.row = { ...state.row, degraded: false };
-    this.#putRow(key, state.row, false);
+    if (state?.meta === undefined) return;
+    state.degraded = false;
+    this.#putRow(key, state, state.meta);
+    state.meta = undefined;
   }
 
-  /** @param copy also where a rotten row is rebuilt from while there are no snapshots to do that */
-  #putRow(key: string, row: StoredRow, copy: boolean): void {
-    this.ops.push({ op: "put", key: rowKey(key), value: encodeRow(row, rowKey(key)) });
-    if (copy) this.ops.push({ op: "put", key: copyKey(key), value: encodeRow(row, copyKey(key)) });
+  #putRow(key: string, state: GroupState, meta: Uint8Array): void {
+    this.ops.push({ op: "put", key: rowKey(key), value: encodeRowFields(state, meta, rowKey(key)) });
   }
-}
-
-/** {@link GroupMeta} without its id. */
-export function metaOf(group: GroupMeta): Meta {
-  const { type, epoch, vector, frontier, time, digest } = group;
-  // The caller may go on changing its vector.
-  return { type, epoch, vector: vector.clone(), frontier: [...frontier], time, digest };
 }

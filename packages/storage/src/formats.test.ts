@@ -1,7 +1,8 @@
 import { Writer } from "@coppice/crdt";
 import { describe, expect, it } from "vitest";
-import { encodeRow, emptyRow, decodeRow } from "./catalogue-row.ts";
+import { encodeRow, EMPTY_FIELDS, decodeRow } from "./catalogue-row.ts";
 import { encodeGroupId } from "./group-id.ts";
+import { encodeMeta } from "./group-meta.ts";
 import { ALICE, BOB, meta } from "./group-store.test-support.ts";
 import { decodeEntry, encodeEntry } from "./journal-entry.ts";
 import { decodeNode, encodeNode } from "./node-record.ts";
@@ -22,7 +23,8 @@ const { id: _, ...alice } = meta("x", 3);
 const groupMeta = { ...alice, vector: alice.vector.clone(), frontier: [BOB] };
 groupMeta.vector.set(BOB, 129);
 const row = {
-  ...emptyRow(groupMeta),
+  ...EMPTY_FIELDS,
+  meta: groupMeta,
   snapshotBytes: 300,
   snapshotAt: 1_800_000_000_000,
   degraded: true,
@@ -56,7 +58,7 @@ describe("formats", () => {
     const key = snapshotKey(group, 1, 2);
     const body = await packBody(Uint8Array.of(1, 2, 3), 1);
     const record = { meta: groupMeta, mark: row.newest, takenAt: 1_800_000_000_000, body };
-    const bytes = encodeSnapshot(record, key);
+    const bytes = encodeSnapshot(record, encodeMeta(groupMeta), key);
     expect(hex(bytes)).toMatchInlineSnapshot(
       `"4347534e0107636f756e7465720102a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a103b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0810101b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0eb0703000000010000000282010780a0f1c2b134000102031d0c59c5"`,
     );

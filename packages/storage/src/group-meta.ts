@@ -10,7 +10,7 @@
  * | time     | uint, the highest hybrid timestamp           |
  * | digest   | 2 × 4, little-endian                         |
  */
-import { ACTOR_BYTES, type Reader, VersionVector, type Writer } from "@coppice/crdt";
+import { ACTOR_BYTES, type Reader, VersionVector, Writer } from "@coppice/crdt";
 import type { GroupMeta } from "./group-storage.ts";
 
 /** {@link GroupMeta} without the id: that is in the key. */
@@ -19,15 +19,20 @@ export type Meta = Omit<GroupMeta, "id">;
 /** Mirrors the limit of `CrdtType.name`, with room. */
 const TYPE_CHARS_MAX = 256;
 
-export function writeMeta(writer: Writer, meta: Meta): void {
+const scratch = new Writer(256);
+
+/** Throws `TypeError` for what cannot be stored. */
+export function encodeMeta(meta: Meta): Uint8Array {
   if (meta.type.length > TYPE_CHARS_MAX) throw new TypeError(`a type's name has at most ${TYPE_CHARS_MAX} characters`);
-  writer.string(meta.type);
-  writer.uint(meta.epoch);
-  meta.vector.encode(writer);
-  writer.uint(meta.frontier.length);
-  for (const actor of meta.frontier) writer.actor(actor);
-  writer.uint(meta.time);
-  for (const lane of meta.digest) for (let shift = 0; shift < 32; shift += 8) writer.byte((lane >>> shift) & 255);
+  scratch.reset();
+  scratch.string(meta.type);
+  scratch.uint(meta.epoch);
+  meta.vector.encode(scratch);
+  scratch.uint(meta.frontier.length);
+  for (const actor of meta.frontier) scratch.actor(actor);
+  scratch.uint(meta.time);
+  for (const lane of meta.digest) for (let shift = 0; shift < 32; shift += 8) scratch.byte((lane >>> shift) & 255);
+  return scratch.take();
 }
 
 export function readMeta(reader: Reader): Meta {

@@ -3,7 +3,8 @@ import type { Op } from "./backend.ts";
 import { decodeRow, encodeRow, type Mark, NO_MARK, type StoredRow } from "./catalogue-row.ts";
 import { StorageError, throwIfAborted } from "./error.ts";
 import type { GroupId } from "./group-id.ts";
-import type { GroupState } from "./group-state.ts";
+import { encodeMeta } from "./group-meta.ts";
+import { appendTo, emptyState, type GroupState, stateOf } from "./group-state.ts";
 import type { Damage } from "./group-storage.ts";
 import { decodeEntry, type JournalEntry } from "./journal-entry.ts";
 import { rebuildRow } from "./row-rebuild.ts";
@@ -13,6 +14,8 @@ import { journalLog, quarantineKey, rowKey, snapshotKey } from "./store-keys.ts"
 
 /** A group as read, and what must be written before anything else is written to it. */
 export interface GroupReading {
+  /** Undefined when all there was is a row that could not be rebuilt. */
+  readonly row: StoredRow | undefined;
   readonly state: GroupState;
   readonly snapshot: SnapshotRecord | undefined;
   readonly entries: readonly JournalEntry[];
@@ -50,32 +53,29 @@ export async function readGroup(
   await engine.journals.ready();
   const stored = await readRow(engine, key, findings);
   if (stored === undefined) {
-    return findings.repairs.length === 0 ? undefined : missingGroup(findings);
+    const { damage, repairs } = findings;
+    // Nothing is left but a row that says nothing: it goes, its bytes are kept.
+    return repairs.length === 0
+      ? undefined
+      : { row: undefined, state: emptyState(0), snapshot: undefined, entries: [], damage, repairs };
   }
   throwIfAborted(options.signal);
   const { row, snapshot } = options.snapshot
     ? await readSnapshot(engine, key, stored, findings)
     : { row: stored, snapshot: undefined };
   const { state, entries } = await readJournal(engine, key, row, findings, options.signal);
-  if (findings.repairs.length > 0) {
-    state.row = { ...state.row, degraded: state.row.degraded || findings.damage.some(isLoss) };
-    findings.repairs.push({ op: "put", key: rowKey(key), value: encodeRow(state.row, rowKey(key)) });
-  }
-  return { state, snapshot, entries, damage: findings.damage, repairs: findings.repairs };
+  const { damage, repairs } = findings;
+  if (repairs.length === 0) return { row, state, snapshot, entries, damage, repairs };
+  const marked = { ...row, degraded: row.degraded || damage.some(isLoss) };
+  repairs.push({ op: "put", key: rowKey(key), value: encodeRow(marked, rowKey(key)) });
+  state.degraded = marked.degraded;
+  state.meta = encodeMeta(marked.meta);
+  return { row: marked, state, snapshot, entries, damage, repairs };
 }
 
 /** A row rebuilt from what it describes lost nothing. */
 function isLoss(damage: Damage): boolean {
   return damage.action === "quarantined";
-}
-
-/** Nothing is left but a row that says nothing: it goes, its bytes are kept. */
-function missingGroup(findings: Findings): GroupReading {
-  const meta = { type: "", epoch: 0, vector: new VersionVector(), frontier: [], time: 0, digest: [0, 0] as const };
-  const marks = { generations: 0, newest: NO_MARK, previous: NO_MARK, logStart: 0 };
-  const row = { meta, snapshotBytes: 0, snapshotAt: 0, degraded: true, ...marks };
-  const state = { row, nextSeq: 0, nextPosition: 0, tail: [] };
-  return { state, snapshot: undefined, entries: [], damage: findings.damage, repairs: findings.repairs };
 }
 
 async function readRow(engine: StoreEngine, key: string, findings: Findings): Promise<StoredRow | undefined> {
@@ -138,7 +138,7 @@ async function readJournal(
 ): Promise<{ state: GroupState; entries: JournalEntry[] }> {
   const log = journalLog(key, row.meta.epoch);
   const entries: JournalEntry[] = [];
-  const state: GroupState = { row, nextSeq: row.newest.seq, nextPosition: row.newest.position, tail: [] };
+  const state = stateOf(row);
   if (engine.journals.last(log) < row.newest.seq) return { state, entries };
   let hole: string | undefined;
   let last = -1;
@@ -149,9 +149,7 @@ async function readJournal(
         const entry = readEntry(value, log, seq, state);
         if (typeof entry !== "string") {
           entries.push(entry);
-          state.tail.push(entry.position);
-          state.nextSeq = seq + 1;
-          state.nextPosition = Math.max(state.nextPosition, entry.position + entry.count);
+          appendTo(state, entry.position, entry.count);
           continue;
         }
         hole = entry;

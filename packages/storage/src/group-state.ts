@@ -1,27 +1,81 @@
-import type { Mark, StoredRow } from "./catalogue-row.ts";
+import { type Mark, NO_MARK, type RowFields, type StoredRow } from "./catalogue-row.ts";
+import { encodeMeta } from "./group-meta.ts";
 
 /**
- * What the store must know of a group to write to it: its row, and where its journal stands. Kept in memory for
- * groups in use, and read anew when it was dropped.
+ * What the store must know of a group to write to it: its row without the meta data, and where its journal stands.
+ * Kept in memory for groups in use, and read anew when it was dropped.
  */
-export interface GroupState {
-  row: StoredRow;
+export interface GroupState extends RowFields {
+  epoch: number;
+  snapshotBytes: number;
+  snapshotAt: number;
+  generations: number;
+  newest: Mark;
+  previous: Mark;
+  logStart: number;
+  degraded: boolean;
+  /** The encoded meta data, of degraded groups only: their row is written once more when they are repaired. */
+  meta: Uint8Array | undefined;
   /** Number of the next journal record. */
   nextSeq: number;
   /** Position of the next event. */
   nextPosition: number;
-  /** Positions of the records from `row.newest.seq` on. */
-  tail: number[];
+  /** Positions of the records from `newest.seq` on. */
+  tail: readonly number[];
+}
+
+const NO_TAIL: readonly number[] = [];
+
+/** The state of a group that begins an epoch. */
+export function emptyState(epoch: number): GroupState {
+  return {
+    snapshotBytes: 0,
+    snapshotAt: 0,
+    degraded: false,
+    generations: 0,
+    newest: NO_MARK,
+    previous: NO_MARK,
+    logStart: 0,
+    epoch,
+    meta: undefined,
+    nextSeq: 0,
+    nextPosition: 0,
+    tail: NO_TAIL,
+  };
 }
 
 /** The state of a group whose journal holds nothing behind its newest snapshot. */
 export function stateOf(row: StoredRow): GroupState {
-  return { row, nextSeq: row.newest.seq, nextPosition: row.newest.position, tail: [] };
+  const { snapshotBytes, snapshotAt, degraded, generations, newest, previous, logStart } = row;
+  return {
+    snapshotBytes,
+    snapshotAt,
+    degraded,
+    generations,
+    newest: newest.generation === 0 ? NO_MARK : newest,
+    previous: previous.generation === 0 ? NO_MARK : previous,
+    logStart,
+    epoch: row.meta.epoch,
+    meta: degraded ? encodeMeta(row.meta) : undefined,
+    nextSeq: newest.seq,
+    nextPosition: newest.position,
+    tail: NO_TAIL,
+  };
+}
+
+/** Takes note of a record at the journal's end. */
+export function appendTo(state: GroupState, position: number, count: number): void {
+  // Most groups have no tail most of the time, so the empty one is shared.
+  if (state.tail.length === 0) state.tail = [position];
+  else (state.tail as number[]).push(position);
+  state.nextSeq++;
+  state.nextPosition = Math.max(state.nextPosition, position + count);
 }
 
 /** The mark of a snapshot at `position`; undefined when the journal does not reach from there to its end. */
-export function markAt(state: GroupState, position: number, generation: number): Mark | undefined {
-  const { newest } = state.row;
+export function markAt(state: GroupState, position: number): Mark | undefined {
+  const { newest } = state;
+  const generation = state.generations + 1;
   if (position < newest.position || position > state.nextPosition) return undefined;
   if (position === state.nextPosition) return { generation, position, seq: state.nextSeq };
   let index = state.tail.findIndex((start) => start >= position);
@@ -31,20 +85,15 @@ export function markAt(state: GroupState, position: number, generation: number):
   return { generation, position, seq: newest.seq + index };
 }
 
-/** At most this many states stay in memory: about 200 bytes each. */
+/** At most this many states stay in memory: about 250 bytes each. */
 const STATES_MAX = 100_000;
 
-/** States by group key; the least recently used ones are dropped. */
+/** States by group key. When they are too many, those go that came first. */
 export class StateCache {
   readonly #states = new Map<string, GroupState>();
 
   get(key: string): GroupState | undefined {
-    const state = this.#states.get(key);
-    if (state !== undefined && this.#states.size > STATES_MAX / 2) {
-      this.#states.delete(key);
-      this.#states.set(key, state);
-    }
-    return state;
+    return this.#states.get(key);
   }
 
   set(key: string, state: GroupState): void {

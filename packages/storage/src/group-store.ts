@@ -1,12 +1,27 @@
 import { isStorageBackend, type Op, PAGE_ENTRIES_MAX, type StorageBackend } from "./backend.ts";
 import { catalogueRow, decodeRow, type StoredRow } from "./catalogue-row.ts";
-import { CommitPlanner, metaOf, type PackedCommit } from "./commit-planner.ts";
+import {
+  CommitPlanner,
+  type PackedCommit,
+  type PackedEpoch,
+  type PackedRecord,
+  type PackedSnapshot,
+} from "./commit-planner.ts";
 import { CommitQueue } from "./commit-queue.ts";
 import { StorageError, throwIfAborted } from "./error.ts";
 import { decodeGroupKey, encodeGroupId, encodeGroupPrefix, type GroupId } from "./group-id.ts";
 import { type GroupReading, corruption, readGroup } from "./group-reader.ts";
+import { encodeMeta } from "./group-meta.ts";
 import { type GroupState, StateCache } from "./group-state.ts";
-import type { CatalogueRow, Damage, GroupCommit, GroupStorage, NodeRecord, StoredGroup } from "./group-storage.ts";
+import type {
+  CatalogueRow,
+  Damage,
+  GroupCommit,
+  GroupMeta,
+  GroupStorage,
+  NodeRecord,
+  StoredGroup,
+} from "./group-storage.ts";
 import { readNodeRecord, writeNodeRecord } from "./node-store.ts";
 import { type Compression, codecOf, packBody, unpackBody } from "./packed-body.ts";
 import { StoreEngine } from "./store-engine.ts";
@@ -94,7 +109,9 @@ class GroupStore implements GroupStorage {
     if (reading !== undefined && (reading.repairs.length > 0 || !settled)) {
       reading = await this.#queue.alone(() => this.#readAndRepair(key, id, true));
     } else if (reading !== undefined) this.#states.set(key, reading.state);
-    return reading === undefined || reading.state.row.meta.epoch % 2 === 0 ? undefined : await storedGroup(id, reading);
+    const row = reading?.row;
+    if (reading === undefined || row === undefined || row.meta.epoch % 2 === 0) return undefined;
+    return await storedGroup(id, row, reading);
   }
 
   async row(id: GroupId): Promise<CatalogueRow | undefined> {
@@ -185,28 +202,24 @@ class GroupStore implements GroupStorage {
   }
 
   async #pack(commit: GroupCommit): Promise<PackedCommit> {
-    const place = (id: GroupId): { id: GroupId; key: string } => ({ id, key: encodeGroupId(id) });
-    const created = (commit.created ?? []).map((group) => ({ ...place(group.id), meta: checkMeta(metaOf(group), 1) }));
-    const deletions = (commit.deletions ?? []).map((group) => ({
-      ...place(group.id),
-      meta: checkMeta(metaOf(group), 0),
-    }));
-    // Copied before the first await: the caller may go on changing its vectors.
-    const taken = (commit.snapshots ?? []).map((group) => ({
-      ...place(group.id),
-      meta: checkMeta(metaOf(group), 1),
-      group,
-    }));
-    const records: PackedCommit["records"][number][] = [];
+    const codec = this.#codec;
+    // Encoded before the first await: the caller may go on changing its vectors.
+    const created = (commit.created ?? []).map((group) => packEpoch(group, 1));
+    const deletions = (commit.deletions ?? []).map((group) => packEpoch(group, 0));
+    const epochs = (commit.snapshots ?? []).map((group) => packEpoch(group, 1));
+    const repaired = (commit.repaired ?? []).map((id) => ({ id, key: encodeGroupId(id) }));
+    const records: PackedRecord[] = [];
     for (const { id, epoch, position, count, bytes } of commit.records ?? []) {
       if (!Number.isSafeInteger(count) || count < 1) throw new TypeError(`a record holds events, not ${count}`);
-      records.push({ ...place(id), epoch, position, count, body: await packBody(bytes, this.#codec) });
+      const body = packBody(bytes, codec);
+      records.push({ id, key: encodeGroupId(id), epoch, position, count, body: "then" in body ? await body : body });
     }
-    const snapshots: PackedCommit["snapshots"][number][] = [];
-    for (const { id, key, meta, group } of taken) {
-      snapshots.push({ id, key, meta, position: group.journalPosition, body: await packBody(group.body, this.#codec) });
+    const snapshots: PackedSnapshot[] = [];
+    for (const [index, { journalPosition, body: bytes }] of (commit.snapshots ?? []).entries()) {
+      const body = packBody(bytes, codec);
+      const epoch = epochs[index] as PackedEpoch;
+      snapshots.push({ ...epoch, position: journalPosition, body: "then" in body ? await body : body });
     }
-    const repaired = (commit.repaired ?? []).map(place);
     return { created, records, snapshots, repaired, deletions };
   }
 
@@ -292,8 +305,7 @@ class GroupStore implements GroupStorage {
       await this.#engine.write(reading.repairs, { sync: true });
       for (const damage of reading.damage) this.#onDamage(damage);
     }
-    // Without a type it was a row that could not be rebuilt, and is gone.
-    if (reading.state.row.meta.type === "" && reading.state.row.meta.epoch === 0) return undefined;
+    if (reading.row === undefined) return undefined;
     this.#states.set(key, reading.state);
     return reading;
   }
@@ -303,7 +315,7 @@ class GroupStore implements GroupStorage {
       return decodeRow(bytes, rowKey(key));
     } catch (error) {
       corruption(error);
-      return (await this.#queue.alone(() => this.#readAndRepair(key, id, false)))?.state.row;
+      return (await this.#queue.alone(() => this.#readAndRepair(key, id, false)))?.row;
     }
   }
 
@@ -335,23 +347,24 @@ function* groupsOf(commits: readonly QueuedCommit[]): Iterable<{ readonly id: Gr
   }
 }
 
-function checkMeta(meta: PackedCommit["created"][number]["meta"], parity: 0 | 1): typeof meta {
-  if (meta.type === "") throw new TypeError("a group needs a type");
-  if (!Number.isSafeInteger(meta.epoch) || meta.epoch < 1 || meta.epoch % 2 !== parity) {
-    throw new TypeError(`epoch ${meta.epoch} of a ${parity === 1 ? "living" : "deleted"} group`);
+function packEpoch(group: GroupMeta, parity: 0 | 1): PackedEpoch {
+  const { id, type, epoch } = group;
+  if (type === "") throw new TypeError("a group needs a type");
+  if (!Number.isSafeInteger(epoch) || epoch < 1 || epoch % 2 !== parity) {
+    throw new TypeError(`epoch ${epoch} of a ${parity === 1 ? "living" : "deleted"} group`);
   }
-  return meta;
+  return { id, key: encodeGroupId(id), epoch, meta: encodeMeta(group) };
 }
 
-async function storedGroup(id: GroupId, reading: GroupReading): Promise<StoredGroup> {
+async function storedGroup(id: GroupId, row: StoredRow, reading: GroupReading): Promise<StoredGroup> {
   const { state, snapshot, entries, damage } = reading;
-  const { meta, newest } = state.row;
+  const { meta, newest } = row;
   const records = [];
   for (const { position, count, body } of entries) {
     records.push({ id, epoch: meta.epoch, position, count, bytes: await unpackBody(body) });
   }
   return {
-    row: catalogueRow(id, state.row),
+    row: catalogueRow(id, row),
     snapshot: snapshot && {
       id,
       ...snapshot.meta,

@@ -36,14 +36,18 @@ export function codecOf(compression: Compression): Codec {
 }
 
 /** Compresses `bytes`, unless they are few or it saves little. */
-export async function packBody(bytes: Uint8Array, codec: Codec): Promise<PackedBody> {
-  if (codec !== CODEC_NONE && bytes.length >= COMPRESS_BYTES_MIN) {
-    const smaller = await compress(codec, bytes);
-    if (smaller.length <= bytes.length - bytes.length / SAVING_MIN) {
-      return { codec, length: bytes.length, bytes: smaller };
-    }
+export function packBody(bytes: Uint8Array, codec: Codec): PackedBody | Promise<PackedBody> {
+  // Most bodies are small, and a promise for each would cost more than storing it.
+  if (codec === CODEC_NONE || bytes.length < COMPRESS_BYTES_MIN) {
+    return { codec: CODEC_NONE, length: bytes.length, bytes };
   }
-  return { codec: CODEC_NONE, length: bytes.length, bytes };
+  return packLarge(bytes, codec);
+}
+
+async function packLarge(bytes: Uint8Array, codec: Codec): Promise<PackedBody> {
+  const smaller = await compress(codec, bytes);
+  const pays = smaller.length <= bytes.length - bytes.length / SAVING_MIN;
+  return pays ? { codec, length: bytes.length, bytes: smaller } : { codec: CODEC_NONE, length: bytes.length, bytes };
 }
 
 export function writePackedBody(writer: Writer, body: PackedBody): void {

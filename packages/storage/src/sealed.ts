@@ -15,7 +15,25 @@ export function seal(writer: Writer, place: string): Uint8Array {
   writer.byte((crc >>> 8) & 255);
   writer.byte((crc >>> 16) & 255);
   writer.byte(crc >>> 24);
-  return writer.take();
+  return copyOf(writer.peek());
+}
+
+/** Bytes of the blocks that short records share. */
+const BLOCK_BYTES = 64 * 1024;
+let block: Uint8Array = new Uint8Array(0);
+let used = 0;
+
+/** Memory of their own for many short records costs more than writing them, so they are cut from blocks. */
+function copyOf(bytes: Uint8Array): Uint8Array {
+  if (bytes.length > BLOCK_BYTES / 16) return bytes.slice();
+  if (used + bytes.length > block.length) {
+    block = new Uint8Array(BLOCK_BYTES);
+    used = 0;
+  }
+  const copy = block.subarray(used, used + bytes.length);
+  copy.set(bytes);
+  used += bytes.length;
+  return copy;
 }
 
 /** Length of the record without its seal. Throws `CORRUPT` when the seal does not fit. */

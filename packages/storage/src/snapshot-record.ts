@@ -18,7 +18,7 @@
 import { Reader, Writer } from "@coppice/crdt";
 import type { Mark } from "./catalogue-row.ts";
 import { StorageError } from "./error.ts";
-import { type Meta, readMeta, writeMeta } from "./group-meta.ts";
+import { type Meta, readMeta } from "./group-meta.ts";
 import { type PackedBody, readPackedBody, writePackedBody } from "./packed-body.ts";
 import { checkSeal, decodeSealed, seal } from "./sealed.ts";
 
@@ -34,14 +34,15 @@ export interface SnapshotRecord {
 
 const scratch = new Writer(1024);
 
-export function encodeSnapshot(record: SnapshotRecord, key: string): Uint8Array {
+/** @param meta as `encodeMeta` makes it */
+export function encodeSnapshot(record: Omit<SnapshotRecord, "meta">, meta: Uint8Array, key: string): Uint8Array {
   // A huge body must not stay in memory for good as the scratch buffer.
   const large = record.body.bytes.length > 1 << 20;
   const writer = large ? new Writer(record.body.bytes.length + 1024) : scratch;
   writer.reset();
   for (const byte of MAGIC) writer.byte(byte);
   writer.byte(VERSION);
-  writeMeta(writer, record.meta);
+  writer.raw(meta);
   writer.uint(record.mark.generation);
   writer.uint(record.mark.position);
   writer.uint(record.mark.seq);
