@@ -1,0 +1,149 @@
+import type { Core, Group } from "@coppice/replication/testing";
+import { type Holdings, hold } from "./guarantees.ts";
+import type { HistoryEvent, Note } from "./history.ts";
+import type { Machine } from "./machine.ts";
+import type { SimProcess } from "./process.ts";
+import type { Random } from "./random.ts";
+import { plain } from "./subjects.ts";
+import type { World, WorldGroup } from "./world.ts";
+
+const ACK_TIMEOUT_MS = 2000;
+
+/** Programs on the machines: they open groups, write at random, and hold acknowledgements to what they promise. */
+export class Workload {
+  readonly #world: World;
+  readonly #random: Random;
+
+  constructor(world: World, random: Random) {
+    this.#world = world;
+    this.#random = random;
+  }
+
+  start(): void {
+    const { timeline, plan } = this.#world;
+    timeline.schedule(this.#random.between(0, (2 * plan.writeEveryMs) / plan.machines.length), () => {
+      if (this.#world.isHealing) return;
+      this.#burst();
+      this.start();
+    });
+  }
+
+  #burst(): void {
+    const running = this.#world.running().filter(({ process }) => process?.isPaused === false);
+    if (running.length === 0) return;
+    const machine = this.#random.pick(running);
+    const group = this.#random.pick(this.#world.groups);
+    for (let left = this.#random.int(4); left >= 0; left--) this.#use(machine, group);
+  }
+
+  #use(machine: Machine, world: WorldGroup): void {
+    const { process } = machine;
+    const core = process?.core;
+    if (process === undefined || core === undefined || core.type(world.subject.type.name) === undefined) return;
+    const group = core.groups.get(world.key);
+    if (group === undefined || !process.open.has(group)) {
+      return process.openGroup(world.id, world.subject.type, this.#random.chance(0.1));
+    }
+    if (group.phase === "deleted") {
+      if (this.#random.chance(0.05)) process.openGroup(world.id, world.subject.type, true);
+      return;
+    }
+    if (this.#random.chance(0.02)) return process.closeGroup(group);
+    if (group.server === undefined) return core.load(group, () => {});
+    this.#write(machine, process, core, group, world);
+  }
+
+  #write(machine: Machine, process: SimProcess, core: Core, group: Group, world: WorldGroup): void {
+    const { server } = group;
+    if (server === undefined || core.pipeline.failure !== undefined) return;
+    const past = server.vector.clone();
+    const before = server.version;
+    const valueBefore = plain(server.value(world.subject.type));
+    const throws = this.#random.chance(0.03);
+    let notes: Note[] = [];
+    try {
+      server.mutate(world.subject.type, (mutator) => {
+        notes = world.subject.write(mutator, this.#random, process.name);
+        if (throws) throw new Deliberate();
+      });
+    } catch (error) {
+      if (!(error instanceof Deliberate)) throw error;
+      const value = plain(server.value(world.subject.type));
+      if (value !== valueBefore) this.#world.violate("rollback", `${world.name}: ${valueBefore} became ${value}`);
+      return;
+    }
+    const actor = server.issued?.actor;
+    if (server.version === before || actor === undefined) {
+      if (notes.length > 0) this.#world.violate("history", `${world.name}: a write made no event`);
+      return;
+    }
+    const seq = server.vector.get(actor);
+    const event: HistoryEvent = {
+      group: world.key,
+      epoch: server.epoch,
+      actor,
+      seq,
+      time: server.meta().time,
+      past,
+      notes,
+    };
+    const problem = this.#world.history.add(event);
+    if (problem !== undefined) this.#world.violate("dots", `${process.name}: ${problem}`);
+    this.#world.note(process.name, `writes ${world.key}/${server.epoch} ${actor}:${seq} ${plain(notes)}`);
+    this.#acknowledge(machine, process, core, group, event);
+  }
+
+  #acknowledge(machine: Machine, process: SimProcess, core: Core, group: Group, event: HistoryEvent): void {
+    const kind = this.#random.int(10);
+    if (kind < 4) return;
+    if (kind < 6) return this.#acknowledgeByPeers(machine, process, core, group, event);
+    if (process.setup.durability === "snapshot") return;
+    const isSync = kind > 7;
+    core.pipeline.whenCommitted(
+      core.pipeline.ticket(isSync),
+      () => {
+        if (process.isDead) return;
+        const { written, synced } = machine.guarantees;
+        this.#expect(isSync ? synced : written, event, `${process.name} acknowledged ${isSync ? "sync" : "log"}`);
+      },
+      () => {},
+    );
+  }
+
+  #acknowledgeByPeers(machine: Machine, process: SimProcess, core: Core, group: Group, event: HistoryEvent): void {
+    const replicas = 1 + this.#random.int(2);
+    const durable = this.#random.chance(0.4);
+    const handle = core.expectAcks(group, replicas, durable, () => {
+      this.#world.note(process.name, `has ${replicas} ${durable ? "durable " : ""}acks of ${event.actor}:${event.seq}`);
+      const having = this.#world.machines.filter((other) => other !== machine && this.#has(other, event, durable));
+      if (having.length >= replicas) return;
+      const found = `only ${having.length} have it`;
+      this.#world.violate("acknowledgement", `${process.name} got ${replicas} acks of ${describe(event)}, ${found}`);
+    });
+    this.#world.timeline.schedule(ACK_TIMEOUT_MS, () => process.input(() => handle.cancel()));
+  }
+
+  /** Whether a machine has, or once had, an event; with `durable`, on its stable storage. */
+  #has(machine: Machine, event: HistoryEvent, durable: boolean): boolean {
+    if (durable) return isHeld(machine.synced, event);
+    const group = machine.process?.core?.groups.get(event.group);
+    if (group?.server !== undefined) hold(machine.applied, event.group, group.epoch, group.vector);
+    return isHeld(machine.applied, event);
+  }
+
+  #expect(holdings: Holdings, event: HistoryEvent, who: string): void {
+    if (!isHeld(holdings, event)) this.#world.violate("acknowledgement", `${who} ${describe(event)}, it is not there`);
+  }
+}
+
+class Deliberate extends Error {}
+
+function isHeld(holdings: Holdings, { group, epoch, actor, seq }: HistoryEvent): boolean {
+  const holding = holdings.get(group);
+  if (holding === undefined || holding.epoch < epoch) return false;
+  return holding.epoch > epoch || holding.vector.get(actor) >= seq;
+}
+
+function describe({ group, epoch, actor, seq }: HistoryEvent): string {
+  return `${actor}:${seq} of ${group}/${epoch}`;
+}
