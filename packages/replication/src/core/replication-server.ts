@@ -4,19 +4,19 @@ import {
   HybridClock,
   type HybridTime,
   SEQ_MAX,
-  VersionVector,
+  type VersionVector,
   Writer,
 } from "@coppice/crdt";
 import type { Digest, GroupId, GroupMeta, GroupSnapshot, StoredGroup } from "@coppice/storage";
 import type { PeerId } from "../transport.ts";
-import { addDigest, entryHash, groupSeed, subtractDigest, vectorDigest } from "./digest.ts";
-import { joinFrontiers } from "./frontier.ts";
+import { CausalPast } from "./causal-past.ts";
+import { groupSeed } from "./digest.ts";
 import { GroupTransaction } from "./group-transaction.ts";
 import { type ActorSource, Incarnation, type Issued } from "./incarnation.ts";
 import type { Limits } from "./limits.ts";
 import { type OpaqueState, opaqueType, reviveOpaque } from "./opaque.ts";
 import { PendingBuffer } from "./pending.ts";
-import { type Dependency, type Run, RunBuilder, decodeRuns } from "./run.ts";
+import { type Run, RunBuilder, decodeRuns } from "./run.ts";
 import { Tail } from "./tail.ts";
 
 /** What a replication server needs from its node. */
@@ -64,12 +64,8 @@ export class ReplicationServer {
   readonly typeName: string;
   readonly epoch: number;
   readonly #environment: ServerEnvironment;
-  readonly #seed: Digest;
   #type: AnyCrdtType;
-  #digest: Digest;
-  readonly #uncounted = new Map<Actor, number>();
-  #vector: VersionVector;
-  #frontier: Set<Actor>;
+  #past: CausalPast;
   readonly #clock: HybridClock;
   #state: unknown;
   #stopWatching: (() => void) | undefined;
@@ -104,14 +100,11 @@ export class ReplicationServer {
     this.#environment = environment;
     this.#type = type ?? opaqueType;
     this.#state = this.#type.create();
-    this.#vector = new VersionVector();
-    this.#frontier = new Set();
-    this.#seed = groupSeed(key, meta.type, meta.epoch);
-    this.#digest = this.#seed;
+    this.#past = new CausalPast(groupSeed(key, meta.type, meta.epoch));
     this.#clock = new HybridClock(() => environment.now(), meta.time);
     this.#incarnation = new Incarnation(key, environment);
     this.#pending = new PendingBuffer(environment.limits.pendingBytesMax);
-    this.#tail = new Tail(environment.limits.tailBytesMax, this.#vector);
+    this.#tail = new Tail(environment.limits.tailBytesMax, this.#past.vector);
     this.#watchType();
   }
 
@@ -126,7 +119,7 @@ export class ReplicationServer {
 
   /** Not to be changed by callers. */
   get vector(): VersionVector {
-    return this.#vector;
+    return this.#past.vector;
   }
 
   get pendingBytes(): number {
@@ -144,7 +137,7 @@ export class ReplicationServer {
 
   /** See `Incarnation.resume`. */
   resume(issued: Issued): void {
-    this.#incarnation.resume(issued, this.#vector);
+    this.#incarnation.resume(issued, this.#past.vector);
   }
 
   /** How far the group's clock runs ahead of the wall clock, in milliseconds. */
@@ -154,12 +147,7 @@ export class ReplicationServer {
 
   /** The group's digest: O(1) for each event since it was last asked for. */
   digest(): Digest {
-    for (const [actor, counted] of this.#uncounted) {
-      if (counted > 0) this.#digest = subtractDigest(this.#digest, entryHash(this.#seed, actor, counted));
-      this.#digest = addDigest(this.#digest, entryHash(this.#seed, actor, this.#vector.get(actor)));
-    }
-    this.#uncounted.clear();
-    return this.#digest;
+    return this.#past.digest();
   }
 
   meta(): GroupMeta {
@@ -167,8 +155,8 @@ export class ReplicationServer {
       id: this.id,
       type: this.typeName,
       epoch: this.epoch,
-      vector: this.#vector.clone(),
-      frontier: [...this.#frontier],
+      vector: this.#past.vector.clone(),
+      frontier: this.#past.frontier,
       time: this.#clock.last,
       digest: this.digest(),
     };
@@ -181,11 +169,10 @@ export class ReplicationServer {
     const { snapshot } = stored;
     if (snapshot !== undefined) {
       this.#state = this.#type.decode(snapshot.body);
-      this.#vector = snapshot.vector.clone();
-      this.#frontier = new Set(snapshot.frontier);
+      const seed = groupSeed(this.key, this.typeName, this.epoch);
+      this.#past = new CausalPast(seed, snapshot.vector, snapshot.frontier);
       this.#clock.observe(snapshot.time);
-      this.#digest = vectorDigest(this.#seed, this.#vector);
-      this.#tail.reset(this.#vector);
+      this.#tail.reset(this.#past.vector);
     }
     let whole = stored.damage.length === 0;
     for (const record of stored.records) whole = this.#replay(record.bytes) && whole;
@@ -289,7 +276,7 @@ export class ReplicationServer {
   }
 
   #startEvent(): Actor {
-    const actor = this.#incarnation.actor(this.#vector);
+    const actor = this.#incarnation.actor(this.#past.vector);
     if (!this.#builder.accepts(actor)) this.#seal();
     const touched = this.watchers > 0 ? this.#touched("local") : undefined;
     this.#transaction.start(actor, this.#incarnation.seq + 1, this.#clock.next(), touched);
@@ -304,29 +291,16 @@ export class ReplicationServer {
 
   #issue(actor: Actor, seq: number): void {
     this.#incarnation.issue(seq);
-    this.#builder.add(actor, seq, this.#transaction.time, this.#dependencies(actor));
-    this.#advance(actor, seq);
+    this.#builder.add(actor, seq, this.#transaction.time, this.#past.extend(actor, seq));
     this.#changed("local");
-    if (seq >= SEQ_MAX - 1) this.#incarnation.exhausted(this.#vector);
+    if (seq >= SEQ_MAX - 1) this.#incarnation.exhausted(this.#past.vector);
   }
 
-  /** The frontier without `actor`'s own event, and from here on that event alone. */
-  #dependencies(actor: Actor): readonly Dependency[] {
-    const frontier = this.#frontier;
-    if (frontier.size === 1 && frontier.has(actor)) return NONE;
-    const dependencies: Dependency[] = [];
-    for (const other of frontier) {
-      if (other !== actor) dependencies.push({ actor: other, seq: this.#vector.get(other) });
-    }
-    frontier.clear();
-    frontier.add(actor);
-    return dependencies;
-  }
-
+  /** A peer claims more of this incarnation than was issued here: a copy of this process' data writes elsewhere. */
   #checkIncarnation(actor: Actor, seq: number): void {
     if (!this.#incarnation.isReused(actor, seq)) return;
     this.#seal();
-    this.#incarnation.replace(this.#vector, seq);
+    this.#incarnation.replace(this.#past.vector, seq);
   }
 
   // Receiving
@@ -344,14 +318,14 @@ export class ReplicationServer {
   }
 
   #accept(run: Run, source: PeerId | undefined, repaired: boolean, fromJournal: boolean): void {
-    if (run.lastSeq <= this.#vector.get(run.actor)) return;
+    if (run.lastSeq <= this.#past.vector.get(run.actor)) return;
     this.#seal();
     this.#applyRun(run, source, repaired);
-    if (this.#vector.get(run.actor) < run.lastSeq && !this.#pending.add(run, fromJournal)) this.degraded = true;
+    if (this.#past.vector.get(run.actor) < run.lastSeq && !this.#pending.add(run, fromJournal)) this.degraded = true;
     let progress = !this.#pending.isEmpty;
     while (progress) {
       progress = false;
-      for (const waiting of this.#pending.candidates(this.#vector)) {
+      for (const waiting of this.#pending.candidates(this.#past.vector)) {
         if (this.#applyRun(waiting, source, repaired)) progress = true;
       }
     }
@@ -360,15 +334,15 @@ export class ReplicationServer {
   /** Applies as much of a run as may follow now; returns whether anything was applied. */
   #applyRun(run: Run, source: PeerId | undefined, repaired: boolean): boolean {
     const { actor, firstSeq } = run;
-    const first = this.#vector.get(actor) + 1 - firstSeq;
+    const first = this.#past.vector.get(actor) + 1 - firstSeq;
     if (first < 0) return false;
     const touched = this.watchers > 0 ? this.#touched("remote") : undefined;
     let index = first;
     try {
-      for (; index < run.count && this.#covers(run.dependencies(index)); index++) {
+      for (; index < run.count && this.#past.covers(run.dependencies(index)); index++) {
         const at = { actor, seq: firstSeq + index, time: run.times[index] as number };
         this.#type.apply(this.#state, run.delta(index), at, touched);
-        this.#follow(actor, at.seq, run.dependencies(index));
+        this.#past.follow(actor, at.seq, run.dependencies(index));
         this.#clock.observe(at.time);
       }
     } catch (error) {
@@ -387,48 +361,34 @@ export class ReplicationServer {
     return true;
   }
 
-  #covers(dependencies: readonly Dependency[]): boolean {
-    for (const { actor, seq } of dependencies) if (this.#vector.get(actor) < seq) return false;
-    return true;
-  }
-
-  #follow(actor: Actor, seq: number, dependencies: readonly Dependency[]): void {
-    for (const dependency of dependencies) {
-      if (this.#vector.get(dependency.actor) === dependency.seq) this.#frontier.delete(dependency.actor);
-    }
-    this.#frontier.add(actor);
-    this.#advance(actor, seq);
-  }
-
   /**
    * Joins a peer's state. Returns whether anything was new here. Throws `CrdtError` `MALFORMED` with nothing changed.
    */
   joinState(theirs: StateTransfer): boolean {
-    if (this.#vector.includes(theirs.vector)) return false;
+    if (this.#past.vector.includes(theirs.vector)) return false;
     const issued = this.#incarnation.issued;
     if (issued !== undefined) this.#checkIncarnation(issued.actor, theirs.vector.get(issued.actor));
     this.#seal();
     if (this.isOpaque) {
-      if (!theirs.vector.includes(this.#vector)) return false;
+      if (!theirs.vector.includes(this.#past.vector)) return false;
       this.#state = opaqueType.decode(theirs.body.slice());
       this.#fresh = [];
     } else {
       const touched = this.watchers > 0 ? this.#touched("remote") : undefined;
-      this.#type.join(this.#state, theirs.body, this.#vector, theirs.vector, touched);
+      this.#type.join(this.#state, theirs.body, this.#past.vector, theirs.vector, touched);
     }
-    this.#frontier = joinFrontiers(this.#frontier, this.#vector, theirs.frontier, theirs.vector);
-    for (const [other, seq] of theirs.vector) if (this.#vector.get(other) < seq) this.#advance(other, seq);
+    this.#past.join(theirs.vector, theirs.frontier);
     this.#clock.observe(theirs.time);
     this.#joined("remote");
     if (this.isOpaque) this.#opaqueBase = { ...this.meta(), journalPosition: this.position, body: theirs.body.slice() };
-    for (const waiting of this.#pending.candidates(this.#vector)) this.#applyRun(waiting, undefined, true);
+    for (const waiting of this.#pending.candidates(this.#past.vector)) this.#applyRun(waiting, undefined, true);
     this.#settleType();
     return true;
   }
 
   /** The state now holds events that no run in the journal or the tail does. */
   #joined(origin: Origin): void {
-    this.#tail.reset(this.#vector);
+    this.#tail.reset(this.#past.vector);
     this.snapshotRequired = true;
     this.#changed(origin);
   }
@@ -446,13 +406,18 @@ export class ReplicationServer {
     const state = this.#state;
     if (this.isOpaque) return this.#opaqueTransfer();
     const body = this.#type.encodeSince?.(state, vector) ?? this.#type.encode(state);
-    return { vector: this.#vector.clone(), frontier: [...this.#frontier], time: this.#clock.last, body };
+    return { vector: this.#past.vector.clone(), frontier: this.#past.frontier, time: this.#clock.last, body };
   }
 
   #opaqueTransfer(): StateTransfer | undefined {
     const state = this.#state as OpaqueState;
     if (state.base === undefined || state.events.length > 0) return undefined;
-    return { vector: this.#vector.clone(), frontier: [...this.#frontier], time: this.#clock.last, body: state.base };
+    return {
+      vector: this.#past.vector.clone(),
+      frontier: this.#past.frontier,
+      time: this.#clock.last,
+      body: state.base,
+    };
   }
 
   /** Takes the runs applied since the last call, in causal order. */
@@ -496,11 +461,6 @@ export class ReplicationServer {
     this.#tail.add(run);
   }
 
-  #advance(actor: Actor, seq: number): void {
-    if (!this.#uncounted.has(actor)) this.#uncounted.set(actor, this.#vector.get(actor));
-    this.#vector.set(actor, seq);
-  }
-
   #touched(origin: Origin): Set<string> {
     let keys = this.#changes.get(origin);
     if (keys === undefined) this.#changes.set(origin, (keys = new Set()));
@@ -515,8 +475,6 @@ export class ReplicationServer {
     this.#environment.dirty(this.key);
   }
 }
-
-const NONE: readonly Dependency[] = [];
 
 function isThenable(value: unknown): boolean {
   return typeof value === "object" && value !== null && typeof (value as { then?: unknown }).then === "function";
