@@ -79,13 +79,13 @@ export class CommitPlanner {
   }
 
   /** Starts an epoch, a living or a deleted one; nothing happens when the stored epoch is as high. */
-  #begin({ key, epoch, meta }: PackedEpoch): GroupState | undefined {
+  #begin({ key, epoch, meta }: PackedEpoch, rowFollows = false): GroupState | undefined {
     const before = this.#state(key);
     if (before !== undefined && before.epoch >= epoch) return undefined;
     const state = emptyState(epoch);
     this.#fresh.set(key, state);
     // Removals come last, everywhere: should an engine tear a batch after all, it tears off what is least missed.
-    this.#putRow(key, state, meta);
+    if (!rowFollows) this.#putRow(key, state, meta);
     // Where a rotten row is rebuilt from as long as there are no two snapshots to do that.
     this.ops.push({ op: "put", key: copyKey(key), value: encodeRowFields(state, meta, copyKey(key)) });
     if (before !== undefined) this.#drop(key, before);
@@ -126,7 +126,7 @@ export class CommitPlanner {
   #snapshot(snapshot: PackedSnapshot): void {
     const { id, key, epoch, meta, position, body } = snapshot;
     const known = this.#state(key);
-    const state = known === undefined || known.epoch < epoch ? this.#begin(snapshot) : known;
+    const state = known === undefined || known.epoch < epoch ? this.#begin(snapshot, true) : known;
     if (state === undefined || state.epoch > epoch) return;
     const mark = markAt(state, position);
     if (mark === undefined) {

@@ -45,6 +45,6 @@ export function readMeta(reader: Reader): Meta {
 }
 
 function readLane(reader: Reader): number {
-  const bytes = reader.raw(4);
-  return new DataView(bytes.buffer, bytes.byteOffset, 4).getUint32(0, true);
+  const low = reader.byte() | (reader.byte() << 8) | (reader.byte() << 16);
+  return (low | (reader.byte() << 24)) >>> 0;
 }

@@ -12,6 +12,7 @@ export {
   StorageBackend,
   type WriteOptions,
 } from "./backend.ts";
+export { type CheckOptions, type CheckProgress, type CheckReport, checkStorage, type Finding } from "./check.ts";
 export { createDomains, type DomainConfig, type DomainOptions, Domains, type DomainsOptions } from "./domains.ts";
 export { StorageError, type StorageErrorCode } from "./error.ts";
 export {
@@ -38,6 +39,8 @@ export type {
   StoredGroup,
 } from "./group-storage.ts";
 export { createGroupStore, type GroupStoreOptions } from "./group-store.ts";
+export { type GroupInspection, inspectGroup, inspectGroups } from "./inspect.ts";
 export { memoryStorage } from "./memory.ts";
 export type { Compression } from "./packed-body.ts";
+export { type RepairReport, repairStorage } from "./repair.ts";
 export { writeBehind, WriteBehindBackend, type WriteBehindOptions } from "./write-behind.ts";
