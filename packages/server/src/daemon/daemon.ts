@@ -99,6 +99,7 @@ async function openGateway(options: DaemonOptions, node: Node, log: Log): Promis
     node,
     types: TYPES,
     tokens,
+    processMetrics: true,
     onError: (error) => {
       const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
       log("error", "request-failed", `a request failed: ${text}`);

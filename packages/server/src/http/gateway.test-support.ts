@@ -2,6 +2,7 @@ import { builtinTypes } from "@coppice/crdt";
 import { type Node, type NodeOptions, createNode } from "@coppice/replication";
 import { request as httpRequest } from "node:http";
 import { onTestFinished } from "vitest";
+import { contractOf } from "./openapi.test-support.ts";
 import { type Gateway, type GatewayOptions, startGateway } from "./gateway.ts";
 
 export const TOKEN = "t".repeat(43);
@@ -24,7 +25,10 @@ export interface Served {
   readonly node: Node;
   readonly gateway: Gateway;
   readonly errors: unknown[];
-  /** A request with the token; `fetch` would not let tests choose `Host` and `Origin`. */
+  /**
+   * A request with the token; `fetch` would not let tests choose `Host` and `Origin`. Throws when the answer is not
+   * what the OpenAPI document says.
+   */
   readonly call: (method: string, path: string, options?: RequestOptions) => Promise<Answer>;
 }
 
@@ -48,7 +52,18 @@ export async function serve(
     ...options,
   });
   onTestFinished(() => gateway.close());
-  return { node, gateway, errors, call: (method, path, request) => call(gateway, method, path, request) };
+  const document = await call(gateway, "GET", "/v1/openapi.json");
+  const check = contractOf(document.body);
+  return {
+    node,
+    gateway,
+    errors,
+    call: async (method, path, request) => {
+      const answer = await call(gateway, method, path, request);
+      check(method, path, answer);
+      return answer;
+    },
+  };
 }
 
 function call(gateway: Gateway, method: string, path: string, options: RequestOptions = {}): Promise<Answer> {

@@ -1,18 +1,22 @@
 import type { AnyCrdtType } from "@coppice/crdt";
+import { fastifyWebsocket } from "@fastify/websocket";
 import type { Node } from "@coppice/replication";
 import { type FastifyInstance, type FastifyReply, fastify } from "fastify";
 import { ServerError } from "../error.ts";
 import type { RouteContext } from "./context.ts";
-import { type Permission, addGuard } from "./guard.ts";
+import { type Guard, type Permission, addGuard } from "./guard.ts";
+import { Metrics } from "./metrics.ts";
 import { TypeRegistry } from "./operations.ts";
 import { toProblem } from "./problem.ts";
 import { collectOpenApi } from "./openapi.ts";
 import { groupRoutes } from "./routes/groups.ts";
 import { healthRoutes } from "./routes/health.ts";
+import { metricsRoutes } from "./routes/metrics.ts";
 import { operationRoutes } from "./routes/operations.ts";
 import { peerRoutes } from "./routes/peers.ts";
 import { recoveryRoutes } from "./routes/recovery.ts";
 import { snapshotRoutes } from "./routes/snapshots.ts";
+import { socketRoutes } from "./routes/socket.ts";
 import { statusRoutes } from "./routes/status.ts";
 import { typeRoutes } from "./routes/types.ts";
 import { watchRoutes } from "./routes/watch.ts";
@@ -40,10 +44,13 @@ export interface GatewayOptions {
   readonly connectionsMax?: number;
   /** Longest wait for an acknowledgement that a request can ask for. Default 60 000. */
   readonly waitMsMax?: number;
+  /** Whether the metrics include those of the process: memory, CPU, event loop. Default false. */
+  readonly processMetrics?: boolean;
   /** Gets errors that are defects. Default: nobody. */
   readonly onError?: (error: unknown) => void;
 }
 
+const SOCKET_MESSAGE_BYTES_MAX = 64 * 1024;
 const HEADERS_BYTES_MAX = 16 * 1024;
 const HEADERS_TIMEOUT_MS = 10_000;
 const REQUEST_TIMEOUT_MS = 30_000;
@@ -86,14 +93,19 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   checkBind(host, options.allowRemote === true);
   const closing = new AbortController();
   const app = createApp(options);
+  // Before the guard: it destroys the socket of an upgrade that was refused, which it must know of by then.
+  await app.register(fastifyWebsocket, {
+    options: { maxPayload: SOCKET_MESSAGE_BYTES_MAX, handleProtocols: chooseProtocol },
+  });
   const hosts = new Set(options.allowHosts);
-  addGuard(app, { tokens: options.tokens, hosts: () => hosts, origins: new Set(options.allowOrigins) });
-  addRoutes(app, {
+  const guard = addGuard(app, { tokens: options.tokens, hosts: () => hosts, origins: new Set(options.allowOrigins) });
+  const context: RouteContext = {
     node: options.node,
     types: new TypeRegistry(options.types),
     closing: closing.signal,
     waitMsMax: options.waitMsMax ?? 60_000,
-  });
+  };
+  addRoutes(app, context, guard, options.processMetrics === true);
   const bound = await listen(app, host, port);
   for (const name of hostNames(host, bound)) hosts.add(name);
   return new Gateway(`http://${bracketed(host)}:${bound}`, app, closing);
@@ -110,7 +122,10 @@ export function checkBind(host: string, allowRemote: boolean): void {
 }
 
 /** Each family of routes has its file in `routes`. */
-function addRoutes(app: FastifyInstance, context: RouteContext): void {
+function addRoutes(app: FastifyInstance, context: RouteContext, guard: Guard, processMetrics: boolean): void {
+  const hub = new WatchHub(context);
+  const metrics = new Metrics(context.node, hub, processMetrics);
+  metrics.observe(app);
   const document = collectOpenApi(app);
   app.get(
     "/v1/openapi.json",
@@ -125,7 +140,14 @@ function addRoutes(app: FastifyInstance, context: RouteContext): void {
   recoveryRoutes(app, context);
   peerRoutes(app, context);
   snapshotRoutes(app, context);
-  watchRoutes(app, context, new WatchHub(context));
+  watchRoutes(app, context, hub);
+  socketRoutes(app, context, hub, guard);
+  metricsRoutes(app, metrics);
+}
+
+/** Only the first is spoken; the token that may stand beside it is none. */
+function chooseProtocol(protocols: Set<string>): string | false {
+  return protocols.has("coppice") ? "coppice" : false;
 }
 
 function createApp(options: GatewayOptions): FastifyInstance {

@@ -29,9 +29,20 @@ declare module "fastify" {
 
 const SAFE_METHODS: ReadonlySet<string> = new Set(["GET", "HEAD"]);
 
+/** What routes can ask of the guard. */
+export interface Guard {
+  /** What the token of a request allows now; undefined once it is no token any more. */
+  permissionOf(request: FastifyRequest): Permission | undefined;
+}
+
 /** Puts the guard before every route of `app`, unknown ones included. */
-export function addGuard(app: FastifyInstance, options: GuardOptions): void {
-  const tokens = [...options.tokens].map(([token, permission]) => ({ hash: digest(token), permission }));
+export function addGuard(app: FastifyInstance, options: GuardOptions): Guard {
+  const guard: Guard = {
+    permissionOf: (request) => {
+      const token = tokenOf(request);
+      return token === undefined ? undefined : lookUp(token, options.tokens);
+    },
+  };
   app.addHook("onRequest", (request, reply, done) => {
     checkHost(request, options);
     checkOrigin(request, reply, options);
@@ -39,10 +50,11 @@ export function addGuard(app: FastifyInstance, options: GuardOptions): void {
       answerPreflight(reply);
       return;
     }
-    checkToken(request, tokens);
+    checkToken(request, guard);
     checkMediaType(request);
     done();
   });
+  return guard;
 }
 
 function checkHost(request: FastifyRequest, options: GuardOptions): void {
@@ -86,20 +98,35 @@ function answerPreflight(reply: FastifyReply): void {
     .send();
 }
 
-function checkToken(request: FastifyRequest, tokens: readonly { hash: Buffer; permission: Permission }[]): void {
-  const given = /^Bearer +(\S+)$/i.exec(request.headers.authorization ?? "")?.[1];
-  if (given === undefined) {
+function checkToken(request: FastifyRequest, guard: Guard): void {
+  if (tokenOf(request) === undefined) {
     throw new ServerError("UNAUTHORIZED", 'send the token as "Authorization: Bearer TOKEN"');
   }
-  const hash = digest(given);
-  // Every token is compared, so the time taken tells nothing about which one came close.
-  const matches = tokens.filter((token) => timingSafeEqual(token.hash, hash));
-  const [match] = matches;
-  if (match === undefined) throw new ServerError("UNAUTHORIZED", "the token is not one of this server's");
+  const permission = guard.permissionOf(request);
+  if (permission === undefined) throw new ServerError("UNAUTHORIZED", "the token is not one of this server's");
   const needed = request.routeOptions.config.permission ?? (SAFE_METHODS.has(request.method) ? "read" : "write");
-  if (needed === "write" && match.permission !== "write") {
-    throw new ServerError("FORBIDDEN", "this token allows reading only");
-  }
+  if (needed === "write") requireWrite(permission);
+}
+
+/** Throws `FORBIDDEN` for what allows reading only. */
+export function requireWrite(permission: Permission | undefined): void {
+  if (permission !== "write") throw new ServerError("FORBIDDEN", "this token allows reading only");
+}
+
+function tokenOf(request: FastifyRequest): string | undefined {
+  const { authorization, upgrade } = request.headers;
+  const bearer = /^Bearer +(\S+)$/i.exec(authorization ?? "")?.[1];
+  if (bearer !== undefined || upgrade?.toLowerCase() !== "websocket") return bearer;
+  // A page can give a WebSocket no headers but its subprotocols.
+  return /(?:^|,)\s*bearer\.([\w-]+)/.exec(request.headers["sec-websocket-protocol"] ?? "")?.[1];
+}
+
+function lookUp(given: string, tokens: GuardOptions["tokens"]): Permission | undefined {
+  const hash = digest(given);
+  let found: Permission | undefined;
+  // Every token is compared, so the time taken tells nothing about which one came close.
+  for (const [token, permission] of tokens) if (timingSafeEqual(digest(token), hash)) found = permission;
+  return found;
 }
 
 /** Without a declared JSON body a form of a foreign page could post. */

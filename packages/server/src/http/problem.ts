@@ -22,7 +22,8 @@ export interface Problem {
 
 export type ErrorCode = CrdtErrorCode | ReplicationErrorCode | StorageErrorCode | ServerErrorCode;
 
-const STATUS: { readonly [Code in ErrorCode]: number } = {
+/** The HTTP status of each code. A test holds this to `docs/errors.md`. */
+export const STATUS: { readonly [code: string]: number | undefined } = {
   ABORTED: 503,
   ACK_UNAVAILABLE: 422,
   ADDRESS_IN_USE: 503,
@@ -39,6 +40,7 @@ const STATUS: { readonly [Code in ErrorCode]: number } = {
   GROUP_DEGRADED: 503,
   GROUP_DELETED: 410,
   HOST_NOT_ALLOWED: 421,
+  INSUFFICIENT_RIGHTS: 409,
   INTERNAL: 500,
   IN_USE: 409,
   INVALID_ADAPTER: 500,
@@ -46,6 +48,7 @@ const STATUS: { readonly [Code in ErrorCode]: number } = {
   INVALID_OPERATION: 422,
   INVALID_OPTIONS: 400,
   INVALID_REQUEST: 400,
+  INVALID_VALUE: 422,
   IO: 503,
   LIMIT_EXCEEDED: 422,
   LOCKED: 409,
@@ -108,5 +111,5 @@ function fromFastify(error: Partial<FastifyError>): Problem | undefined {
 
 function problem(code: ErrorCode, detail: string): Problem {
   const title = code.charAt(0) + code.slice(1).toLowerCase().replaceAll("_", " ");
-  return { type: `urn:coppice:error:${code}`, title, status: STATUS[code], code, detail };
+  return { type: `urn:coppice:error:${code}`, title, status: STATUS[code] ?? 500, code, detail };
 }

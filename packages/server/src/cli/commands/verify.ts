@@ -11,6 +11,7 @@ interface VerifyOptions {
 export function verifyCommand(program: Command, { streams }: CliContext): void {
   program
     .command("verify")
+    .alias("check")
     .summary("check a data directory whose node does not run")
     .description(
       "Reads every stored group of a data directory and checks it: checksums, journals without holes, states that can " +

@@ -1,0 +1,68 @@
+import { expect, test } from "vitest";
+import { TOKEN, serve } from "../gateway.test-support.ts";
+
+test("metrics tell of groups, requests and watchers", async () => {
+  const { call } = await serve();
+  const body = { type: "gcounter", operations: [{ op: "increment" }, { op: "increment" }] };
+  await call("POST", "/v1/groups/a/operations", { body });
+  await call("GET", "/v1/groups/nothing");
+  const answer = await call("GET", "/v1/metrics");
+  expect(answer.headers["content-type"]).toContain("text/plain");
+  const lines = String(answer.body).split("\n");
+  expect(lines).toContain('coppice_groups{phase="active"} 1');
+  expect(lines).toContain("coppice_events 1");
+  expect(lines).toContain("coppice_peers 0");
+  expect(lines).toContain("coppice_watchers 0");
+  expect(lines).toContain(
+    'coppice_http_request_seconds_count{method="POST",route="/v1/groups/:id/operations",status="200"} 1',
+  );
+  expect(lines).toContain('coppice_http_request_seconds_count{method="GET",route="/v1/groups/:id",status="404"} 1');
+});
+
+test("tells types and their operations", async () => {
+  const { call } = await serve();
+  const { body } = await call("GET", "/v1/types");
+  expect(body).toMatchObject({
+    types: expect.arrayContaining([
+      { name: "gcounter", operations: ["increment", "get"], nestable: true },
+      { name: "lwwmap", operations: ["set", "get", "has", "delete", "clear"], nestable: true },
+    ]) as unknown,
+  });
+});
+
+test("is live and ready, until the node is closed", async () => {
+  const { call, node } = await serve();
+  expect(await call("GET", "/v1/live")).toMatchObject({ status: 200, body: { status: "ok" } });
+  expect(await call("GET", "/v1/ready")).toMatchObject({ status: 200, body: { status: "ok" } });
+  await node.close();
+  expect(await call("GET", "/v1/live")).toMatchObject({ status: 200 });
+  expect(await call("GET", "/v1/ready")).toMatchObject({ status: 503, body: { code: "CLOSED" } });
+});
+
+test("reports on recovery, also dry", async () => {
+  const { call } = await serve();
+  const body = { type: "gcounter", operations: [{ op: "increment" }] };
+  await call("POST", "/v1/groups/a/operations", { body });
+  for (const dryRun of [true, false]) {
+    const answer = await call("POST", "/v1/recoveries", { body: { dryRun } });
+    expect(answer).toMatchObject({ status: 200, body: { degraded: [], failed: [], unknown: [] } });
+  }
+});
+
+test("connecting needs a transport, and an address", async () => {
+  const { call } = await serve();
+  const post = (body: unknown): Promise<unknown> => call("POST", "/v1/peers", { body });
+  expect(await post({ address: "/ip4/127.0.0.1/tcp/1" })).toMatchObject({
+    status: 400,
+    body: { code: "INVALID_OPTIONS" },
+  });
+  expect(await post({})).toMatchObject({ status: 400, body: { code: "INVALID_REQUEST" } });
+  expect(await call("GET", "/v1/peers")).toMatchObject({ status: 200, body: { peers: [] } });
+});
+
+test("the token is in no answer", async () => {
+  const { call } = await serve();
+  for (const path of ["/v1/status", "/v1/openapi.json", "/v1/metrics", "/v1/nowhere"]) {
+    expect(JSON.stringify(await call("GET", path))).not.toContain(TOKEN);
+  }
+});
