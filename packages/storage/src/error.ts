@@ -14,6 +14,8 @@ export type StorageErrorCode =
   | "INVALID_ADAPTER"
   /** A domain is open under another configuration. */
   | "IN_USE"
+  /** A group is stored already, with other content. */
+  | "EXISTS"
   /** A group id outside the documented limits. */
   | "INVALID_GROUP_ID"
   /** Stored bytes that do not pass their check, where nothing could take their place. */

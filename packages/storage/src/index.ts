@@ -15,6 +15,7 @@ export {
 export { type CheckOptions, type CheckProgress, type CheckReport, checkStorage, type Finding } from "./check.ts";
 export { createDomains, type DomainConfig, type DomainOptions, Domains, type DomainsOptions } from "./domains.ts";
 export { StorageError, type StorageErrorCode } from "./error.ts";
+export { type ExportOptions, type ExportResume, exportGroups, resumeExport, type TransferProgress } from "./export.ts";
 export {
   checkGroupId,
   decodeGroupKey,
@@ -39,6 +40,7 @@ export type {
   StoredGroup,
 } from "./group-storage.ts";
 export { createGroupStore, type GroupStoreOptions } from "./group-store.ts";
+export { importGroups, type ImportOptions, type ImportReport } from "./import.ts";
 export { type GroupInspection, inspectGroup, inspectGroups } from "./inspect.ts";
 export { memoryStorage } from "./memory.ts";
 export type { Compression } from "./packed-body.ts";

@@ -1,0 +1,124 @@
+/**
+ * The portable form of groups: one stream of blocks, the same for every backend.
+ *
+ * | field  | bytes                                                                              |
+ * |--------|------------------------------------------------------------------------------------|
+ * | magic  | 8: `COPPICE` and the version, 1                                                    |
+ * | blocks | each: 4-byte little-endian length, then a sealed record (see sealed.ts) that long   |
+ *
+ * The place of a block's seal is `export` and its number, from 0 on: a block that is lost, doubled or moved does not
+ * pass. A record begins with its kind:
+ *
+ * | kind      | then                                                                                       |
+ * |-----------|--------------------------------------------------------------------------------------------|
+ * | 1 group   | string key, meta (group-meta.ts), 1 flags (bit 0 degraded, bit 1 has a snapshot), with a    |
+ * |           | snapshot: bytes of packed body (packed-body.ts, codecs 0 and 1 only) and uint events of it  |
+ * |           | that the first record repeats; uint count of records, each uint events and bytes           |
+ * | 2 deleted | string key, meta: a tombstone                                                              |
+ * | 3 end     | uint number of blocks before it: without it the stream is cut short                         |
+ */
+import { Reader, Writer } from "@coppice/crdt";
+import { StorageError } from "./error.ts";
+import { encodeMeta, type Meta, readMeta } from "./group-meta.ts";
+import { type PackedBody, readPackedBody, writePackedBody } from "./packed-body.ts";
+import { checkSeal, decodeSealed, seal } from "./sealed.ts";
+
+const MAGIC = new TextEncoder().encode("COPPICE");
+const VERSION = 1;
+export const HEADER_BYTES = 8;
+export const LENGTH_BYTES = 4;
+/** Longest block. */
+export const BLOCK_BYTES_MAX: number = 2 ** 30;
+
+export type Block =
+  | {
+      readonly kind: "group";
+      readonly key: string;
+      readonly meta: Meta;
+      readonly degraded: boolean;
+      readonly body: PackedBody | undefined;
+      /** Events at the start of the first record that the body holds already. */
+      readonly repeated: number;
+      readonly records: readonly { readonly count: number; readonly bytes: Uint8Array }[];
+    }
+  | { readonly kind: "deleted"; readonly key: string; readonly meta: Meta }
+  | { readonly kind: "end"; readonly blocks: number };
+
+export function encodeHeader(): Uint8Array {
+  const header = new Uint8Array(HEADER_BYTES);
+  header.set(MAGIC);
+  header[HEADER_BYTES - 1] = VERSION;
+  return header;
+}
+
+/** Throws `CORRUPT` for another kind of stream, `UNSUPPORTED_FORMAT` for a newer version. */
+export function checkHeader(bytes: Uint8Array): void {
+  if (bytes.length < HEADER_BYTES || MAGIC.some((byte, index) => bytes[index] !== byte)) {
+    throw new StorageError("CORRUPT", "this is no export of groups");
+  }
+  const version = bytes[HEADER_BYTES - 1];
+  if (version === VERSION) return;
+  throw new StorageError("UNSUPPORTED_FORMAT", `an export of format ${version}, written by a newer version`);
+}
+
+/** The block with its length. */
+export function encodeBlock(block: Block, index: number): Uint8Array {
+  const writer = new Writer(1024);
+  if (block.kind === "end") {
+    writer.byte(3);
+    writer.uint(block.blocks);
+  } else {
+    writer.byte(block.kind === "group" ? 1 : 2);
+    writer.string(block.key);
+    writer.raw(encodeMeta(block.meta));
+  }
+  if (block.kind === "group") {
+    writer.byte((block.degraded ? 1 : 0) | (block.body ? 2 : 0));
+    if (block.body) {
+      const body = new Writer(block.body.bytes.length + 16);
+      writePackedBody(body, block.body);
+      writer.bytes(body.peek());
+      writer.uint(block.repeated);
+    }
+    writer.uint(block.records.length);
+    for (const { count, bytes } of block.records) {
+      writer.uint(count);
+      writer.bytes(bytes);
+    }
+  }
+  const record = seal(writer, placeOf(index));
+  if (record.length > BLOCK_BYTES_MAX) throw new TypeError(`a block of ${record.length} bytes`);
+  const framed = new Uint8Array(LENGTH_BYTES + record.length);
+  new DataView(framed.buffer).setUint32(0, record.length, true);
+  framed.set(record, LENGTH_BYTES);
+  return framed;
+}
+
+/** Reads a block without its length. Throws `CORRUPT`. */
+export function decodeBlock(bytes: Uint8Array, index: number): Block {
+  const end = checkSeal(bytes, placeOf(index));
+  return decodeSealed(() => {
+    const reader = new Reader(bytes, 0, end);
+    const block = readBlock(reader);
+    reader.done();
+    return block;
+  });
+}
+
+function readBlock(reader: Reader): Block {
+  const kind = reader.byte();
+  if (kind === 3) return { kind: "end", blocks: reader.uint() };
+  if (kind !== 1 && kind !== 2) throw new StorageError("UNSUPPORTED_FORMAT", `an export with blocks of kind ${kind}`);
+  const key = reader.string();
+  const meta = readMeta(reader);
+  if (kind === 2) return { kind: "deleted", key, meta };
+  const flags = reader.byte();
+  const body = (flags & 2) === 0 ? undefined : readPackedBody(new Reader(reader.bytes()));
+  const repeated = body === undefined ? 0 : reader.uint();
+  const records = Array.from({ length: reader.count(2) }, () => ({ count: reader.uint(), bytes: reader.bytes() }));
+  return { kind: "group", key, meta, degraded: (flags & 1) !== 0, body, repeated, records };
+}
+
+function placeOf(index: number): string {
+  return `export ${index}`;
+}

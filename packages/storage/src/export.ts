@@ -1,0 +1,170 @@
+import { CODEC_DEFLATE } from "#platform";
+import { StorageError, throwIfAborted } from "./error.ts";
+import {
+  type Block,
+  BLOCK_BYTES_MAX,
+  checkHeader,
+  decodeBlock,
+  encodeBlock,
+  encodeHeader,
+  HEADER_BYTES,
+  LENGTH_BYTES,
+} from "./export-format.ts";
+import { encodeGroupId, type GroupId } from "./group-id.ts";
+import type { CatalogueRow, GroupStorage } from "./group-storage.ts";
+import { packBody } from "./packed-body.ts";
+
+export interface TransferProgress {
+  readonly groups: number;
+  readonly bytes: number;
+}
+
+/** Where an export that was cut short goes on; see {@link resumeExport}. */
+export interface ExportResume {
+  /** Bytes of what was written before that are whole: cut the file here and append. */
+  readonly bytes: number;
+  readonly blocks: number;
+  /** Key of the last group in it. */
+  readonly after: string | undefined;
+}
+
+export interface ExportOptions {
+  /** Only groups that match (see `encodeGroupPrefix`). */
+  readonly prefix?: GroupId;
+  /** Only this group. */
+  readonly id?: GroupId;
+  /** Go on where an export with the same other options was cut short. */
+  readonly resume?: ExportResume;
+  readonly onProgress?: (progress: TransferProgress) => void;
+  readonly signal?: AbortSignal;
+}
+
+/**
+ * The groups of a storage, tombstones included, as one portable stream. Each chunk is a whole block. Neither the node
+ * record nor secrets are in it. What is written to a group meanwhile may be in the export or not, never a part of it.
+ *
+ * Fails with `CORRUPT` when `resume` is beyond the groups that there are.
+ */
+export async function* exportGroups(storage: GroupStorage, options: ExportOptions = {}): AsyncGenerator<Uint8Array> {
+  const { resume, onProgress, signal } = options;
+  let index = resume?.blocks ?? 0;
+  let bytes = 0;
+  if (resume === undefined) yield encodeHeader();
+  for await (const page of selected(storage, options)) {
+    for (const row of page) {
+      const key = encodeGroupId(row.id);
+      if (resume?.after !== undefined && key <= resume.after) continue;
+      throwIfAborted(signal);
+      const block = await blockOf(storage, row, key);
+      if (block === undefined) continue;
+      const chunk = encodeBlock(block, index++);
+      bytes += chunk.length;
+      yield chunk;
+      onProgress?.({ groups: index, bytes });
+    }
+  }
+  yield encodeBlock({ kind: "end", blocks: index }, index);
+}
+
+async function* selected(storage: GroupStorage, options: ExportOptions): AsyncGenerator<readonly CatalogueRow[]> {
+  const { id, prefix, signal } = options;
+  if (id === undefined) {
+    yield* storage.listGroups({ deleted: true, ...(prefix !== undefined && { prefix }), ...(signal && { signal }) });
+    return;
+  }
+  const row = await storage.row(id);
+  if (row !== undefined) yield [row];
+}
+
+/** Undefined for a group that went while the export ran. */
+async function blockOf(storage: GroupStorage, row: CatalogueRow, key: string): Promise<Block | undefined> {
+  if (row.epoch % 2 === 0) return { kind: "deleted", key, meta: row };
+  const group = await storage.load(row.id);
+  if (group === undefined) return undefined;
+  const { snapshot, records } = group;
+  const first = records[0];
+  return {
+    kind: "group",
+    key,
+    meta: snapshot ?? group.row,
+    degraded: group.row.degraded,
+    // Deflate, because every runtime reads it.
+    body: snapshot && (await packBody(snapshot.body, CODEC_DEFLATE)),
+    repeated: snapshot && first ? snapshot.journalPosition - first.position : 0,
+    records,
+  };
+}
+
+/**
+ * Finds where an export that was cut short goes on. Throws `CORRUPT` for bytes that are no export, and for one that is
+ * complete; a damaged or half-written block at the end does not count as written.
+ */
+export async function resumeExport(chunks: AsyncIterable<Uint8Array>): Promise<ExportResume> {
+  let resume: ExportResume = { bytes: HEADER_BYTES, blocks: 0, after: undefined };
+  try {
+    for await (const { block, bytes } of readBlocks(chunks)) {
+      if (block.kind === "end") throw new StorageError("INVALID_OPTIONS", "this export is complete");
+      resume = { bytes: resume.bytes + bytes, blocks: resume.blocks + 1, after: block.key };
+    }
+  } catch (error) {
+    if (!(error instanceof StorageError) || error.code !== "CORRUPT" || error.message.includes("no export"))
+      throw error;
+  }
+  return resume;
+}
+
+/** Blocks of a stream that is cut into chunks anyhow. Fails with `CORRUPT` where it is damaged or ends too early. */
+export async function* readBlocks(
+  chunks: AsyncIterable<Uint8Array>,
+): AsyncGenerator<{ readonly block: Block; readonly bytes: number }> {
+  const input = new ChunkReader(chunks);
+  checkHeader((await input.take(HEADER_BYTES)) ?? new Uint8Array(0));
+  for (let index = 0; ; index++) {
+    const head = await input.take(LENGTH_BYTES);
+    const length = head && new DataView(head.buffer, head.byteOffset).getUint32(0, true);
+    if (length !== undefined && length > BLOCK_BYTES_MAX)
+      throw new StorageError("CORRUPT", `a block of ${length} bytes`);
+    const body = length === undefined ? undefined : await input.take(length);
+    if (body === undefined) throw new StorageError("CORRUPT", `the export ends within block ${index}`);
+    const block = decodeBlock(body, index);
+    if (block.kind === "end" && block.blocks !== index) {
+      throw new StorageError("CORRUPT", `the export has ${index} blocks instead of ${block.blocks}`);
+    }
+    yield { block, bytes: LENGTH_BYTES + body.length };
+    if (block.kind === "end") return;
+  }
+}
+
+class ChunkReader {
+  readonly #chunks: AsyncIterator<Uint8Array>;
+  #waiting: Uint8Array[] = [];
+  #length = 0;
+
+  constructor(chunks: AsyncIterable<Uint8Array>) {
+    this.#chunks = chunks[Symbol.asyncIterator]();
+  }
+
+  /** The next `length` bytes; undefined when there are not so many. */
+  async take(length: number): Promise<Uint8Array | undefined> {
+    while (this.#length < length) {
+      const next = await this.#chunks.next();
+      if (next.done === true) return undefined;
+      this.#waiting.push(next.value);
+      this.#length += next.value.length;
+    }
+    const joined = this.#waiting.length === 1 ? (this.#waiting[0] as Uint8Array) : join(this.#waiting, this.#length);
+    this.#length -= length;
+    this.#waiting = [joined.subarray(length)];
+    return joined.subarray(0, length);
+  }
+}
+
+function join(parts: readonly Uint8Array[], length: number): Uint8Array {
+  const joined = new Uint8Array(length);
+  let at = 0;
+  for (const part of parts) {
+    joined.set(part, at);
+    at += part.length;
+  }
+  return joined;
+}

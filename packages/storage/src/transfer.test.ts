@@ -1,0 +1,152 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { exportGroups, type ExportOptions, resumeExport } from "./export.ts";
+import type { GroupStorage } from "./group-storage.ts";
+import { createGroupStore } from "./group-store.ts";
+import { collect, meta, openStore, record, snapshot } from "./group-store.test-support.ts";
+import { importGroups } from "./import.ts";
+import { levelStorage } from "./level/index.ts";
+
+async function stored(): Promise<GroupStorage> {
+  const { store } = await openStore();
+  for (let index = 0; index < 5; index++) {
+    const id = ["w", index];
+    await store.commit({ created: [meta(id)], records: [record(id, 0, 3), record(id, 3, 2)] });
+    if (index % 2 === 0)
+      await store.commit({ snapshots: [{ ...snapshot(id, 4), body: new Uint8Array(3000).fill(index) }] });
+  }
+  await store.commit({ created: [meta("gone"), meta("x")] });
+  await store.commit({ deletions: [meta("gone", 0, 2)] });
+  return store;
+}
+
+async function bytesOf(storage: GroupStorage, options?: ExportOptions): Promise<Uint8Array> {
+  const chunks: Uint8Array[] = [];
+  for await (const chunk of exportGroups(storage, options)) chunks.push(chunk);
+  return new Uint8Array(Buffer.concat(chunks));
+}
+
+/** The stream in chunks of one size. */
+async function* stream(bytes: Uint8Array, size = 1000): AsyncGenerator<Uint8Array> {
+  for (let at = 0; at < bytes.length; at += size) yield bytes.subarray(at, at + size);
+}
+
+/** What matters of every group, whatever the positions. */
+async function contents(storage: GroupStorage): Promise<unknown[]> {
+  const all = [];
+  for (const row of await collect(storage.listGroups({ deleted: true }))) {
+    const group = await storage.load(row.id);
+    const { id, type, epoch, vector, digest, time, frontier } = row;
+    const records = group?.records.map(({ count, bytes }) => [count, Buffer.from(bytes).toString()]);
+    const body = group?.snapshot && Buffer.from(group.snapshot.body).toString("hex");
+    all.push({ id, type, epoch, vector: vector.toJSON(), digest, time, frontier, records, body });
+  }
+  return all;
+}
+
+describe("export and import", () => {
+  it("carry every group, tombstones included, from one backend to another, whatever the chunks", async () => {
+    const from = await stored();
+    const bytes = await bytesOf(from);
+    const directory = await mkdtemp(join(tmpdir(), "coppice-import-"));
+    const level = createGroupStore(levelStorage(directory));
+    await level.open();
+    const report = await importGroups(level, stream(bytes, 7));
+    expect(report).toMatchObject({ groups: 7, imported: 6, deleted: 1, present: 0, skipped: 0, overwritten: 0 });
+    expect(await contents(level)).toEqual(await contents(from));
+    expect((await importGroups(level, stream(bytes))).present).toBe(7);
+    expect(await bytesOf(level)).toEqual(bytes);
+    await level.close();
+    await rm(directory, { recursive: true });
+  });
+
+  it("can be limited to a prefix or to one group, on both sides", async () => {
+    const from = await stored();
+    const count = async (options: ExportOptions, prefix?: string[]): Promise<number> => {
+      const { store } = await openStore();
+      const bytes = stream(await bytesOf(from, options));
+      return (await importGroups(store, bytes, prefix === undefined ? {} : { prefix })).groups;
+    };
+    expect(await count({ prefix: ["w"] })).toBe(5);
+    expect(await count({ id: ["w", 3] })).toBe(1);
+    expect(await count({ id: "nothing" })).toBe(0);
+    expect(await count({}, ["w"])).toBe(5);
+  });
+
+  it("refuse to overwrite unless told, and overwrite under a new epoch", async () => {
+    const bytes = await bytesOf(await stored(), { id: ["w", 2] });
+    const { store } = await openStore();
+    await store.commit({ snapshots: [snapshot(["w", 2], 9, 0)] });
+    await expect(importGroups(store, stream(bytes))).rejects.toMatchObject({ code: "EXISTS" });
+    expect(await importGroups(store, stream(bytes), { skipExisting: true })).toMatchObject({ skipped: 1 });
+    expect(await store.row(["w", 2])).toMatchObject({ epoch: 1, time: 1009 });
+    const overwrite = { digest: ({ epoch }: { epoch: number }) => [epoch, 7] as const };
+    expect(await importGroups(store, stream(bytes), { overwrite })).toMatchObject({ overwritten: 1 });
+    expect(await store.row(["w", 2])).toMatchObject({ epoch: 3, time: 1004, digest: [3, 7] });
+    expect((await store.load(["w", 2]))?.snapshot?.body[0]).toBe(2);
+  });
+
+  it("do not bring back what was deleted since", async () => {
+    const bytes = await bytesOf(await stored(), { id: "x" });
+    const { store } = await openStore();
+    await store.commit({ deletions: [meta("x", 0, 2)] });
+    await expect(importGroups(store, stream(bytes))).rejects.toMatchObject({ code: "EXISTS" });
+    expect(await store.load("x")).toBeUndefined();
+  });
+
+  it("go on where they were cut short, at every byte", async () => {
+    const from = await stored();
+    const whole = await bytesOf(from);
+    for (let cut = 8; cut < whole.length; cut += 37) {
+      const part = whole.subarray(0, cut);
+      const resume = await resumeExport(stream(part));
+      const rest = await bytesOf(from, { resume });
+      expect(Buffer.concat([part.subarray(0, resume.bytes), rest]).equals(whole)).toBe(true);
+      const { store } = await openStore();
+      await expect(importGroups(store, stream(part))).rejects.toMatchObject({ code: "CORRUPT" });
+      const report = await importGroups(store, stream(whole));
+      expect(report.present + report.imported + report.deleted).toBe(7);
+    }
+    await expect(resumeExport(stream(whole))).rejects.toMatchObject({ code: "INVALID_OPTIONS" });
+    await expect(resumeExport(stream(new Uint8Array(100)))).rejects.toMatchObject({ code: "CORRUPT" });
+  });
+
+  it("notice every flipped bit", async () => {
+    const whole = await bytesOf(await stored(), { prefix: ["w", 1] });
+    for (let bit = 0; bit < whole.length * 8; bit++) {
+      const flipped = whole.slice();
+      flipped[bit >> 3] = (flipped[bit >> 3] ?? 0) ^ (1 << (bit & 7));
+      const { store } = await openStore();
+      const failure = await importGroups(store, stream(flipped)).catch((error: unknown) => error);
+      expect(["CORRUPT", "UNSUPPORTED_FORMAT"]).toContain((failure as { code?: unknown }).code);
+    }
+  });
+
+  it("never throw anything untyped at garbage", async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.uint8Array({ maxLength: 200 }), async (garbage) => {
+        const { store } = await openStore();
+        const header = (await bytesOf(store)).subarray(0, 8);
+        const input = stream(new Uint8Array(Buffer.concat([header, garbage])));
+        await expect(importGroups(store, input)).rejects.toMatchObject({ code: "CORRUPT" });
+      }),
+      { numRuns: 300 },
+    );
+  });
+
+  it("report progress and stop when aborted", async () => {
+    const from = await stored();
+    const seen: number[] = [];
+    const bytes = await bytesOf(from, { onProgress: ({ groups }) => seen.push(groups) });
+    expect(seen).toEqual([1, 2, 3, 4, 5, 6, 7]);
+    const { store } = await openStore();
+    const controller = new AbortController();
+    const onProgress = (): void => controller.abort();
+    const aborted = importGroups(store, stream(bytes), { onProgress, signal: controller.signal });
+    await expect(aborted).rejects.toMatchObject({ code: "ABORTED" });
+    expect(await collect(store.listGroups({ deleted: true }))).toHaveLength(1);
+  });
+});
