@@ -15,6 +15,7 @@ import type { Peer } from "./peer.ts";
 import { PeerProtocol } from "./peer-protocol.ts";
 import { PresenceTable } from "./presence.ts";
 import type { Changes } from "./replication-server.ts";
+import { steadyClock } from "./steady-clock.ts";
 import { type Verdict, Verification } from "./verification.ts";
 
 /** What the core asks of the world. None of these may call back into the core before they return. */
@@ -79,6 +80,8 @@ export class Core {
   readonly #verification: Verification;
   readonly #presence: PresenceTable;
   readonly pipeline: CommitPipeline;
+  /** For intervals: the wall clock may be set back. */
+  readonly #steadyNow: () => number;
   #nextSyncAt: number;
   #nextHeartbeatAt: number;
   #nextUnloadAt = 0;
@@ -87,9 +90,14 @@ export class Core {
   constructor(options: CoreOptions) {
     this.#options = options;
     this.#effects = options.effects;
+    this.#steadyNow = steadyClock(() => options.now());
     this.pipeline = new CommitPipeline({
       now: () => options.now(),
-      durability: (group) => options.durability(group.id),
+      durability: (group) => {
+        const mode = options.durability(group.id);
+        // Without its type's code there is no snapshot that could hold it.
+        return mode === "snapshot" && group.server?.isOpaque === true ? "log" : mode;
+      },
       commit: (commit, sync) => this.#effects.commit(commit, sync),
       publish: (group, fresh) => this.#gossip.publish(group, fresh),
       changed: (group) => this.#table.index(group),
@@ -131,8 +139,8 @@ export class Core {
       presence: this.#presence,
       drop: (peer) => this.#effects.drop(peer),
     });
-    this.#nextHeartbeatAt = options.now() + options.heartbeatMs;
-    this.#nextSyncAt = options.now() + options.syncIntervalMs;
+    this.#nextHeartbeatAt = this.#steadyNow() + options.heartbeatMs;
+    this.#nextSyncAt = this.#steadyNow() + options.syncIntervalMs;
   }
 
   #context(): CoreContext {
@@ -140,7 +148,7 @@ export class Core {
       groups: this.#table.groups,
       peers: this.#peers,
       domains: this.#table.domains,
-      now: () => this.#options.now(),
+      now: this.#steadyNow,
       isInterestedIn: (domain) => this.#table.isInterestedIn(domain),
       add: (id, ref) => this.#table.addFromPeer(id, ref),
       load: (group, then) => this.#table.load(group, then),
@@ -306,7 +314,7 @@ export class Core {
 
   /** Call about every 100 ms: heartbeats, comparison with a random peer, snapshots that are due. */
   tick(): void {
-    const now = this.#options.now();
+    const now = this.#steadyNow();
     if (now >= this.#nextHeartbeatAt) {
       this.#nextHeartbeatAt = now + this.#options.heartbeatMs;
       this.#protocol.greetAgain();
@@ -320,15 +328,16 @@ export class Core {
       this.#nextSyncAt = now + this.#options.syncIntervalMs;
       this.#syncWithRandomPeer();
     }
-    this.#snapshotsDue(now);
+    this.#snapshotsDue();
     if (now >= this.#nextUnloadAt) {
       this.#nextUnloadAt = now + this.#options.heartbeatMs;
-      this.#unloadIdle(now);
+      this.#unloadIdle();
     }
     this.#wake();
   }
 
-  #unloadIdle(now: number): void {
+  #unloadIdle(): void {
+    const now = this.#options.now();
     const limits = { graceMs: this.#options.idleGraceMs, bytesMax: this.#options.limits.idleBytesMax };
     for (const group of idleGroups(this.#table.active, now, limits, (candidate) => this.#canUnload(candidate))) {
       this.#table.unload(group);
@@ -356,11 +365,14 @@ export class Core {
     }
   }
 
-  #snapshotsDue(now: number): void {
+  #snapshotsDue(): void {
     const { snapshotIntervalMs } = this.#options;
     if (snapshotIntervalMs === undefined) return;
+    const now = this.#options.now();
     for (const group of this.#table.active) {
-      if (now - group.snapshotAt >= snapshotIntervalMs) this.requestSnapshot(group);
+      // A snapshot in the future: the clock was set back since.
+      const isDue = now - group.snapshotAt >= snapshotIntervalMs || group.snapshotAt > now;
+      if (isDue) this.requestSnapshot(group);
     }
   }
 
