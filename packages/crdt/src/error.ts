@@ -6,6 +6,8 @@ export type CrdtErrorCode =
   | "UNSUPPORTED_VERSION"
   /** A value, key or sequence number over its documented limit. */
   | "LIMIT_EXCEEDED"
+  /** A value that the schema of its field refuses; the cause holds the issues. */
+  | "INVALID_VALUE"
   /** A bounded counter's actor has fewer rights than it wants to spend or to hand over. */
   | "INSUFFICIENT_RIGHTS";
 
