@@ -1,0 +1,203 @@
+// Plants one small bug at a time into a copy of the sources, and runs the tests on it: each must be caught.
+//
+//   node packages/crdt/scripts/planted-bugs.mjs [part of a name]
+import { spawnSync } from "node:child_process";
+import { cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+const home = fileURLToPath(new URL("..", import.meta.url));
+const copy = join(home, ".tsbuild", "planted");
+
+/** Tests that are about the kernel. */
+const TESTS = ["spine", "nesting", "types", "exhaustive", "value"];
+
+/** Each replaces the first place of `from` in `file` by `to`. */
+const BUGS = [
+  {
+    name: "concurrent writes that lose are dropped",
+    file: "kernel/register.ts",
+    from: "register.more = more;",
+    to: "register.more = undefined;",
+  },
+  {
+    name: "the winner of two writes ignores the time",
+    file: "kernel/register.ts",
+    from: "if (a.time !== b.time) return a.time > b.time;",
+    to: "",
+  },
+  {
+    name: "a write does not name what it overwrites",
+    file: "kernel/register.ts",
+    from: "(dot) => dot.actor !== own",
+    to: "() => false",
+  },
+  {
+    name: "a write overwrites what it has not seen",
+    file: "kernel/register.ts",
+    from: "return index < 0 || live.seq > (seqs[index] as number);",
+    to: "return false;",
+  },
+  {
+    name: "a rollback leaves a new register",
+    file: "kernel/register.ts",
+    from: "transaction.onRollback(() => detach(map, key, register));",
+    to: "",
+  },
+  {
+    name: "bytes and dates are handed out",
+    file: "kernel/register.ts",
+    from: "value !== null && isMutable(value)",
+    to: "false",
+  },
+  {
+    name: "a removal spares the last dot it saw",
+    file: "kernel/removal.ts",
+    from: "dot.seq > (vector.get(dot.actor) ?? 0)",
+    to: "dot.seq >= (vector.get(dot.actor) ?? 0)",
+  },
+  {
+    name: "a removal takes concurrent writes too",
+    file: "kernel/removal.ts",
+    from: "dot.seq > (vector.get(dot.actor) ?? 0)",
+    to: "!vector.has(dot.actor)",
+  },
+  {
+    name: "a removal cancels all of a run",
+    file: "kernel/removal.ts",
+    from: "cancelRow(row, start, last, total,",
+    to: "cancelRow(row, start, row.last, row.total,",
+  },
+  {
+    name: "clear forgets counters",
+    file: "kernel/removal.ts",
+    from: "if (observe(first, vector)) cancels.push([key, observeRows(first)]);",
+    to: "observe(first, vector);",
+  },
+  {
+    name: "a cancelled row is forgotten at once",
+    file: "kernel/removal.ts",
+    from: "if (store.rows.length === 0) return undefined;",
+    to: "return undefined;",
+  },
+  {
+    name: "a removal ignores which run it saw",
+    file: "kernel/counter.ts",
+    from: "row.start !== start || last <= row.cancelled",
+    to: "last <= row.cancelled",
+  },
+  {
+    name: "a late removal takes back an earlier one",
+    file: "kernel/counter.ts",
+    from: "row.start !== start || last <= row.cancelled",
+    to: "row.start !== start",
+  },
+  {
+    name: "a new run keeps the old total",
+    file: "kernel/counter.ts",
+    from: "else restart(row, seq, amount);",
+    to: "else restart(row, seq, row.total + amount);",
+  },
+  { name: "a collected row comes back whole", file: "kernel/counter.ts", from: "row.baseline = before;", to: "" },
+  {
+    name: "garbage goes before all know",
+    file: "kernel/collect.ts",
+    from: "stable.covers(actors.name(row.remover), row.removerSeq)",
+    to: "true",
+  },
+  {
+    name: "a join brings back what they removed",
+    file: "kernel/join.ts",
+    from: "dot.seq > (this.#theirs[dot.actor] as number) ||",
+    to: "true ||",
+  },
+  {
+    name: "a join brings back what we removed",
+    file: "kernel/join.ts",
+    from: "dot.seq > (this.#ours[dot.actor] as number) && ",
+    to: "",
+  },
+  {
+    name: "a join keeps the earlier run",
+    file: "kernel/join.ts",
+    from: "if (ours.start > theirs.start) return ours;",
+    to: "if (ours.start < theirs.start) return ours;",
+  },
+  {
+    name: "a join takes one side's cancellations",
+    file: "kernel/join.ts",
+    from: "theirs.cancelled > ours.cancelled ? theirs : ours",
+    to: "ours",
+  },
+  {
+    name: "a smaller state leaves out one too many",
+    file: "kernel/state-codec.ts",
+    from: "(this.#known[actor] ?? 0) >= seq",
+    to: "(this.#known[actor] ?? 0) >= seq - 1",
+  },
+  {
+    name: "the table of actors outlives its delta",
+    file: "kernel/state.ts",
+    from: "this.deltaActors.trim(0);",
+    to: "",
+  },
+  {
+    name: "the shorthand for a map is taken too often",
+    file: "kernel/state.ts",
+    from: "this.#lastMap === map && ",
+    to: "",
+  },
+  {
+    name: "canonical bytes follow the order of arrival",
+    file: "kernel/canonical.ts",
+    from: "alive.sort(",
+    to: "[...alive].sort(",
+  },
+  {
+    name: "a log keeps the order of arrival",
+    file: "kernel/log.ts",
+    from: "last === undefined || isBefore(actors, last, entry)",
+    to: "true",
+  },
+  { name: "__proto__ sets a prototype", file: "value.ts", from: 'if (key === "__proto__") {', to: "if (false) {" },
+];
+
+function run(bug) {
+  rmSync(copy, { recursive: true, force: true });
+  mkdirSync(copy, { recursive: true });
+  cpSync(join(home, "src"), join(copy, "src"), { recursive: true });
+  const include = JSON.stringify(TESTS.map((name) => `src/${name}.test.ts`));
+  writeFileSync(join(copy, "vitest.config.mjs"), `export default { test: { include: ${include}, bail: 1 } };\n`);
+  if (bug !== undefined) {
+    const file = join(copy, "src", bug.file);
+    const source = readFileSync(file, "utf8");
+    if (!source.includes(bug.from)) throw new Error(`${bug.name}: ${bug.file} has no ${JSON.stringify(bug.from)}`);
+    writeFileSync(
+      file,
+      source.replace(bug.from, () => bug.to),
+    );
+  }
+  const result = spawnSync("npx", ["vitest", "run", "--root", copy], {
+    cwd: home,
+    encoding: "utf8",
+    env: { ...process.env, NO_COLOR: "1" },
+  });
+  return { passed: result.status === 0, output: result.stdout + result.stderr };
+}
+
+const wanted = process.argv[2] ?? "";
+const sound = run(undefined);
+if (!sound.passed) {
+  process.stdout.write(`${sound.output}\nThe tests fail without any bug.\n`);
+  process.exit(1);
+}
+let missed = 0;
+for (const bug of BUGS.filter(({ name }) => name.includes(wanted))) {
+  const { passed, output } = run(bug);
+  // A bug that breaks the build proves nothing about the tests.
+  const broken = !passed && !/AssertionError|Error: /.test(output);
+  if (passed || broken) missed++;
+  process.stdout.write(`${passed ? "MISSED" : broken ? "BROKEN" : "caught"}  ${bug.name}\n`);
+}
+rmSync(copy, { recursive: true, force: true });
+process.exit(missed === 0 ? 0 : 1);
