@@ -14,6 +14,7 @@ export type ReplicationErrorCode =
   | "LIMIT_EXCEEDED"
   | "MALFORMED_FRAME"
   | "NOT_ADMITTED"
+  | "NO_MEMBERSHIP"
   | "STORAGE_FAILED"
   | "TIMEOUT"
   | "TYPE_CONFLICT"

@@ -2,6 +2,7 @@ import type { AnyCrdtType } from "@coppice/crdt";
 import { formatGroupId } from "@coppice/storage";
 import { sha256 } from "@noble/hashes/sha2.js";
 import { bytesToHex } from "@noble/hashes/utils.js";
+import type { PeerAckLevel } from "./core/acknowledgements.ts";
 import type { Durability } from "./core/commit-pipeline.ts";
 import type { Core } from "./core/core.ts";
 import type { Group } from "./core/group.ts";
@@ -9,6 +10,7 @@ import type { Origin, ReplicationServer } from "./core/replication-server.ts";
 import { ReplicationError } from "./error.ts";
 import type { PresenceHost } from "./presence.ts";
 import type { GroupStatus, MutateOptions, ReplicaHost } from "./replica.ts";
+import type { PeerId } from "./transport.ts";
 import { type AckLevel, type Acknowledgement, CommitAcknowledgement, PeerAcknowledgement, Write } from "./write.ts";
 
 /** What the handles of a group need of their node beyond its core. */
@@ -19,6 +21,8 @@ export interface HostEnvironment {
   readonly mode: Durability | undefined;
   status(): GroupStatus;
   synced(signal: AbortSignal | undefined): Promise<void>;
+  /** The members of the group's domain but this one, and how many there are. Throws `NO_MEMBERSHIP`. */
+  roster(): { readonly others: readonly PeerId[]; readonly size: number };
   watch(fn: (origin: Origin, keys: ReadonlySet<string>) => void): () => void;
   watchPresence(fn: () => void): () => void;
 }
@@ -89,10 +93,7 @@ export class GroupHost implements ReplicaHost {
   checkAck(options: MutateOptions | undefined): void {
     const level = options?.ack;
     if (level === undefined || level === "memory") return;
-    if (typeof level === "object") {
-      if (Number.isSafeInteger(level.replicas) && level.replicas > 0) return;
-      throw new ReplicationError("ACK_UNAVAILABLE", `ack: { replicas } must be a whole number above 0`);
-    }
+    if (typeof level === "object") return void this.#peerLevel(level);
     const name = formatGroupId(this.#group.id);
     if (!this.#isJournalled) {
       const message = `ack "${level}" needs a journal, and group ${name} has none: use a durable storage and durability "log" or "sync"`;
@@ -117,13 +118,27 @@ export class GroupHost implements ReplicaHost {
     if (level === "log" || level === "sync") {
       return new CommitAcknowledgement(pipeline, pipeline.ticket(level === "sync"), options?.signal);
     }
-    const durable = level.durable ?? false;
+    const peers = this.#peerLevel(level);
+    if (peers.replicas === 0) return undefined;
     return new PeerAcknowledgement(
-      (done) => this.#core.expectAcks(this.#group, level.replicas, durable, done),
-      { replicas: level.replicas, durable },
+      (done) => this.#core.expectAcks(this.#group, peers, done),
+      peers,
       options?.timeoutMs ?? ACK_TIMEOUT_MS,
       options?.signal,
     );
+  }
+
+  /** Which peers a level waits for. Throws `ACK_UNAVAILABLE`, or `NO_MEMBERSHIP` where it needs a roster. */
+  #peerLevel(level: Exclude<AckLevel, string>): PeerAckLevel {
+    const { replicas, durable = false } = level;
+    if (replicas === "majority" || replicas === "all") {
+      const { others, size } = this.#environment.roster();
+      const needed = replicas === "all" ? others.length : Math.floor(size / 2) + 1 - (size - others.length);
+      return { replicas: Math.max(0, needed), durable, among: new Set(others) };
+    }
+    if (Number.isSafeInteger(replicas) && replicas > 0) return { replicas, durable, among: undefined };
+    const message = 'ack: { replicas } must be a whole number above 0, "majority" or "all"';
+    throw new ReplicationError("ACK_UNAVAILABLE", message);
   }
 
   status(): GroupStatus {

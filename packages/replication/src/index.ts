@@ -10,7 +10,7 @@ export {
 } from "./memory-transport.ts";
 export type { Verdict } from "./core/verification.ts";
 export type { PeerEvent } from "./driver.ts";
-export { type Node, type PeerStatus, type VerificationReport, createNode } from "./node.ts";
+export { type CollectionReport, type Node, type PeerStatus, type VerificationReport, createNode } from "./node.ts";
 export type { NodeOptions, Notice } from "./node-options.ts";
 export type { Presence } from "./presence.ts";
 export type { RecoverOptions, RecoveryProgress, RecoveryReport } from "./recovery.ts";

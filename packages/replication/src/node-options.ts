@@ -30,6 +30,11 @@ export interface NodeOptions {
   readonly domains?: readonly string[];
   /** Whether to dial the peers of the last run again, for a minute. Default true. */
   readonly redialKnownPeers?: boolean;
+  /**
+   * For each domain that has one, its roster: the ids of all nodes that write in it, this one included. It closes the
+   * membership, as `majority`, `all` and `collect` need; every node must be given the same. Default: none.
+   */
+  readonly rosters?: Readonly<Record<string, readonly PeerId[]>>;
   /** How often the whole content is compared with a random peer, in milliseconds. Default 5 000. */
   readonly syncIntervalMs?: number;
   /** How often a changed group is snapshotted, in milliseconds; `false` for only when needed. Default 60 000. */
@@ -51,6 +56,7 @@ export interface ResolvedNodeOptions {
   readonly transport: Transport | undefined;
   readonly durability: Durability | undefined;
   readonly domains: readonly string[] | undefined;
+  readonly rosters: ReadonlyMap<string, readonly PeerId[]>;
   readonly redialKnownPeers: boolean;
   readonly syncIntervalMs: number;
   readonly snapshotIntervalMs: number | undefined;
@@ -79,6 +85,7 @@ export function resolveOptions(options: NodeOptions): ResolvedNodeOptions {
     transport: options.transport,
     durability,
     domains: domains === undefined ? undefined : [...domains],
+    rosters: new Map(Object.entries(options.rosters ?? {}).map(([domain, ids]) => [domain, [...new Set(ids)]])),
     redialKnownPeers: options.redialKnownPeers ?? true,
     syncIntervalMs: checkInterval("syncIntervalMs", options.syncIntervalMs ?? 5000),
     snapshotIntervalMs:

@@ -2,6 +2,7 @@ import type { AnyCrdtType, CrdtType } from "@coppice/crdt";
 import { type GroupId, type GroupStorage, encodeGroupId, encodeGroupPrefix, formatGroupId } from "@coppice/storage";
 import { bytesToHex, randomBytes } from "@noble/hashes/utils.js";
 import type { Group } from "./core/group.ts";
+import type { StabilityReport } from "./core/stability.ts";
 import type { Verdict } from "./core/verification.ts";
 import { Driver, type PeerEvent, closed } from "./driver.ts";
 import { EarlyEvents } from "./early-events.ts";
@@ -66,6 +67,14 @@ export interface VerificationReport {
   readonly peers: ReadonlyMap<PeerId, Verdict>;
   /** The peers that hold another content for the same events: this must never be; please report it. */
   readonly divergent: readonly PeerId[];
+}
+
+/** What `Node.collect` did. */
+export interface CollectionReport {
+  /** Items freed on this node. */
+  readonly collected: number;
+  /** The events that every member knows. */
+  readonly stable: Readonly<Record<string, number>>;
 }
 
 /** A running node: its groups, its peers, its storage. Made by {@link createNode}. */
@@ -187,9 +196,20 @@ export class Node implements AsyncDisposable {
       mode: this.#options.durability,
       status: () => this.#driver.status(group),
       synced: (signal) => this.#synced(group, signal),
+      roster: () => this.#roster(group),
       watch: (fn) => this.#driver.watch(group, fn),
       watchPresence: (fn) => this.#driver.watchPresence(group, fn),
     });
+  }
+
+  /** The closed membership of a group's domain. Throws `NO_MEMBERSHIP` where there is none. */
+  #roster(group: Group): { readonly others: readonly PeerId[]; readonly size: number } {
+    const ids = this.#options.rosters.get(group.domain);
+    if (ids === undefined) {
+      const message = `domain ${JSON.stringify(group.domain)} has no roster; give every node the option rosters`;
+      throw new ReplicationError("NO_MEMBERSHIP", message);
+    }
+    return { others: ids.filter((id) => id !== this.id), size: ids.length };
   }
 
   async #synced(group: Group, signal: AbortSignal | undefined): Promise<void> {
@@ -277,6 +297,37 @@ export class Node implements AsyncDisposable {
     signal?.throwIfAborted();
     const divergent = [...peers].filter(([, verdict]) => verdict === "divergent").map(([peer]) => peer);
     return { digest: this.#driver.status(group).digest, peers, divergent };
+  }
+
+  /**
+   * Frees what no member of the group's roster needs any more, such as the tombstones of cancelled counters. All members
+   * must be linked and answer within `timeoutMs` (10 000 by default): what each of them knows is stable.
+   *
+   * Rejects with `NO_MEMBERSHIP`; `TIMEOUT`, naming the members that are missing; `UNKNOWN_GROUP`; `CLOSED`.
+   */
+  async collect(
+    id: GroupId,
+    { timeoutMs = 10_000, signal }: { timeoutMs?: number; signal?: AbortSignal } = {},
+  ): Promise<CollectionReport> {
+    this.#checkOpen();
+    const group = this.#driver.known(id);
+    const { others } = this.#roster(group);
+    await this.#active(group, signal);
+    const { stable, missing } = await new Promise<StabilityReport>((resolve) => {
+      const stop = this.#driver.core.stability(group, others, (report) => {
+        clearTimeout(timer);
+        signal?.removeEventListener("abort", stop);
+        resolve(report);
+      });
+      const timer = setTimeout(stop, timeoutMs);
+      signal?.addEventListener("abort", stop, { once: true });
+    });
+    signal?.throwIfAborted();
+    if (stable === undefined) {
+      const message = `${missing.join(", ")} did not say what they know within ${timeoutMs} ms; nothing was collected`;
+      throw new ReplicationError("TIMEOUT", message);
+    }
+    return { collected: group.server?.collect(stable) ?? 0, stable: stable.toJSON() };
   }
 
   /** Snapshots a group, or every loaded group that changed, and waits until that is stored. */

@@ -9,9 +9,14 @@ import type { PeerId } from "./transport.ts";
  * - `memory`: nothing, it is applied;
  * - `log`: it is in this node's journal, and survives the process;
  * - `sync`: it is on this node's stable storage, and survives a power cut;
- * - `{ replicas }`: that many distinct peers that this node is linked to have applied it, with `durable` also synced it.
+ * - `{ replicas }`: that many distinct peers that this node is linked to have applied it, with `durable` also synced it;
+ *   under a roster also `"majority"` (of all members, this node included) and `"all"`.
  */
-export type AckLevel = "memory" | "log" | "sync" | { readonly replicas: number; readonly durable?: boolean };
+export type AckLevel =
+  | "memory"
+  | "log"
+  | "sync"
+  | { readonly replicas: number | "majority" | "all"; readonly durable?: boolean };
 
 /** How a write reaches its acknowledgement. */
 export interface Acknowledgement {

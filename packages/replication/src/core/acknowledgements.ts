@@ -6,12 +6,20 @@ import { type Ack, type Events, encodeMessage } from "./messages.ts";
 import type { Peer } from "./peer.ts";
 import type { Run } from "./run.ts";
 
+/** Which peers a write waits for. */
+export interface PeerAckLevel {
+  /** How many distinct peers must have it. */
+  readonly replicas: number;
+  /** Whether it must be on their stable storage. */
+  readonly durable: boolean;
+  /** The peers that count; undefined means all. */
+  readonly among: ReadonlySet<PeerId> | undefined;
+}
+
 /** A write that waits for peers. */
-interface Waiting {
+interface Waiting extends PeerAckLevel {
   readonly actor: Actor;
   readonly seq: number;
-  readonly replicas: number;
-  readonly durable: boolean;
   readonly answered: Set<PeerId>;
   readonly done: () => void;
 }
@@ -42,7 +50,7 @@ export class Acknowledgements {
   /** Waits until `replicas` distinct peers have event `seq` of `actor`. Call it before the event is published. */
   expect(
     group: Group,
-    write: { actor: Actor; seq: number; replicas: number; durable: boolean },
+    write: PeerAckLevel & { readonly actor: Actor; readonly seq: number },
     done: () => void,
   ): AckHandle {
     const waiting: Waiting = { ...write, answered: new Set(), done };
@@ -101,6 +109,7 @@ export class Acknowledgements {
   onAck(peer: Peer, ack: Ack): void {
     for (const waiting of this.#waiting.get(ack.key) ?? []) {
       if (waiting.actor !== ack.actor || ack.seq < waiting.seq || (waiting.durable && !ack.durable)) continue;
+      if (waiting.among?.has(peer.id) === false) continue;
       waiting.answered.add(peer.id);
       if (waiting.answered.size < waiting.replicas) continue;
       this.#remove(ack.key, waiting);

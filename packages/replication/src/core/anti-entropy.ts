@@ -129,9 +129,10 @@ export class AntiEntropy {
     if (!this.checkType(peer, group, message.group)) return;
     if (group.isUnsettled) return this.#core.load(group, () => this.onVector(peer, message));
     if (!message.vector.includes(group.vector)) this.#send(peer, group, message.vector);
-    if (!group.vector.includes(message.vector)) return this.pull(peer, group);
-    this.#core.compared(group);
+    const isMissing = !group.vector.includes(message.vector);
+    if (!isMissing) this.#core.compared(group);
     if (message.wantsReply) this.ask(peer, group, false);
+    else if (isMissing) this.pull(peer, group);
   }
 
   /** The group that a peer speaks of; added here when it is new, wanted, and not just asked after. */

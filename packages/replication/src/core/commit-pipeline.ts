@@ -108,10 +108,11 @@ export class CommitPipeline {
     else waiters.push({ resolve, reject });
   }
 
-  /** Calls back once nothing waits to be committed, or a commit has failed. */
+  /** Calls back once nothing waits to be committed, or a commit has failed; after a failure it is tried once more. */
   whenIdle(callback: () => void): void {
-    if (this.isIdle) callback();
-    else this.#idleWaiters.push(callback);
+    if (this.isIdle) return callback();
+    this.#idleWaiters.push(callback);
+    this.retry();
   }
 
   isCommitted(ticket: number): boolean {
@@ -203,6 +204,7 @@ export class CommitPipeline {
     const unlocated = this.#unlocated.get(group);
     if (unlocated === undefined) return false;
     unlocated.isAsked = false;
+    this.#idle();
     return true;
   }
 

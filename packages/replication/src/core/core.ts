@@ -2,7 +2,7 @@ import type { Actor, AnyCrdtType } from "@coppice/crdt";
 import type { CatalogueRow, GroupCommit, GroupId, StoredGroup } from "@coppice/storage";
 import { ReplicationError } from "../error.ts";
 import type { Link, PeerId } from "../transport.ts";
-import { type AckHandle, Acknowledgements } from "./acknowledgements.ts";
+import { type AckHandle, Acknowledgements, type PeerAckLevel } from "./acknowledgements.ts";
 import { AntiEntropy } from "./anti-entropy.ts";
 import { CommitPipeline, type Durability } from "./commit-pipeline.ts";
 import type { CoreContext } from "./context.ts";
@@ -16,6 +16,7 @@ import { PeerProtocol } from "./peer-protocol.ts";
 import { PresenceTable } from "./presence.ts";
 import type { Changes } from "./replication-server.ts";
 import { steadyClock } from "./steady-clock.ts";
+import { Stability, type StabilityReport } from "./stability.ts";
 import { type Verdict, Verification } from "./verification.ts";
 
 /** What the core asks of the world. None of these may call back into the core before they return. */
@@ -79,6 +80,7 @@ export class Core {
   readonly #protocol: PeerProtocol;
   readonly #verification: Verification;
   readonly #presence: PresenceTable;
+  readonly #stability: Stability;
   readonly pipeline: CommitPipeline;
   /** For intervals: the wall clock may be set back. */
   readonly #steadyNow: () => number;
@@ -128,6 +130,7 @@ export class Core {
     this.#gossip = new Gossip(context, this.#antiEntropy, this.#acknowledgements, options);
     this.#verification = new Verification(context);
     this.#presence = new PresenceTable(context, options.self, (group) => this.#effects.presenceChanged(group));
+    this.#stability = new Stability(context, this.#antiEntropy);
     this.#protocol = new PeerProtocol(context, this.#peers, {
       self: options.self,
       domains: options.domains,
@@ -137,6 +140,7 @@ export class Core {
       acknowledgements: this.#acknowledgements,
       verification: this.#verification,
       presence: this.#presence,
+      stability: this.#stability,
       drop: (peer) => this.#effects.drop(peer),
     });
     this.#nextHeartbeatAt = this.#steadyNow() + options.heartbeatMs;
@@ -231,10 +235,10 @@ export class Core {
   }
 
   /** Waits for peers to have an own event; see `Acknowledgements.expect`. */
-  expectAcks(group: Group, replicas: number, durable: boolean, done: () => void): AckHandle {
+  expectAcks(group: Group, level: PeerAckLevel, done: () => void): AckHandle {
     const issued = group.server?.issued;
     if (issued === undefined) throw new TypeError("nothing was written");
-    return this.#acknowledgements.expect(group, { ...issued, replicas, durable }, done);
+    return this.#acknowledgements.expect(group, { ...issued, ...level }, done);
   }
 
   #whenSynced(group: Group, then: (isDurable: boolean) => void): void {
@@ -295,6 +299,13 @@ export class Core {
   /** Compares a group with every interested peer; returns how to stop, which calls back with what is known by then. */
   verify(group: Group, done: (verdicts: ReadonlyMap<PeerId, Verdict>) => void): () => void {
     const stop = this.#verification.ask(group, done);
+    this.#wake();
+    return stop;
+  }
+
+  /** Asks the other members of a roster what they know of a group; returns how to stop. See `Stability`. */
+  stability(group: Group, members: readonly PeerId[], done: (report: StabilityReport) => void): () => void {
+    const stop = this.#stability.ask(group, members, done);
     this.#wake();
     return stop;
   }

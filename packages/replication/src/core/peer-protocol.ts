@@ -12,6 +12,7 @@ import type { Limits } from "./limits.ts";
 import { type Hello, type Message, PROTOCOL_VERSION, decodeMessage, encodeMessage } from "./messages.ts";
 import { Peer } from "./peer.ts";
 import type { PresenceTable } from "./presence.ts";
+import type { Stability } from "./stability.ts";
 import type { Verification } from "./verification.ts";
 
 /** What the protocol is made of. */
@@ -24,6 +25,7 @@ export interface ProtocolParts {
   readonly acknowledgements: Acknowledgements;
   readonly verification: Verification;
   readonly presence: PresenceTable;
+  readonly stability: Stability;
   drop(peer: PeerId): void;
 }
 
@@ -129,6 +131,7 @@ export class PeerProtocol {
         return antiEntropy.onWant(peer, message);
       case "vector":
         antiEntropy.onVector(peer, message);
+        this.#parts.stability.onVector(peer, message);
         return this.#probed(message.group.key, peer.id);
       case "state":
         return antiEntropy.onState(peer, message);

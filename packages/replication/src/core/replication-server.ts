@@ -1,6 +1,7 @@
 import {
   type Actor,
   type AnyCrdtType,
+  type GcInfo,
   HybridClock,
   type HybridTime,
   SEQ_MAX,
@@ -245,6 +246,18 @@ export class ReplicationServer {
     const writer = new Writer();
     this.#type.canonical(this.#state, writer);
     return writer.take();
+  }
+
+  /** What could be freed if every replica knew `stable`. */
+  gcInfo(stable: VersionVector): GcInfo {
+    return this.#type.gcInfo?.(this.#state, stable) ?? { collectable: 0, tombstones: 0 };
+  }
+
+  /** Frees what no replica needs, given that every one knows `stable`; returns how many items. Makes no event. */
+  collect(stable: VersionVector): number {
+    const collected = this.#type.collect?.(this.#state, stable) ?? 0;
+    if (collected > 0) this.#changed("local");
+    return collected;
   }
 
   // Writing

@@ -1,0 +1,62 @@
+import { gCounter, orMap } from "@coppice/crdt";
+import { describe, expect, it } from "vitest";
+import { Grove } from "./nodes.test-support.ts";
+
+const counts = orMap(gCounter);
+const options = { types: [counts], rosters: { shop: ["a", "b", "c"] } };
+
+describe("a roster", () => {
+  it("is needed for majority, all and collect", async () => {
+    await using grove = new Grove();
+    const node = await grove.start("a", [], { types: [counts] });
+    const group = await node.open(["shop", 1], counts);
+    const write = (replicas: "majority" | "all") => () =>
+      group.mutate((g) => g.at("x").increment(1), { ack: { replicas } });
+    expect(write("majority")).toThrow(expect.objectContaining({ code: "NO_MEMBERSHIP" }));
+    expect(write("all")).toThrow(expect.objectContaining({ code: "NO_MEMBERSHIP" }));
+    await expect(node.collect(["shop", 1])).rejects.toMatchObject({ code: "NO_MEMBERSHIP" });
+    expect(group.value()).toEqual({});
+  });
+
+  it("gives writes of a majority and of all, this node counted in", async () => {
+    await using grove = new Grove();
+    const a = await grove.start("a", [], options);
+    const b = await grove.start("b", ["a"], options);
+    await grove.start("stranger", ["a"], options);
+    const group = await a.open(["shop", 1], counts);
+    await group.mutate((g) => g.at("x").increment(1), { ack: { replicas: "majority" } });
+    expect(b.group(["shop", 1])?.events).toBe(1);
+    const all = group.mutate((g) => g.at("x").increment(1), { ack: { replicas: "all" }, timeoutMs: 200 });
+    await expect(all).rejects.toMatchObject({ code: "TIMEOUT", message: expect.stringContaining("1 answered: b") });
+    await grove.start("c", ["a", "b"], options);
+    await group.mutate((g) => g.at("x").increment(1), { ack: { replicas: "all" } });
+    expect(group.value()).toEqual({ x: 3 });
+  });
+
+  it("lets every member forget what all of them know to be cancelled, and nothing before", async () => {
+    await using grove = new Grove();
+    const a = await grove.start("a", [], options);
+    const b = await grove.start("b", ["a"], options);
+    const onA = await a.open(["shop", 1], counts);
+    for (let i = 0; i < 20; i++) onA.mutate((g) => g.at(`k${i}`).increment(1));
+    onA.mutate((g) => g.clear());
+    onA.mutate((g) => g.at("kept").increment(5));
+    await grove.converged();
+    await expect(a.collect(["shop", 1], { timeoutMs: 100 })).rejects.toMatchObject({
+      code: "TIMEOUT",
+      message: expect.stringContaining("c did not say"),
+    });
+    const c = await grove.start("c", ["a", "b"], options);
+    await grove.converged();
+    expect(await a.collect(["shop", 1])).toMatchObject({ collected: 20 });
+    expect(await a.collect(["shop", 1])).toMatchObject({ collected: 0 });
+    const onC = await c.open(["shop", 1], counts);
+    onC.mutate((g) => g.at("k1").increment(2));
+    await grove.converged();
+    for (const node of [a, b, c]) {
+      expect((await node.open(["shop", 1], counts)).value()).toEqual({ k1: 2, kept: 5 });
+    }
+    expect(await b.collect(["shop", 1])).toMatchObject({ collected: expect.any(Number) });
+    expect((await b.verify(["shop", 1])).divergent).toEqual([]);
+  });
+});
