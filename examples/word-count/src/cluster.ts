@@ -87,6 +87,14 @@ export class Cluster {
     return (await Promise.all(this.nodes.map((node) => node.call("endPulse")))).flat();
   }
 
+  /** What is missing, and how far each node is. */
+  describe(): string {
+    const nodes = this.nodes.map(({ name, isRunning, progress, chunks }) => {
+      return `${name} ${isRunning ? "has counted" : "does not run, and had counted"} ${progress.chunks} of ${chunks} chunks`;
+    });
+    return [this.awaiting, ...nodes].join("; ");
+  }
+
   /** Resolves when a condition on the nodes' progress holds. */
   async until(what: string, holds: () => boolean): Promise<void> {
     this.awaiting = what;

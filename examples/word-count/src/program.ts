@@ -87,7 +87,7 @@ async function run(options: Options, count: CountInput, display: Display, stoppi
   });
   const timeoutS = options.timeoutS ?? 80 + 2 * Math.ceil(input.bytes / (1 << 20));
   const timer = setTimeout(() => {
-    stopping.abort(new Error(`gave up after ${timeoutS} s, waiting for ${cluster.awaiting}`));
+    stopping.abort(new Error(`gave up after ${timeoutS} s, waiting for ${cluster.describe()}`));
   }, timeoutS * 1000);
   try {
     await orAborted(stopping.signal, countAndCompare(input, count, cluster, display));
@@ -108,6 +108,8 @@ async function countAndCompare(input: Input, count: CountInput, cluster: Cluster
   cluster.awaiting = "the sequential count";
   const expected = await count(input, (bytes) => display.advance("sequential count", bytes, input.bytes));
   if (expected.total === 0) throw new Error("--input: there is no word in it");
+  // In their order, whichever of them is the first to get on.
+  for (const node of cluster.nodes) display.advance(node.name, 0, node.chunks);
   const outcome = await runCluster(cluster, expected, (line) => display.say(line)).catch(async (error: unknown) => {
     // A change of the input explains whatever else went wrong.
     await checkUnchanged(input);
