@@ -8,6 +8,7 @@ export { CrdtError, type CrdtErrorCode } from "./error.ts";
 export { type FlagMutator, type FlagView, dwFlag, ewFlag } from "./flag.ts";
 export { type GCounterMutator, type GCounterView, gCounter } from "./g-counter.ts";
 export { type GSetMutator, gSet } from "./g-set.ts";
+export { type JsonMapMutator, type JsonMapValue, type JsonMapView, type JsonPath, jsonMap } from "./json-map.ts";
 export type { AnyNestableType, NestableType, Nesting } from "./kernel/kernel-type.ts";
 export type { SetView } from "./kernel/set-cursor.ts";
 export { type LwwMapMutator, type LwwMapValue, type LwwMapView, lwwMap } from "./lww-map.ts";
@@ -18,9 +19,23 @@ export { type OrMapMutator, type OrMapValue, type OrMapView, orMap } from "./or-
 export { type OrSetMutator, orSet } from "./or-set.ts";
 export { type PnCounterMutator, type PnCounterView, pnCounter } from "./pn-counter.ts";
 export { type RwSetMutator, rwSet } from "./rw-set.ts";
+export {
+  type FieldTypes,
+  type Migration,
+  type SchemaFields,
+  type SchemaMap,
+  type SchemaMapMutator,
+  type SchemaMapOptions,
+  type SchemaMapValue,
+  type SchemaMapView,
+  schemaMap,
+  writtenSchemaVersion,
+} from "./schema-map.ts";
+export type { StandardIssue, StandardResult, StandardSchema } from "./standard-schema.ts";
 export { type StructFields, type StructMutator, type StructValue, type StructView, struct } from "./struct.ts";
 export { type TreeMutator, type TreeNode, type TreeView, tree } from "./tree.ts";
 export { type TwoPSetMutator, twoPSet } from "./two-p-set.ts";
 export type { AnyCrdtType, CrdtType, GcInfo, MutatorOf, Stamp, Transaction, ValueOf } from "./type.ts";
+export { type ValidatedRegister, type ValidatedRegisterMutator, validatedRegister } from "./validated-register.ts";
 export { VALUE_BYTES_MAX, VALUE_DEPTH_MAX, type Value, readValue, writeValue } from "./value.ts";
 export { type CausalOrder, SEQ_MAX, VersionVector } from "./vector.ts";

@@ -15,6 +15,7 @@ import { type ValidatedRegister, validatedRegister } from "./validated-register.
 export interface SchemaFields {
   readonly [field: string]: AnyNestableType | StandardSchema;
 }
+
 /** The CRDT type of each field. */
 export type FieldTypes<Fields extends SchemaFields> = {
   readonly [Field in keyof Fields]: Fields[Field] extends AnyNestableType
@@ -23,13 +24,17 @@ export type FieldTypes<Fields extends SchemaFields> = {
       ? ValidatedRegister<Input, Output>
       : never;
 };
+
 /** What a schema'd map reads as: every declared field. */
 export type SchemaMapValue<Fields extends SchemaFields> = StructValue<FieldTypes<Fields>>;
+
 /** Changes a schema'd map: a mutator for each field. */
 export type SchemaMapMutator<Fields extends SchemaFields> = StructMutator<FieldTypes<Fields>> &
   StructView<FieldTypes<Fields>>;
+
 /** Reads a schema'd map: a view for each field, of what was written under its present name and type. */
 export type SchemaMapView<Fields extends SchemaFields> = StructView<FieldTypes<Fields>>;
+
 /** A schema'd map as a type. */
 export interface SchemaMap<Fields extends SchemaFields> extends NestableType<
   SchemaMapValue<Fields>,
@@ -39,6 +44,7 @@ export interface SchemaMap<Fields extends SchemaFields> extends NestableType<
   /** The version of this schema. */
   readonly version: number;
 }
+
 /** Reads what an older schema wrote. */
 export interface Migration<Fields extends SchemaFields, Previous extends AnyNestableType> {
   /** The schema before this one, which may have a migration of its own. */
@@ -55,6 +61,7 @@ export interface Migration<Fields extends SchemaFields, Previous extends AnyNest
     written: Partial<SchemaMapValue<Fields>>,
   ) => Partial<SchemaMapValue<Fields>>;
 }
+
 /** Options of {@link schemaMap}. */
 export interface SchemaMapOptions<Fields extends SchemaFields, Previous extends AnyNestableType> {
   /** From 1 on; higher than the one that it migrates from. */
@@ -70,7 +77,9 @@ export interface SchemaMapOptions<Fields extends SchemaFields, Previous extends 
 
 /** The field under which a map keeps which schema versions wrote to it. */
 const STAMP = "$schema";
+
 const cursors = new WeakMap<object, Cursor>();
+
 /**
  * The highest schema version that wrote to the map behind a mutator or view; 0 where none did.
  *
@@ -81,6 +90,8 @@ export function writtenSchemaVersion(view: object): number {
   if (cursor === undefined) throw new TypeError("not a mutator or a view of a schema'd map");
   return readStamp(mapAt(cursor)).version;
 }
+
+/** What a schema leaves in a map that it writes to. */
 interface Stamped {
   readonly version: number;
   readonly writableFrom: number;
@@ -97,6 +108,7 @@ function readStamp(map: MapStore | undefined): Stamped {
   }
   return { version, writableFrom };
 }
+
 function stamp(cursor: Cursor, own: Stamped): void {
   const found = readStamp(mapAt(cursor));
   if (found.writableFrom > own.version) {
@@ -106,12 +118,11 @@ function stamp(cursor: Cursor, own: Stamped): void {
     );
   }
   if (found.version >= own.version && found.writableFrom >= own.writableFrom) return;
-  const [version, writableFrom] = [
-    Math.max(found.version, own.version),
-    Math.max(found.writableFrom, own.writableFrom),
-  ];
+  const version = Math.max(found.version, own.version);
+  const writableFrom = Math.max(found.writableFrom, own.writableFrom);
   writeChildRegister(cursor, STAMP, KIND_MVREGISTER, [version, writableFrom]);
 }
+
 function fieldTypes(fields: SchemaFields): Record<string, AnyNestableType> {
   const types: Record<string, AnyNestableType> = {};
   for (const [field, declared] of Object.entries(fields)) {
@@ -120,21 +131,23 @@ function fieldTypes(fields: SchemaFields): Record<string, AnyNestableType> {
   }
   return types;
 }
+
 function checkVersions(
   { version, writableFrom = 1 }: { readonly version: number; readonly writableFrom?: number },
   from: unknown,
 ): Stamped {
-  if (!Number.isSafeInteger(version) || version === undefined || version < 1) {
-    throw new RangeError(`the version of a schema is an integer from 1 on, not ${String(version)}`);
+  if (!Number.isSafeInteger(version) || version < 1) {
+    throw new RangeError(`the version of a schema is an integer from 1 on, not ${version}`);
   }
   if (!Number.isSafeInteger(writableFrom) || writableFrom < 1 || writableFrom > version) {
-    throw new RangeError(`writableFrom is a version from 1 to ${version}, not ${String(writableFrom)}`);
+    throw new RangeError(`writableFrom is a version from 1 to ${version}, not ${writableFrom}`);
   }
   if (typeof from === "number" && from >= version) {
     throw new RangeError(`a migration to version ${version} cannot come from version ${from}`);
   }
   return { version, writableFrom };
 }
+
 /**
  * A `struct` with a version: declared fields, values checked by schemas, and migrations that are read-time views. A
  * migration never writes, so programs of several versions can work on one map at a time: each reads what the others
@@ -143,7 +156,7 @@ function checkVersions(
  * Fields of a new version that keep their name and type simply go on. A field whose type changes begins anew beside
  * the old one; `migration.read` says what to make of both.
  *
- * @param options see {@link SchemaMapOptions}. Throws `RangeError` for versions and `TypeError` for a field that cannot be
+ * @param options see {@link SchemaMapOptions}. Throws `RangeError` for its versions, `TypeError` for a field `$schema`
  */
 export function schemaMap<const Fields extends SchemaFields, Previous extends AnyNestableType = AnyNestableType>(
   options: SchemaMapOptions<Fields, Previous>,
@@ -153,6 +166,7 @@ export function schemaMap<const Fields extends SchemaFields, Previous extends An
   const types = fieldTypes(options.fields);
   const { nesting } = struct(types);
   const names = Object.entries(types);
+
   const bindStamping = (cursor: Cursor): SchemaMapMutator<Fields> => {
     const { state, transaction, kind, parent, key } = cursor;
     const stamping = transaction && new StampingTransaction(transaction, () => stamp(cursor, own));
@@ -181,6 +195,7 @@ export function schemaMap<const Fields extends SchemaFields, Previous extends An
   );
   return { ...type, version: own.version };
 }
+
 function isWritten(store: Store | undefined, field: string, { nesting }: AnyNestableType): boolean {
   const child = inChain((store as MapStore | undefined)?.children.get(field), nesting.kind);
   return child !== undefined && isAlive(child);
