@@ -183,7 +183,13 @@ export class AntiEntropy {
       return runs.map((run) => encodeEvents(group, run, true, this.#acknowledgements.wanted(group, run)));
     }
     const state = server.stateFor(vector);
-    return state === undefined ? [] : [encodeMessage({ kind: "state", group: refOf(group), ...state })];
+    if (state === undefined) return [];
+    // A state kept without its type's code is as old as it came: the rest follows as events.
+    const since = server.runsSince(state.vector) ?? [];
+    return [
+      encodeMessage({ kind: "state", group: refOf(group), ...state }),
+      ...since.map((run) => encodeEvents(group, run, true, this.#acknowledgements.wanted(group, run))),
+    ];
   }
 
   onState(peer: Peer, message: State): void {
@@ -194,10 +200,19 @@ export class AntiEntropy {
     if (!this.checkType(peer, group, message.group)) return;
     peer.pulls.delete(group.key);
     this.#core.load(group, () => {
+      if (group.server?.isOpaque && !message.whole && !group.vector.includes(message.vector)) {
+        return this.#askWhole(peer, group);
+      }
       const isNew = group.server?.joinState(message) === true;
       if (group.vector.includes(message.vector)) this.#core.compared(group);
       if (isNew) this.spread(group, peer);
     });
+  }
+
+  /** Without its type's code a part of a state cannot be joined: asks as if nothing were known here. */
+  #askWhole(peer: Peer, group: Group): void {
+    const vector = new VersionVector();
+    peer.post(encodeMessage({ kind: "vector", group: refOf(group), wantsReply: false, vector }), group.key);
   }
 
   /** What was learnt from `source` by repair is told to the other neighbours: healing must not cost an interval a hop. */

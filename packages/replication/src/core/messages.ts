@@ -13,7 +13,7 @@
  * | 5    | list      | string domain, hash from, hash to, uint n, n * (hash, digest), in order of hashes          |
  * | 6    | want      | uint n, n * hash: tell me these groups' vectors                                            |
  * | 7    | vector    | group, byte flags, vector                                                                  |
- * | 8    | state     | group, vector, uint n, n * actor frontier, uint time, bytes body                           |
+ * | 8    | state     | group, byte whole, vector, uint n, n * actor frontier, uint time, bytes body               |
  * | 9    | ack       | string key, uint epoch, actor, uint seq, byte durable                                      |
  * | 10   | conflict  | group: this is its type here                                                               |
  * | 11   | fragment  | uint id, uint index, uint count, bytes                                                     |
@@ -104,6 +104,8 @@ export interface State {
   readonly vector: VersionVector;
   readonly frontier: readonly Actor[];
   readonly time: number;
+  /** Whether the body is the complete state, not only what the receiver was thought to lack. */
+  readonly whole: boolean;
   readonly body: Uint8Array;
 }
 
@@ -292,6 +294,7 @@ function writeList(writer: Writer, list: List): void {
 
 function writeState(writer: Writer, state: State): void {
   writeGroup(writer, state.group);
+  writer.byte(state.whole ? 1 : 0);
   state.vector.encode(writer);
   writer.uint(state.frontier.length);
   for (const actor of state.frontier) writer.actor(actor);
@@ -377,10 +380,11 @@ function readList(reader: Reader): List {
 
 function readState(reader: Reader): State {
   const group = readGroup(reader);
+  const whole = readFlag(reader);
   const vector = VersionVector.decode(reader);
   const frontier = readMany(reader, 16, () => reader.actor());
   for (const actor of frontier) if (vector.get(actor) === 0) throw malformed("a frontier beyond its vector");
-  return { kind: "state", group, vector, frontier, time: reader.uint(), body: reader.bytes() };
+  return { kind: "state", group, whole, vector, frontier, time: reader.uint(), body: reader.bytes() };
 }
 
 function readAck(reader: Reader): Ack {

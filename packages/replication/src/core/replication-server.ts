@@ -43,6 +43,8 @@ export interface StateTransfer {
   readonly vector: VersionVector;
   readonly frontier: readonly Actor[];
   readonly time: HybridTime;
+  /** Whether `body` is complete; otherwise it is only what the receiver was thought to lack. */
+  readonly whole: boolean;
   readonly body: Uint8Array;
 }
 
@@ -105,7 +107,9 @@ export class ReplicationServer {
     this.#clock = new HybridClock(() => environment.now(), meta.time);
     this.#incarnation = new Incarnation(key, environment);
     this.#pending = new PendingBuffer(environment.limits.pendingBytesMax);
-    this.#tail = new Tail(environment.limits.tailBytesMax, this.#past.vector);
+    // Without code there is no state to send instead: every event since the base is kept.
+    const tailBytesMax = type === undefined ? Number.POSITIVE_INFINITY : environment.limits.tailBytesMax;
+    this.#tail = new Tail(tailBytesMax, this.#past.vector);
     this.#watchType();
   }
 
@@ -174,6 +178,7 @@ export class ReplicationServer {
       this.#past = new CausalPast(seed, snapshot.vector, snapshot.frontier);
       this.#clock.observe(snapshot.time);
       this.#tail.reset(this.#past.vector);
+      if (this.isOpaque) this.#opaqueBase = snapshot;
     }
     let whole = stored.damage.length === 0;
     for (const record of stored.records) whole = this.#replay(record.bytes) && whole;
@@ -220,6 +225,8 @@ export class ReplicationServer {
     if (!this.isOpaque || type.name !== this.typeName) return;
     this.#state = reviveOpaque(type, this.#state as OpaqueState);
     this.#type = type;
+    this.#opaqueBase = undefined;
+    this.#tail.limit(this.#environment.limits.tailBytesMax);
     this.#watchType();
     this.#mutators.clear();
     this.#views.clear();
@@ -335,6 +342,10 @@ export class ReplicationServer {
     this.#seal();
     this.#applyRun(run, source, repaired);
     if (this.#past.vector.get(run.actor) < run.lastSeq && !this.#pending.add(run, fromJournal)) this.degraded = true;
+    this.#applyPending(source, repaired);
+  }
+
+  #applyPending(source: PeerId | undefined, repaired: boolean): void {
     let progress = !this.#pending.isEmpty;
     while (progress) {
       progress = false;
@@ -383,7 +394,7 @@ export class ReplicationServer {
     if (issued !== undefined) this.#checkIncarnation(issued.actor, theirs.vector.get(issued.actor));
     this.#seal();
     if (this.isOpaque) {
-      if (!theirs.vector.includes(this.#past.vector)) return false;
+      if (!theirs.whole || !theirs.vector.includes(this.#past.vector)) return false;
       this.#state = opaqueType.decode(theirs.body.slice());
       this.#fresh = [];
     } else {
@@ -394,7 +405,7 @@ export class ReplicationServer {
     this.#clock.observe(theirs.time);
     this.#joined("remote");
     if (this.isOpaque) this.#opaqueBase = { ...this.meta(), journalPosition: this.position, body: theirs.body.slice() };
-    for (const waiting of this.#pending.candidates(this.#past.vector)) this.#applyRun(waiting, undefined, true);
+    this.#applyPending(undefined, true);
     this.#settleType();
     return true;
   }
@@ -414,23 +425,16 @@ export class ReplicationServer {
     return this.#tail.since(vector);
   }
 
-  /** The state for a replica at `vector`; undefined when this node cannot make one (its type is unknown here). */
+  /**
+   * The state for a replica at `vector`. Without the type's code: the state as it once came, which the events of the
+   * tail follow; undefined when none came.
+   */
   stateFor(vector: VersionVector): StateTransfer | undefined {
-    const state = this.#state;
-    if (this.isOpaque) return this.#opaqueTransfer();
-    const body = this.#type.encodeSince?.(state, vector) ?? this.#type.encode(state);
-    return { vector: this.#past.vector.clone(), frontier: this.#past.frontier, time: this.#clock.last, body };
-  }
-
-  #opaqueTransfer(): StateTransfer | undefined {
-    const state = this.#state as OpaqueState;
-    if (state.base === undefined || state.events.length > 0) return undefined;
-    return {
-      vector: this.#past.vector.clone(),
-      frontier: this.#past.frontier,
-      time: this.#clock.last,
-      body: state.base,
-    };
+    if (this.isOpaque) return this.#opaqueBase && { ...this.#opaqueBase, whole: true };
+    const since = vector.size === 0 ? undefined : this.#type.encodeSince?.(this.#state, vector);
+    const { last: time } = this.#clock;
+    const body = since ?? this.#type.encode(this.#state);
+    return { vector: this.#past.vector.clone(), frontier: this.#past.frontier, time, whole: since === undefined, body };
   }
 
   /** Takes the runs applied since the last call, in causal order. */

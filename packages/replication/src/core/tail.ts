@@ -6,7 +6,7 @@ import type { Run } from "./run.ts";
  * that is only a little behind. `floor` is what the tail no longer reaches back to.
  */
 export class Tail {
-  readonly #bytesMax: number;
+  #bytesMax: number;
   #runs: Run[] = [];
   #start = 0;
   #bytes = 0;
@@ -24,6 +24,16 @@ export class Tail {
   add(run: Run): void {
     this.#runs.push(run);
     this.#bytes += run.bytes.length;
+    this.#trim();
+  }
+
+  /** Changes the cap. */
+  limit(bytesMax: number): void {
+    this.#bytesMax = bytesMax;
+    this.#trim();
+  }
+
+  #trim(): void {
     while (this.#bytes > this.#bytesMax && this.#start < this.#runs.length) this.#dropOldest();
     if (this.#start > 64 && 2 * this.#start > this.#runs.length) {
       this.#runs = this.#runs.slice(this.#start);
