@@ -4,6 +4,7 @@ import { libp2pTransport } from "@coppice/replication/libp2p";
 import { levelStorage } from "@coppice/storage/level";
 import { type Gateway, checkBind, startGateway } from "../http/gateway.ts";
 import { VERSION } from "../version.ts";
+import { loadViews } from "./view-modules.ts";
 import { ensureToken, readTokenPath, removeEndpoint, tokenPath, writeEndpoint } from "./files.ts";
 import type { Permission } from "../http/guard.ts";
 import type { Log } from "./log.ts";
@@ -20,6 +21,8 @@ export interface DaemonOptions {
   readonly durability: "snapshot" | "log" | "sync";
   readonly snapshotIntervalMs: number | false;
   readonly syncIntervalMs: number;
+  /** Modules that export `views`: paths or package names. */
+  readonly views: readonly string[];
   /** Undefined: no HTTP. */
   readonly http: HttpOptions | undefined;
 }
@@ -97,6 +100,7 @@ async function openGateway(options: DaemonOptions, node: Node, log: Log): Promis
   const gateway = await startGateway({
     ...http,
     node,
+    views: await loadViews(options.views),
     types: TYPES,
     tokens,
     processMetrics: true,

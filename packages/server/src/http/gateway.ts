@@ -1,6 +1,6 @@
 import type { AnyCrdtType } from "@coppice/crdt";
 import { fastifyWebsocket } from "@fastify/websocket";
-import type { Node } from "@coppice/replication";
+import { type Node, ReplicationError } from "@coppice/replication";
 import { type FastifyInstance, type FastifyReply, fastify } from "fastify";
 import { ServerError } from "../error.ts";
 import type { RouteContext } from "./context.ts";
@@ -19,7 +19,9 @@ import { snapshotRoutes } from "./routes/snapshots.ts";
 import { socketRoutes } from "./routes/socket.ts";
 import { statusRoutes } from "./routes/status.ts";
 import { typeRoutes } from "./routes/types.ts";
+import { viewRoutes } from "./routes/views.ts";
 import { watchRoutes } from "./routes/watch.ts";
+import { type View, Views } from "./views.ts";
 import { WatchHub } from "./watch-hub.ts";
 
 export interface GatewayOptions {
@@ -44,6 +46,8 @@ export interface GatewayOptions {
   readonly connectionsMax?: number;
   /** Longest wait for an acknowledgement that a request can ask for. Default 60 000. */
   readonly waitMsMax?: number;
+  /** Views to serve. Their loaders run before the server is reachable. Default: none. */
+  readonly views?: readonly View[];
   /** Whether the metrics include those of the process: memory, CPU, event loop. Default false. */
   readonly processMetrics?: boolean;
   /** Gets errors that are defects. Default: nobody. */
@@ -73,7 +77,7 @@ export class Gateway implements AsyncDisposable {
 
   /** Stops listening, ends what waits, and lets running requests finish; idempotent. The node stays open. */
   async close(): Promise<void> {
-    this.#closing.abort(new ServerError("NOT_FOUND", "the server closes"));
+    this.#closing.abort(new ReplicationError("CLOSED", "the server closes"));
     await this.#app.close();
   }
 
@@ -105,7 +109,15 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     closing: closing.signal,
     waitMsMax: options.waitMsMax ?? 60_000,
   };
+  const views = new Views(options.node, options.views ?? []);
   addRoutes(app, context, guard, options.processMetrics === true);
+  viewRoutes(app, context, views, guard);
+  try {
+    await views.load(closing.signal);
+  } catch (error) {
+    await app.close();
+    throw error;
+  }
   const bound = await listen(app, host, port);
   for (const name of hostNames(host, bound)) hosts.add(name);
   return new Gateway(`http://${bracketed(host)}:${bound}`, app, closing);

@@ -99,6 +99,7 @@ export function daemonOptions(settings: Settings): DaemonOptions {
     durability: settings.durability,
     snapshotIntervalMs: snapshotInterval === false ? false : snapshotInterval * 1000,
     syncIntervalMs: settings.syncInterval * 1000,
+    views: settings.views,
     http: httpOptions(settings),
   };
 }

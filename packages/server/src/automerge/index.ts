@@ -1,0 +1,1 @@
+export { type AutomergeMutator, type AutomergeView, automergeDoc } from "@coppice/crdt/automerge";

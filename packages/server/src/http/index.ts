@@ -1,0 +1,6 @@
+/** The HTTP server, for programs that run a node themselves and serve it, with views of their own. */
+export { Gateway, type GatewayOptions, startGateway } from "./gateway.ts";
+export type { Permission } from "./guard.ts";
+export type { Problem } from "./problem.ts";
+export type { Session } from "./sessions.ts";
+export type { View, ViewContext } from "./views.ts";

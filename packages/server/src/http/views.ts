@@ -1,0 +1,145 @@
+/** Views: named functions of an embedding program, served over HTTP so that any language can call them. */
+import type { Node } from "@coppice/replication";
+import { ReplicationError } from "@coppice/replication";
+import { ServerError } from "../error.ts";
+import { didYouMean } from "../suggest.ts";
+import type { Permission } from "./guard.ts";
+import type { Session } from "./sessions.ts";
+
+/** What a view's handler gets beside its parameters. */
+export interface ViewContext {
+  readonly node: Node;
+  /** Fires when the time is over, the caller has gone, or the server closes. */
+  readonly signal: AbortSignal;
+  /** For views of scope `session`, the caller's session. */
+  readonly session: Session | undefined;
+}
+
+/** A view. */
+export interface View {
+  /** 1 to 64 characters of `a-z`, `A-Z`, `0-9`, `.`, `_` and `-`. */
+  readonly name: string;
+  readonly description?: string;
+  /** `scalar`: one set of parameters, one result. `batch`: a list of them, a list of as many results. */
+  readonly kind: "scalar" | "batch";
+  /** `global`, the default: anyone may call. `session`: needs a session, and what it keeps there goes with it. */
+  readonly scope?: "session" | "global";
+  /** How long a call may take. Default 10 000. */
+  readonly timeoutMs?: number | "infinity";
+  /** What a token must allow; `write` for a view that changes something. Default `read`. */
+  readonly permission?: Permission;
+  /** Runs once, before the server is reachable; a throw keeps it from starting. */
+  readonly load?: (context: Omit<ViewContext, "session">) => unknown;
+  /**
+   * Answers a call with plain data. An error with a code of this library is passed on to the caller; any other is a
+   * defect, which the server logs and reports as `INTERNAL`.
+   */
+  readonly handler: (params: unknown, context: ViewContext) => unknown;
+}
+
+/** A view with its defaults. */
+export interface CheckedView extends Required<Omit<View, "description" | "load">> {
+  readonly description: string;
+  readonly load: View["load"];
+}
+
+const NAME = /^[\w.-]{1,64}$/;
+const TIMEOUT_MS_DEFAULT = 10_000;
+const TIMEOUT_MS_MAX = 2 ** 31 - 1;
+
+/** Checks a view. Throws `INVALID_OPTIONS`. */
+export function checkView(view: View): CheckedView {
+  const { name, kind, scope = "global", timeoutMs = TIMEOUT_MS_DEFAULT, permission = "read", handler, load } = view;
+  const about = `the view ${JSON.stringify(name)}`;
+  if (typeof name !== "string" || !NAME.test(name)) {
+    throw invalid(`a view's name has 1 to 64 letters, digits, ".", "_" and "-", not ${JSON.stringify(name)}`);
+  }
+  if (kind !== "scalar" && kind !== "batch") throw invalid(`${about} must be of kind "scalar" or "batch"`);
+  if (scope !== "session" && scope !== "global") throw invalid(`${about} must have the scope "session" or "global"`);
+  if (permission !== "read" && permission !== "write") throw invalid(`${about} must need "read" or "write"`);
+  if (timeoutMs !== "infinity" && !(timeoutMs > 0 && timeoutMs <= TIMEOUT_MS_MAX)) {
+    throw invalid(`${about} must have a timeoutMs above 0, or "infinity"`);
+  }
+  if (typeof handler !== "function") throw invalid(`${about} needs a handler`);
+  const { description = "" } = view;
+  return { name, description, kind, scope, timeoutMs, permission, handler, load };
+}
+
+/** The views of one server. */
+export class Views {
+  readonly #views = new Map<string, CheckedView>();
+  readonly #node: Node;
+
+  /** Throws `INVALID_OPTIONS` for a bad view, and for two of one name. */
+  constructor(node: Node, views: readonly View[]) {
+    this.#node = node;
+    for (const view of views.map(checkView)) {
+      if (this.#views.has(view.name)) throw invalid(`two views are called ${view.name}`);
+      this.#views.set(view.name, view);
+    }
+  }
+
+  get all(): readonly CheckedView[] {
+    return [...this.#views.values()];
+  }
+
+  /** Throws `NOT_FOUND`, with a suggestion. */
+  get(name: string): CheckedView {
+    const view = this.#views.get(name);
+    if (view !== undefined) return view;
+    throw new ServerError("NOT_FOUND", `no view is called ${name}.${didYouMean(name, this.#views.keys())}`);
+  }
+
+  /** Runs every loader once, one after the other. */
+  async load(signal: AbortSignal): Promise<void> {
+    for (const { load } of this.#views.values()) await load?.({ node: this.#node, signal });
+  }
+
+  /**
+   * Calls a view. A batch needs a list, and must return as many results. Errors: `INVALID_REQUEST`; `TIMEOUT`; what
+   * the handler throws. After a `TIMEOUT` the handler may still run: its signal has fired.
+   */
+  async call(view: CheckedView, params: unknown, session: Session | undefined, closing: AbortSignal): Promise<unknown> {
+    if (view.kind === "batch" && !Array.isArray(params)) {
+      throw new ServerError("INVALID_REQUEST", `the view ${view.name} is a batch: its params must be a list`);
+    }
+    const result = await this.#withTimeout(view, session, closing, params);
+    if (view.kind === "batch" && !(Array.isArray(result) && result.length === (params as unknown[]).length)) {
+      throw new TypeError(`the view ${view.name} must return a list of ${(params as unknown[]).length} results`);
+    }
+    return result;
+  }
+
+  async #withTimeout(
+    view: CheckedView,
+    session: Session | undefined,
+    closing: AbortSignal,
+    params: unknown,
+  ): Promise<unknown> {
+    const controller = new AbortController();
+    const { signal } = controller;
+    const { timeoutMs } = view;
+    const late = (): void =>
+      controller.abort(new ReplicationError("TIMEOUT", `the view ${view.name} took more than ${timeoutMs} ms`));
+    const timer = timeoutMs === "infinity" ? undefined : setTimeout(late, timeoutMs);
+    const onClosing = (): void => controller.abort(closing.reason);
+    const onSessionEnd = (): void => controller.abort(session?.signal.reason);
+    closing.addEventListener("abort", onClosing, { once: true });
+    session?.signal.addEventListener("abort", onSessionEnd, { once: true });
+    try {
+      const aborted = new Promise<never>((_resolve, reject) => {
+        signal.addEventListener("abort", () => reject(signal.reason as Error), { once: true });
+      });
+      const running = Promise.resolve(view.handler(params, { node: this.#node, signal, session }));
+      return await Promise.race([running, aborted]);
+    } finally {
+      clearTimeout(timer);
+      closing.removeEventListener("abort", onClosing);
+      session?.signal.removeEventListener("abort", onSessionEnd);
+    }
+  }
+}
+
+function invalid(reason: string): ServerError {
+  return new ServerError("INVALID_OPTIONS", reason);
+}
