@@ -168,7 +168,9 @@ export class Dialler {
     this.#dial(target, signal).then(
       (link) => {
         target.attempt = undefined;
-        this.#reached(target, link);
+        // The link may have come and gone before this runs; waiters have had it then, and the redial must stand.
+        if (this.#options.linkTo(link.peer) === link) this.#reached(target, link);
+        else if (this.#isWanted(target)) this.#redial(target);
       },
       (error: unknown) => {
         target.attempt = undefined;
