@@ -35,7 +35,17 @@ export interface HttpOptions {
   readonly allowRemote: boolean;
 }
 
-const TYPES: readonly AnyCrdtType[] = builtinTypes;
+/** Every type there is; those of documents where the libraries they stand on are installed. */
+async function availableTypes(): Promise<readonly AnyCrdtType[]> {
+  const types = [...builtinTypes];
+  try {
+    const { yjsDoc } = await import("@coppice/crdt/yjs");
+    types.push(yjsDoc({}));
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "ERR_MODULE_NOT_FOUND") throw error;
+  }
+  return types;
+}
 
 /**
  * Runs one node until `stop` fires, then flushes and closes. Fails when the node cannot start, with the library's code;
@@ -45,9 +55,10 @@ export async function runDaemon(options: DaemonOptions, log: Log, stop: AbortSig
   log("info", "starting", `coppice ${VERSION} starts on ${options.data}`, { version: VERSION, data: options.data });
   // Before anything is opened or created.
   if (options.http !== undefined) checkBind(options.http.host, options.http.allowRemote);
-  const node = await openNode(options, log, stop);
+  const types = await availableTypes();
+  const node = await openNode(options, types, log, stop);
   try {
-    const gateway = await openGateway(options, node, log);
+    const gateway = await openGateway(options, node, types, log);
     try {
       announce(options, node, gateway, log);
       await fired(stop);
@@ -64,12 +75,17 @@ export async function runDaemon(options: DaemonOptions, log: Log, stop: AbortSig
   log("info", "stopped", "stopped");
 }
 
-async function openNode(options: DaemonOptions, log: Log, signal: AbortSignal): Promise<Node> {
+async function openNode(
+  options: DaemonOptions,
+  types: readonly AnyCrdtType[],
+  log: Log,
+  signal: AbortSignal,
+): Promise<Node> {
   const { listen, peers, allow, domains, durability, snapshotIntervalMs, syncIntervalMs } = options;
   const transport = libp2pTransport({ listen, peers, ...(allow === undefined ? {} : { allow }) });
   return await createNode(
     {
-      types: TYPES,
+      types,
       storage: levelStorage(options.data),
       transport,
       durability,
@@ -86,7 +102,12 @@ function logNotice({ code, message, peer }: Notice, log: Log): void {
   log("warn", "notice", `${message} (${code})`, { code, ...(peer === undefined ? {} : { peer }) });
 }
 
-async function openGateway(options: DaemonOptions, node: Node, log: Log): Promise<Gateway | undefined> {
+async function openGateway(
+  options: DaemonOptions,
+  node: Node,
+  types: readonly AnyCrdtType[],
+  log: Log,
+): Promise<Gateway | undefined> {
   const { http, data } = options;
   if (http === undefined) {
     // A run that was killed may have left one.
@@ -101,7 +122,7 @@ async function openGateway(options: DaemonOptions, node: Node, log: Log): Promis
     ...http,
     node,
     views: await loadViews(options.views),
-    types: TYPES,
+    types,
     tokens,
     processMetrics: true,
     onError: (error) => {

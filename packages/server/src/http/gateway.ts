@@ -21,6 +21,7 @@ import { statusRoutes } from "./routes/status.ts";
 import { typeRoutes } from "./routes/types.ts";
 import { viewRoutes } from "./routes/views.ts";
 import { watchRoutes } from "./routes/watch.ts";
+import { yjsRoutes } from "./routes/yjs.ts";
 import { type View, Views } from "./views.ts";
 import { WatchHub } from "./watch-hub.ts";
 
@@ -54,7 +55,8 @@ export interface GatewayOptions {
   readonly onError?: (error: unknown) => void;
 }
 
-const SOCKET_MESSAGE_BYTES_MAX = 64 * 1024;
+/** Documents are sent whole in one message; the watch takes less. */
+const SOCKET_MESSAGE_BYTES_MAX = 16 << 20;
 const HEADERS_BYTES_MAX = 16 * 1024;
 const HEADERS_TIMEOUT_MS = 10_000;
 const REQUEST_TIMEOUT_MS = 30_000;
@@ -112,6 +114,8 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   const views = new Views(options.node, options.views ?? []);
   addRoutes(app, context, guard, options.processMetrics === true);
   viewRoutes(app, context, views, guard);
+  // Who has the type has Yjs, which is an optional dependency.
+  if (context.types.find("yjs") !== undefined) yjsRoutes(app, context, guard, await import("yjs"));
   try {
     await views.load(closing.signal);
   } catch (error) {

@@ -21,7 +21,9 @@ import type { Watch, WatchEvent, WatchHub, Watcher } from "../watch-hub.ts";
 const BUFFER_BYTES_MAX = 1 << 20;
 const HEARTBEAT_MS = 15_000;
 const WATCHES_MAX = 1000;
+const MESSAGE_BYTES_MAX = 64 * 1024;
 const POLICY_VIOLATION = 1008;
+const MESSAGE_TOO_BIG = 1009;
 
 interface Message {
   readonly watch?: unknown;
@@ -46,6 +48,7 @@ export function socketRoutes(app: FastifyInstance, context: RouteContext, hub: W
       socket.on("message", (data: Buffer, isBinary: boolean) => {
         // The token may have been withdrawn since the upgrade.
         if (guard.permissionOf(request) === undefined) socket.close(POLICY_VIOLATION, "UNAUTHORIZED");
+        else if (data.length > MESSAGE_BYTES_MAX) socket.close(MESSAGE_TOO_BIG, "BODY_TOO_LARGE");
         else void session.receive(isBinary ? "" : data.toString());
       });
     },

@@ -1,0 +1,128 @@
+import { builtinTypes } from "@coppice/crdt";
+import { yjsDoc } from "@coppice/crdt/yjs";
+import { expect, onTestFinished, test } from "vitest";
+import { WebSocket } from "ws";
+import { WebsocketProvider } from "y-websocket";
+import * as Y from "yjs";
+import { READ_TOKEN, TOKEN, type Served, serve } from "../gateway.test-support.ts";
+
+const types = [...builtinTypes, yjsDoc({ note: "text" })];
+
+interface Editor {
+  readonly doc: Y.Doc;
+  readonly text: Y.Text;
+  readonly provider: WebsocketProvider;
+}
+
+/** A client as applications use it. */
+function edit(served: Served, id: string, token = TOKEN): Editor {
+  const doc = new Y.Doc();
+  const provider = new WebsocketProvider(
+    `${served.gateway.url.replace("http", "ws")}/v1/yjs`,
+    encodeURIComponent(id),
+    doc,
+    {
+      WebSocketPolyfill: WebSocket as unknown as typeof globalThis.WebSocket,
+      protocols: ["coppice", `bearer.${token}`],
+      disableBc: true,
+    },
+  );
+  onTestFinished(() => {
+    provider.destroy();
+    doc.destroy();
+  });
+  return { doc, text: doc.getText("note"), provider };
+}
+
+test("clients of y-websocket edit one document, which the node keeps", async () => {
+  const served = await serve({ types }, { types });
+  const a = edit(served, "notes/a");
+  const b = edit(served, "notes/a");
+  await expect.poll(() => a.provider.synced && b.provider.synced).toBe(true);
+  a.text.insert(0, "Hello");
+  await expect.poll(() => b.text.toString()).toBe("Hello");
+  b.text.insert(5, ", world");
+  await expect.poll(() => a.text.toString()).toBe("Hello, world");
+  const { body } = await served.call("GET", "/v1/groups/notes%2Fa/value");
+  expect(body).toMatchObject({ type: "yjs", value: { note: "Hello, world" } });
+
+  a.provider.disconnect();
+  b.provider.disconnect();
+  a.text.insert(0, "A: ");
+  b.text.insert(b.text.length, "!");
+  a.provider.connect();
+  b.provider.connect();
+  await expect.poll(() => a.text.toString()).toBe("A: Hello, world!");
+  await expect.poll(() => b.text.toString()).toBe("A: Hello, world!");
+  const late = edit(served, "notes/a");
+  await expect.poll(() => late.text.toString()).toBe("A: Hello, world!");
+});
+
+test("changes from elsewhere reach the editors", async () => {
+  const served = await serve({ types }, { types });
+  const editor = edit(served, "notes");
+  await expect.poll(() => editor.provider.synced).toBe(true);
+  const replica = await served.node.open("notes", yjsDoc({ note: "text" }));
+  replica.mutate(({ doc }) => doc.getText("note").insert(0, "from the node"));
+  await expect.poll(() => editor.text.toString()).toBe("from the node");
+});
+
+test("presence is passed on, and goes with the connection", async () => {
+  const served = await serve({ types }, { types });
+  const a = edit(served, "n");
+  const b = edit(served, "n");
+  await expect.poll(() => a.provider.synced && b.provider.synced).toBe(true);
+  a.provider.awareness.setLocalStateField("user", { name: "Ann" });
+  const seen = (): unknown => b.provider.awareness.getStates().get(a.doc.clientID);
+  await expect.poll(seen).toEqual({ user: { name: "Ann" } });
+  const late = edit(served, "n");
+  await expect.poll(() => late.provider.awareness.getStates().get(a.doc.clientID)).toEqual({ user: { name: "Ann" } });
+  a.provider.ws?.close();
+  a.provider.shouldConnect = false;
+  await expect.poll(seen).toBeUndefined();
+});
+
+test("a token for reading sees everything and changes nothing", async () => {
+  const served = await serve({ types }, { types });
+  const writer = edit(served, "n");
+  await expect.poll(() => writer.provider.synced).toBe(true);
+  writer.text.insert(0, "mine");
+  const reader = edit(served, "n", READ_TOKEN);
+  await expect.poll(() => reader.text.toString()).toBe("mine");
+  reader.text.insert(0, "not ");
+  writer.text.insert(4, "!");
+  await expect.poll(() => reader.text.toString()).toBe("not mine!");
+  expect(writer.text.toString()).toBe("mine!");
+  const stranger = edit(served, "new", READ_TOKEN);
+  await new Promise((resolve) => setTimeout(resolve, 200));
+  expect(stranger.provider.synced).toBe(false);
+  expect([...served.node.groups()]).toHaveLength(1);
+});
+
+test("what is no message of the protocol ends the connection, and no other", async () => {
+  const served = await serve({ types }, { types });
+  const editor = edit(served, "n");
+  await expect.poll(() => editor.provider.synced).toBe(true);
+  for (const bytes of [[0], [0, 2, 200], [0, 2, 3, 255, 255, 255], [1, 1], [1, 2, 5, 1]]) {
+    const socket = new WebSocket(`${served.gateway.url.replace("http", "ws")}/v1/yjs/n`, {
+      headers: { authorization: `Bearer ${TOKEN}` },
+    });
+    const code = new Promise((resolve) => socket.on("close", resolve));
+    socket.on("open", () => socket.send(Uint8Array.from(bytes)));
+    expect(await code).toBe(1008);
+  }
+  editor.text.insert(0, "still here");
+  const late = edit(served, "n");
+  await expect.poll(() => late.text.toString()).toBe("still here");
+});
+
+test("a group of another type is refused", async () => {
+  const served = await serve({ types }, { types });
+  const body = { type: "gcounter", operations: [{ op: "increment" }] };
+  await served.call("POST", "/v1/groups/n/operations", { body });
+  const socket = new WebSocket(`${served.gateway.url.replace("http", "ws")}/v1/yjs/n`, {
+    headers: { authorization: `Bearer ${TOKEN}` },
+  });
+  const reason = new Promise((resolve) => socket.on("close", (_code, text: Buffer) => resolve(text.toString())));
+  expect(await reason).toBe("TYPE_CONFLICT");
+});
