@@ -9,6 +9,7 @@ const { values } = parseArgs({
     nodes: { type: "string" },
     kinds: { type: "string" },
     keep: { type: "string" },
+    stop: { type: "string", default: "10" },
     trace: { type: "boolean", default: false },
   },
 });
@@ -29,7 +30,10 @@ for (let seed = from; seed < from + Number(values.seeds); seed++) {
   if (values.trace) console.log(outcome.lines.join("\n"));
   if (outcome.violation !== undefined) {
     violations++;
-    console.log(`seed ${seed}: ${outcome.violation.oracle}: ${outcome.violation.message.slice(0, 700)}`);
+    if (violations > Number(values.stop)) break;
+    console.log(
+      `seed ${seed}: ${outcome.violation.oracle}: ${outcome.violation.message.replaceAll("\n", " | ").slice(0, 500)}`,
+    );
   }
 }
 const seconds = (performance.now() - startedAt) / 1000;

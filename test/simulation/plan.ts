@@ -106,14 +106,14 @@ export function drawPlan(seed: number, options: PlanOptions = {}): Plan {
     snapshotIntervalMs: random.chance(0.5) ? random.between(500, 4000) : undefined,
   });
   const isTight = random.chance(0.4);
-  const chaosMs = random.between(1500, 8000);
+  const chaosMs = random.between(1000, 5000);
   return {
     seed,
     machines: Array.from({ length: nodes }, machine),
     topology: random.pick(["mesh", "mesh", "line", "star", "ring"] as const),
     groups,
     chaosMs,
-    writeEveryMs: random.pick([30, 100, 300]),
+    writeEveryMs: random.pick([40, 120, 400]),
     pendingBytesMax: isTight ? 200 + random.int(600) : 4 * 1024 * 1024,
     tailBytesMax: random.chance(0.4) ? 1 + random.int(1500) : 256 * 1024,
     queueBytesMax: random.chance(0.2) ? 500 + random.int(3000) : 8 * 1024 * 1024,

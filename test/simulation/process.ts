@@ -253,11 +253,12 @@ export class SimProcess {
   #commit(core: Core, commit: GroupCommit, sync: boolean): void {
     this.#events.stir();
     const holdings: Holdings = new Map();
-    for (const { id, epoch } of [...(commit.records ?? []), ...(commit.snapshots ?? [])]) {
+    for (const { id, epoch } of commit.records ?? []) {
       const key = encodeGroupId(id);
       const vector = core.groups.get(key)?.server?.vector ?? new VersionVector();
       hold(holdings, key, epoch, vector.clone());
     }
+    for (const { id, epoch, vector } of commit.snapshots ?? []) hold(holdings, encodeGroupId(id), epoch, vector);
     for (const { id, epoch } of commit.deletions ?? []) hold(holdings, encodeGroupId(id), epoch, new VersionVector());
     this.#events.trace(this, `commits ${describeCommit(commit)}${sync ? ", synced" : ""}`);
     const publish = (): void => {
@@ -289,6 +290,11 @@ export class SimProcess {
         this.#tick();
       }),
     );
+  }
+
+  /** Dials further peers. */
+  dial(peers: readonly string[]): void {
+    for (const peer of peers) if (peer !== this.setup.machine && this.#core !== undefined) this.#connect(peer);
   }
 
   #connect(peer: string): void {

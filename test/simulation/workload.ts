@@ -113,7 +113,7 @@ export class Workload {
   #acknowledgeByPeers(machine: Machine, process: SimProcess, core: Core, group: Group, event: HistoryEvent): void {
     const replicas = 1 + this.#random.int(2);
     const durable = this.#random.chance(0.4);
-    const handle = core.expectAcks(group, replicas, durable, () => {
+    const handle = core.expectAcks(group, { replicas, durable, among: undefined }, () => {
       this.#world.note(process.name, `has ${replicas} ${durable ? "durable " : ""}acks of ${event.actor}:${event.seq}`);
       const having = this.#world.machines.filter((other) => other !== machine && this.#has(other, event, durable));
       if (having.length >= replicas) return;
