@@ -93,12 +93,19 @@ export function decodeRow(bytes: Uint8Array, key: string): StoredRow {
   return decodeSealed(() => {
     const reader = new Reader(bytes, 1, end);
     const degraded = (reader.byte() & DEGRADED) !== 0;
-    const meta = readMeta(reader);
-    const counts = { snapshotBytes: reader.uint(), snapshotAt: reader.uint(), generations: reader.uint() };
-    const row = { meta, degraded, ...counts, newest: readMark(reader), previous: readMark(reader) };
-    const logStart = reader.uint();
+    const meta = readMeta(bytes, reader);
+    const row = {
+      meta,
+      degraded,
+      snapshotBytes: reader.uint(),
+      snapshotAt: reader.uint(),
+      generations: reader.uint(),
+      newest: readMark(reader),
+      previous: readMark(reader),
+      logStart: reader.uint(),
+    };
     reader.done();
-    return { ...row, logStart };
+    return row;
   });
 }
 
@@ -114,6 +121,23 @@ function readMark(reader: Reader): Mark {
 
 /** The row as listings show it. */
 export function catalogueRow(id: GroupId, row: StoredRow): CatalogueRow {
-  const { snapshotBytes, snapshotAt, degraded } = row;
-  return { id, ...row.meta, snapshotBytes, snapshotAt, journalPosition: row.newest.position, degraded };
+  const { meta, newest } = row;
+  // Spelled out, because a spread would decode what is better left to whom it interests.
+  return {
+    id,
+    type: meta.type,
+    epoch: meta.epoch,
+    get vector() {
+      return meta.vector;
+    },
+    get frontier() {
+      return meta.frontier;
+    },
+    time: meta.time,
+    digest: meta.digest,
+    snapshotBytes: row.snapshotBytes,
+    snapshotAt: row.snapshotAt,
+    journalPosition: newest.position,
+    degraded: row.degraded,
+  };
 }

@@ -85,8 +85,8 @@ export function markAt(state: GroupState, position: number): Mark | undefined {
   return { generation, position, seq: newest.seq + index };
 }
 
-/** At most this many states stay in memory: about 250 bytes each. */
-const STATES_MAX = 100_000;
+/** At most this many states stay in memory: about 400 bytes each. */
+const STATES_MAX = 20_000;
 
 /** States by group key. When they are too many, those go that came first. */
 export class StateCache {

@@ -12,7 +12,7 @@ import { StorageError, throwIfAborted } from "./error.ts";
 import { decodeGroupKey, encodeGroupId, encodeGroupPrefix, type GroupId } from "./group-id.ts";
 import { type GroupReading, corruption, readGroup } from "./group-reader.ts";
 import { encodeMeta } from "./group-meta.ts";
-import { type GroupState, StateCache } from "./group-state.ts";
+import { type GroupState, StateCache, stateOf } from "./group-state.ts";
 import type {
   CatalogueRow,
   Damage,
@@ -23,9 +23,10 @@ import type {
   StoredGroup,
 } from "./group-storage.ts";
 import { readNodeRecord, writeNodeRecord } from "./node-store.ts";
-import { type Compression, codecOf, packBody, unpackBody } from "./packed-body.ts";
+import { type Compression, codecOf, packBody } from "./packed-body.ts";
 import { StoreEngine } from "./store-engine.ts";
-import { parseJournalLog, quarantineOther, ROW_SPACE, rowKey, SWEEP_SPACE } from "./store-keys.ts";
+import { journalLog, parseJournalLog, quarantineOther, ROW_SPACE, rowKey, SWEEP_SPACE } from "./store-keys.ts";
+import { readWhole, storedGroup } from "./stored-group.ts";
 import { sweepGroup } from "./sweep.ts";
 
 export interface GroupStoreOptions {
@@ -103,6 +104,13 @@ class GroupStore implements GroupStorage {
 
   async load(id: GroupId, options: { signal?: AbortSignal } = {}): Promise<StoredGroup | undefined> {
     const key = encodeGroupId(id);
+    const before = this.#queue.quiet;
+    const whole = await readWhole(this.#engine, key, id);
+    if (whole !== undefined && before !== undefined && this.#queue.quiet === before) return whole;
+    return await this.#loadCarefully(key, id, options);
+  }
+
+  async #loadCarefully(key: string, id: GroupId, options: { signal?: AbortSignal }): Promise<StoredGroup | undefined> {
     const before = this.#queue.quiet;
     let reading = await readGroup(this.#engine, key, id, { snapshot: true, signal: options.signal });
     const settled = before !== undefined && this.#queue.quiet === before;
@@ -280,11 +288,27 @@ class GroupStore implements GroupStorage {
       states.set(group.key, cached);
       if (cached === undefined) missing.push(group);
     }
-    // Together, so that their rows are read with one call.
-    await Promise.all(
-      missing.map(async ({ id, key }) => states.set(key, (await this.#readAndRepair(key, id, false))?.state)),
-    );
+    await this.#engine.journals.ready();
+    const rows = await this.#backend.getMany(missing.map(({ key }) => rowKey(key)));
+    for (const [index, { id, key }] of missing.entries()) {
+      const bytes = rows[index];
+      if (bytes === undefined) continue;
+      const state = this.#wholeState(key, bytes) ?? (await this.#readAndRepair(key, id, false))?.state;
+      states.set(key, state);
+    }
     return states;
+  }
+
+  /** The state of a group that a whole row and no journal behind its newest snapshot tell all of. */
+  #wholeState(key: string, bytes: Uint8Array): GroupState | undefined {
+    try {
+      const row = decodeRow(bytes, rowKey(key));
+      const last = this.#engine.journals.last(journalLog(key, row.meta.epoch));
+      return last < row.newest.seq ? stateOf(row) : undefined;
+    } catch (error) {
+      corruption(error);
+      return undefined;
+    }
   }
 
   #forgetAll(): void {
@@ -354,25 +378,4 @@ function packEpoch(group: GroupMeta, parity: 0 | 1): PackedEpoch {
     throw new TypeError(`epoch ${epoch} of a ${parity === 1 ? "living" : "deleted"} group`);
   }
   return { id, key: encodeGroupId(id), epoch, meta: encodeMeta(group) };
-}
-
-async function storedGroup(id: GroupId, row: StoredRow, reading: GroupReading): Promise<StoredGroup> {
-  const { state, snapshot, entries, damage } = reading;
-  const { meta, newest } = row;
-  const records = [];
-  for (const { position, count, body } of entries) {
-    records.push({ id, epoch: meta.epoch, position, count, bytes: await unpackBody(body) });
-  }
-  return {
-    row: catalogueRow(id, row),
-    snapshot: snapshot && {
-      id,
-      ...snapshot.meta,
-      journalPosition: newest.position,
-      body: await unpackBody(snapshot.body),
-    },
-    records,
-    nextPosition: state.nextPosition,
-    damage,
-  };
 }

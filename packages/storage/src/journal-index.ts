@@ -22,6 +22,10 @@ export class JournalIndex {
     this.#meanwhile = [];
   }
 
+  get isReady(): boolean {
+    return this.#last !== undefined;
+  }
+
   /** Resolves once {@link last} can be asked. */
   async ready(): Promise<void> {
     if (this.#last !== undefined) return;
