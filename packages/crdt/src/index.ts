@@ -33,7 +33,7 @@ export {
 } from "./schema-map.ts";
 export type { StandardIssue, StandardResult, StandardSchema } from "./standard-schema.ts";
 export { type StructFields, type StructMutator, type StructValue, type StructView, struct } from "./struct.ts";
-export { type TreeMutator, type TreeNode, type TreeView, tree } from "./tree.ts";
+export { type NewTreeNode, type TreeMutator, type TreeNode, type TreeView, tree } from "./tree.ts";
 export { type TwoPSetMutator, twoPSet } from "./two-p-set.ts";
 export type { AnyCrdtType, CrdtType, GcInfo, MutatorOf, Stamp, Transaction, ValueOf } from "./type.ts";
 export { type ValidatedRegister, type ValidatedRegisterMutator, validatedRegister } from "./validated-register.ts";
