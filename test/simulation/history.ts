@@ -3,10 +3,12 @@ import type { Actor, HybridTime, VersionVector } from "@coppice/crdt";
 /** What an operation did, at a path of keys. */
 export interface Note {
   /** A removal takes everything under its path that its writer had seen. */
-  readonly op: "add" | "set" | "remove";
+  readonly op: "add" | "set" | "append" | "remove";
   readonly path: readonly string[];
-  readonly value?: number | string;
+  readonly value?: Scalar;
 }
+
+export type Scalar = number | string | boolean;
 
 /** One event as its writer made it. */
 export interface HistoryEvent {
@@ -25,7 +27,11 @@ export interface Expected {
   /** Sums of `add`, by path joined with "/". */
   readonly sums: ReadonlyMap<string, number>;
   /** The `set` that wins, by path joined with "/". */
-  readonly writes: ReadonlyMap<string, number | string>;
+  readonly writes: ReadonlyMap<string, Scalar>;
+  /** Every `set` that no other has seen, by path joined with "/". */
+  readonly concurrent: ReadonlyMap<string, readonly Scalar[]>;
+  /** Every `append`, by time, actor, and order within the actor. */
+  readonly log: readonly Scalar[];
 }
 
 interface Written extends Note {
@@ -67,19 +73,28 @@ export class History {
     const removals = all.filter(({ op }) => op === "remove");
     const sums = new Map<string, number>();
     const sets = new Map<string, Written[]>();
+    const log: Written[] = [];
     for (const note of all) {
       if (note.op === "remove" || removals.some((removal) => isUnder(note, removal) && follows(removal, note)))
         continue;
       const key = note.path.join("/");
-      if (note.op === "add") sums.set(key, (sums.get(key) ?? 0) + Number(note.value));
+      if (note.op === "append") log.push(note);
+      else if (note.op === "add") sums.set(key, (sums.get(key) ?? 0) + Number(note.value));
       else sets.set(key, [...(sets.get(key) ?? []), note]);
     }
-    const writes = new Map<string, number | string>();
+    const writes = new Map<string, Scalar>();
+    const concurrent = new Map<string, Scalar[]>();
     for (const [key, notes] of sets) {
+      const unseen = notes.filter((note) => !notes.some((other) => other !== note && follows(other, note)));
+      concurrent.set(
+        key,
+        unseen.map(({ value }) => value).filter((value) => value !== undefined),
+      );
       const winner = notes.reduce((best, note) => (isLater(note, best) ? note : best));
       if (winner.value !== undefined) writes.set(key, winner.value);
     }
-    return { sums, writes };
+    log.sort((a, b) => (isLater(a, b) ? 1 : -1));
+    return { sums, writes, concurrent, log: log.map(({ value }) => value ?? "") };
   }
 
   #actors(group: string, epoch: number): Map<Actor, HistoryEvent[]> {

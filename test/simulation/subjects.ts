@@ -1,17 +1,10 @@
-import { type AnyCrdtType, type MutatorOf, gCounter, lwwMap, lwwRegister, orMap, struct } from "@coppice/crdt";
-import type { Expected, Note } from "./history.ts";
+import { type MutatorOf, gCounter, lwwMap, lwwRegister, orMap, struct } from "@coppice/crdt";
+import type { Note } from "./history.ts";
+import { MORE_SUBJECTS } from "./more-subjects.ts";
 import type { Random } from "./random.ts";
+import type { Subject } from "./subject.ts";
 
-/** A group type under test: how to write to it at random, and what it must read according to the history. */
-export interface Subject {
-  readonly type: AnyCrdtType;
-  /** Writes through the mutator; returns what it did. `process` names the writer's process, which is sequential. */
-  write(mutator: unknown, random: Random, process: string): Note[];
-  /** The value that the type shows, as plain data. */
-  read(expected: Expected): unknown;
-  /** What must hold of the value at any moment, on any replica; why it does not, or undefined. */
-  invariant?(value: unknown): string | undefined;
-}
+export type { Subject } from "./subject.ts";
 
 const KEYS = ["a", "b", "c", "d", "e"];
 const progressType = struct({ counts: orMap(gCounter), position: orMap(lwwRegister<number>()), total: gCounter });
@@ -141,7 +134,7 @@ const deep: Subject = {
 
 /** Every type that is simulated, by a short name. */
 export const SUBJECTS: ReadonlyMap<string, Subject> = new Map(
-  Object.entries({ counter, register, words, notes, progress, deep }),
+  Object.entries({ counter, register, words, notes, progress, deep, ...MORE_SUBJECTS }),
 );
 
 function several(random: Random, write: () => Note[]): Note[] {

@@ -127,7 +127,7 @@ export class Workload {
   #has(machine: Machine, event: HistoryEvent, durable: boolean): boolean {
     if (durable) return isHeld(machine.synced, event);
     const group = machine.process?.core?.groups.get(event.group);
-    if (group?.server !== undefined) hold(machine.applied, event.group, group.epoch, group.vector);
+    if (group !== undefined) hold(machine.applied, event.group, group.epoch, group.vector);
     return isHeld(machine.applied, event);
   }
 
