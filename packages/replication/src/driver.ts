@@ -233,6 +233,7 @@ export class Driver {
       snapshotBytes: group.snapshotBytes,
       journalBytes: group.journalBytes,
       degraded: group.phase === "failed" || (group.server?.degraded ?? false),
+      isPaused: group.isPaused,
       isCompared: group.isCompared,
     };
   }

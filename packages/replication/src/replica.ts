@@ -50,6 +50,8 @@ export interface GroupStatus {
   readonly journalBytes: number;
   /** Whether something stored could not be read: events may be missing until peers have sent them. */
   readonly degraded: boolean;
+  /** Whether it takes nothing more from peers because a limit was reached. */
+  readonly isPaused: boolean;
   /** Whether the group was compared with some peer, and nothing was missing here. */
   readonly isCompared: boolean;
 }
@@ -96,7 +98,8 @@ export class Replica<Value, Mutator extends View, View = Mutator> implements Dis
    * rethrown. `fn` must be synchronous (`TypeError` otherwise), and its mutator must not be used after it.
    *
    * Await the returned write for its acknowledgement. Throws synchronously `CLOSED`, `GROUP_DELETED`,
-   * `STORAGE_FAILED` (own writes are refused until the storage takes them again), and `ACK_UNAVAILABLE` (nothing is
+   * `STORAGE_FAILED` (own writes are refused until the storage takes them again), `CLOCK_SKEW` (likewise, while this
+   * node's clock is far ahead of all its peers'), and `ACK_UNAVAILABLE` (nothing is
    * written); awaiting rejects with `APPLIED_NOT_DURABLE` or `TIMEOUT` (the write stays applied).
    */
   mutate<Result>(fn: (mutator: Mutator) => Result, options?: MutateOptions): Write<Result> {

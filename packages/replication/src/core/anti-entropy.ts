@@ -215,6 +215,20 @@ export class AntiEntropy {
     peer.post(encodeMessage({ kind: "vector", group: refOf(group), wantsReply: false, vector }), group.key);
   }
 
+  /** Whether a group would have too many actors: then it pauses as a whole, since skipping some would split replicas. */
+  isFull(group: Group, actors: number): boolean {
+    const max = this.#core.limits.actorsPerGroupMax;
+    if (actors <= max) return false;
+    if (!group.isPaused) {
+      this.#core.notice(
+        "LIMIT_EXCEEDED",
+        `group ${group.key} would have ${actors} actors, over ${max}; it takes no more`,
+      );
+    }
+    group.isPaused = true;
+    return true;
+  }
+
   /** What was learnt from `source` by repair is told to the other neighbours: healing must not cost an interval a hop. */
   spread(group: Group, source: Peer): void {
     for (const peer of this.#core.peers.values()) {

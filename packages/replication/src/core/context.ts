@@ -2,6 +2,7 @@ import type { GroupId } from "@coppice/storage";
 import type { PeerId } from "../transport.ts";
 import type { DomainIndex } from "./domain-index.ts";
 import type { Group } from "./group.ts";
+import type { Limits } from "./limits.ts";
 import type { GroupRef } from "./messages.ts";
 import type { Peer } from "./peer.ts";
 
@@ -10,7 +11,11 @@ export interface CoreContext {
   readonly groups: ReadonlyMap<string, Group>;
   readonly peers: ReadonlyMap<PeerId, Peer>;
   readonly domains: ReadonlyMap<string, DomainIndex>;
+  /** Milliseconds that never go back, for intervals. */
   now(): number;
+  /** The wall clock, in Unix milliseconds; may jump. */
+  wallNow(): number;
+  readonly limits: Limits;
   isInterestedIn(domain: string): boolean;
   /** Adds a group that was never stored here. */
   add(id: GroupId, group: GroupRef): Group | undefined;

@@ -87,6 +87,7 @@ export class Core {
   #nextSyncAt: number;
   #nextHeartbeatAt: number;
   #nextUnloadAt = 0;
+  #isClockAhead = false;
   #isAwake = false;
 
   constructor(options: CoreOptions) {
@@ -153,6 +154,8 @@ export class Core {
       peers: this.#peers,
       domains: this.#table.domains,
       now: this.#steadyNow,
+      wallNow: () => this.#options.now(),
+      limits: this.#options.limits,
       isInterestedIn: (domain) => this.#table.isInterestedIn(domain),
       add: (id, ref) => this.#table.addFromPeer(id, ref),
       load: (group, then) => this.#table.load(group, then),
@@ -226,12 +229,28 @@ export class Core {
 
   // Writing
 
-  /** Throws unless own writes are taken now. */
+  /** Throws unless own writes are taken now: `STORAGE_FAILED` or `CLOCK_SKEW`. */
   checkWritable(): void {
     const { failure } = this.pipeline;
-    if (failure === undefined) return;
-    const message = "the storage does not take writes; own writes are refused until it does again";
-    throw new ReplicationError("STORAGE_FAILED", message, { cause: failure });
+    if (failure !== undefined) {
+      const message = "the storage does not take writes; own writes are refused until it does again";
+      throw new ReplicationError("STORAGE_FAILED", message, { cause: failure });
+    }
+    if (this.#isClockAhead) {
+      const message = `this node's clock is over ${this.#options.limits.clockSkewMaxMs} ms ahead of all its peers'; set it right`;
+      throw new ReplicationError("CLOCK_SKEW", message);
+    }
+  }
+
+  /** A clock far ahead would win over everything that others write for as long. */
+  #checkClock(): void {
+    const { clockSkewMaxMs } = this.#options.limits;
+    const known = [...this.#peers.values()].flatMap(({ clockAheadMs }) => clockAheadMs ?? []);
+    const isAhead = known.length > 0 && known.every((ahead) => ahead < -clockSkewMaxMs);
+    if (isAhead && !this.#isClockAhead) {
+      this.#effects.notice("CLOCK_SKEW", "this node's clock is far ahead of all its peers'; own writes are refused");
+    }
+    this.#isClockAhead = isAhead;
   }
 
   /** Waits for peers to have an own event; see `Acknowledgements.expect`. */
@@ -333,6 +352,8 @@ export class Core {
       this.#acknowledgements.resend();
       this.#presence.tick();
       this.#pullPending();
+      this.#gossip.pullDeferred();
+      this.#checkClock();
       this.pipeline.retry();
     }
     if (now >= this.#nextSyncAt) {

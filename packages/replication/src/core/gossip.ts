@@ -1,3 +1,4 @@
+import { ReplicationError } from "../error.ts";
 import type { PeerId } from "../transport.ts";
 import type { AntiEntropy } from "./anti-entropy.ts";
 import { type Acknowledgements, encodeEvents } from "./acknowledgements.ts";
@@ -35,12 +36,13 @@ export class Gossip {
   /** Tells every peer whom this node hears. */
   heartbeat(): void {
     const hears = [...this.#core.peers.keys()];
-    const message = encodeMessage({ kind: "heartbeat", hears });
+    const message = encodeMessage({ kind: "heartbeat", now: this.#core.wallNow(), hears });
     for (const peer of this.#core.peers.values()) if (peer.hello !== undefined) peer.post(message);
   }
 
   onHeartbeat(peer: Peer, message: Heartbeat): void {
     peer.setHears(message.hears, this.#core.now());
+    peer.clockAheadMs = message.now - this.#core.wallNow();
   }
 
   /** Sends runs that are committed here to whom the gossip rule names. */
@@ -84,7 +86,31 @@ export class Gossip {
     }
     if (!this.#antiEntropy.checkType(peer, group, message.group)) return;
     if (message.repaired) peer.pulls.delete(group.key);
+    if (!this.#admits(peer, group, run)) return;
     this.#core.load(group, () => this.#receive(peer, group, message, run));
+  }
+
+  /** Whether limits let a run in. What is too fast is asked for again later; a group over its cap pauses as a whole. */
+  #admits(peer: Peer, group: Group, run: Run): boolean {
+    const isNewActor = group.vector.get(run.actor) === 0;
+    if (isNewActor && this.#antiEntropy.isFull(group, group.vector.size + 1)) return false;
+    const judgement = peer.meter.judge(run.count, isNewActor, this.#core.now());
+    if (judgement === "abuse") {
+      throw new ReplicationError("LIMIT_EXCEEDED", "it keeps sending more events than it may (eventsPerSecondMax)");
+    }
+    if (judgement === "later") peer.deferred.add(group.key);
+    return judgement === "take";
+  }
+
+  /** Asks again for what came too fast. */
+  pullDeferred(): void {
+    for (const peer of this.#core.peers.values()) {
+      for (const key of peer.deferred) {
+        const group = this.#core.groups.get(key);
+        if (group !== undefined) this.#antiEntropy.pull(peer, group);
+      }
+      peer.deferred.clear();
+    }
   }
 
   #receive(peer: Peer, group: Group, message: Events, run: Run): void {

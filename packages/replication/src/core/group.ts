@@ -26,6 +26,8 @@ export class Group {
   isStored: boolean;
   /** Whether the journal holds more than the row says: its digest is not known before it is loaded. */
   isUnsettled = false;
+  /** Whether it takes nothing more from peers, because a limit was reached. */
+  isPaused = false;
   /** Whether some peer's content was compared with ours and nothing was missing here. */
   isCompared = false;
   /** When the newest snapshot was taken, in Unix milliseconds, and the server's version then. */

@@ -10,6 +10,14 @@ export interface Limits {
   readonly queueBytesMax: number;
   /** Loaded groups that nobody uses, in bytes as stored: over this the longest unused are unloaded. Default 64 MiB. */
   readonly idleBytesMax: number;
+  /** Actors of one group; over this the whole group takes nothing more from peers. Default 100 000. */
+  readonly actorsPerGroupMax: number;
+  /** Events a peer may send in a second; those above are asked for again later. Default 1 000 000. */
+  readonly eventsPerSecondMax: number;
+  /** Actors unknown here that a peer may bring in a minute; likewise. Default 10 000. */
+  readonly newActorsPerMinuteMax: number;
+  /** How far this node's clock may be ahead of all its peers' before own writes are refused. Default 3 600 000 (an hour). */
+  readonly clockSkewMaxMs: number;
   /** Groups on one node. Default 1 000 000. */
   readonly groupsMax: number;
 }
@@ -20,5 +28,9 @@ export const DEFAULT_LIMITS: Limits = {
   tailBytesMax: 256 * 1024,
   queueBytesMax: 8 * 1024 * 1024,
   idleBytesMax: 64 * 1024 * 1024,
+  actorsPerGroupMax: 100_000,
+  eventsPerSecondMax: 1_000_000,
+  newActorsPerMinuteMax: 10_000,
+  clockSkewMaxMs: 3_600_000,
   groupsMax: 1_000_000,
 };

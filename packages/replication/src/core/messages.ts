@@ -7,7 +7,7 @@
  * | kind | message   | body                                                                                      |
  * |------|-----------|-------------------------------------------------------------------------------------------|
  * | 1    | hello     | uint protocol, byte heard, byte all, uint n, n * string domain                             |
- * | 2    | heartbeat | uint n, n * string peer: whom this node hears                                              |
+ * | 2    | heartbeat | uint wall clock in Unix milliseconds, uint n, n * string peer: whom this node hears         |
  * | 3    | events    | group, byte flags, bytes run (`run.ts`)                                                    |
  * | 4    | sums      | byte reply, uint n, n * (string domain, uint groups, digest)                               |
  * | 5    | list      | string domain, hash from, hash to, uint n, n * (hash, digest), in order of hashes          |
@@ -50,6 +50,8 @@ export interface Hello {
 
 export interface Heartbeat {
   readonly kind: "heartbeat";
+  /** The sender's wall clock, in Unix milliseconds. */
+  readonly now: number;
   readonly hears: readonly string[];
 }
 
@@ -201,6 +203,7 @@ function writeBody(writer: Writer, message: Message): void {
       writer.byte(message.domains === undefined ? 1 : 0);
       return writeStrings(writer, message.domains ?? []);
     case "heartbeat":
+      writer.uint(Math.max(0, Math.floor(message.now)));
       return writeStrings(writer, message.hears);
     case "events":
       writeGroup(writer, message.group);
@@ -315,7 +318,7 @@ function readMessage(reader: Reader, kind: string | undefined): Message | undefi
     case "hello":
       return readHello(reader);
     case "heartbeat":
-      return { kind, hears: readStrings(reader) };
+      return { kind, now: reader.uint(), hears: readStrings(reader) };
     case "events":
       return readEvents(reader);
     case "sums":

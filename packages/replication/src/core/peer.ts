@@ -1,6 +1,8 @@
 import type { Link, PeerId } from "../transport.ts";
 import { Reassembly, packFrames } from "./frames.ts";
+import type { Limits } from "./limits.ts";
 import type { Hello } from "./messages.ts";
+import { PeerMeter } from "./peer-meter.ts";
 
 /** Messages queued here before they are packed into frames and handed to the transport. */
 interface Queued {
@@ -30,8 +32,15 @@ export class Peer {
   readonly counts: { events: number; bytesIn: number; bytesOut: number } = { events: 0, bytesIn: 0, bytesOut: 0 };
   lastSyncAt = 0;
 
-  constructor(link: Link, limits: { readonly queueBytesMax: number; readonly messageBytesMax: number }) {
+  readonly meter: PeerMeter;
+  /** Groups of which events were ignored because they came too fast. */
+  readonly deferred: Set<string> = new Set();
+  /** How far its wall clock is ahead of ours, in milliseconds; undefined before its first heartbeat. */
+  clockAheadMs: number | undefined;
+
+  constructor(link: Link, limits: Limits) {
     this.link = link;
+    this.meter = new PeerMeter(limits);
     this.reassembly = new Reassembly(limits.messageBytesMax);
     this.#queueBytesMax = limits.queueBytesMax;
   }

@@ -1,0 +1,61 @@
+/** How fast a peer may make this node work. */
+export interface Rates {
+  readonly eventsPerSecondMax: number;
+  readonly newActorsPerMinuteMax: number;
+}
+
+/** What is to be done with something a peer sent: take it, ignore it and ask again later, or end the link. */
+export type Judgement = "take" | "later" | "abuse";
+
+/** Ignored events, in seconds of the rate, after which a peer that goes on as before counts as abusive. */
+const PATIENCE_S = 60;
+
+/**
+ * Token buckets of one peer. Nothing is lost by ignoring events: their group is asked for again later, as after a lost
+ * frame. A peer that keeps sending far more than it may is cut off.
+ */
+export class PeerMeter {
+  readonly #rates: Rates;
+  readonly #events: Bucket;
+  readonly #actors: Bucket;
+  #ignored = 0;
+
+  constructor(rates: Rates) {
+    this.#rates = rates;
+    this.#events = new Bucket(rates.eventsPerSecondMax / 1000, rates.eventsPerSecondMax);
+    this.#actors = new Bucket(rates.newActorsPerMinuteMax / 60_000, rates.newActorsPerMinuteMax);
+  }
+
+  /** Judges events at a time in milliseconds that never goes back. A new actor counts as one more. */
+  judge(events: number, hasNewActor: boolean, now: number): Judgement {
+    if (hasNewActor && !this.#actors.take(1, now)) return "later";
+    if (this.#events.take(events, now)) {
+      this.#ignored = 0;
+      return "take";
+    }
+    this.#ignored += events;
+    return this.#ignored > PATIENCE_S * this.#rates.eventsPerSecondMax ? "abuse" : "later";
+  }
+}
+
+/** Fills up at a rate; something larger than it can hold is let through once it is full. */
+class Bucket {
+  readonly #perMs: number;
+  readonly #size: number;
+  #level: number;
+  #at: number | undefined;
+
+  constructor(perMs: number, size: number) {
+    this.#perMs = perMs;
+    this.#size = size;
+    this.#level = size;
+  }
+
+  take(count: number, now: number): boolean {
+    this.#level = Math.min(this.#size, this.#level + (now - (this.#at ?? now)) * this.#perMs);
+    this.#at = now;
+    if (this.#level < Math.min(count, this.#size)) return false;
+    this.#level -= count;
+    return true;
+  }
+}
