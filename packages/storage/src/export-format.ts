@@ -99,18 +99,18 @@ export function decodeBlock(bytes: Uint8Array, index: number): Block {
   const end = checkSeal(bytes, placeOf(index));
   return decodeSealed(() => {
     const reader = new Reader(bytes, 0, end);
-    const block = readBlock(bytes, reader);
+    const block = readBlock(reader);
     reader.done();
     return block;
   });
 }
 
-function readBlock(bytes: Uint8Array, reader: Reader): Block {
+function readBlock(reader: Reader): Block {
   const kind = reader.byte();
   if (kind === 3) return { kind: "end", blocks: reader.uint() };
   if (kind !== 1 && kind !== 2) throw new StorageError("UNSUPPORTED_FORMAT", `an export with blocks of kind ${kind}`);
   const key = reader.string();
-  const meta = readMeta(bytes, reader);
+  const meta = readMeta(reader);
   if (kind === 2) return { kind: "deleted", key, meta };
   const flags = reader.byte();
   const body = (flags & 2) === 0 ? undefined : readPackedBody(new Reader(reader.bytes()));

@@ -10,7 +10,16 @@
  * | time     | uint, the highest hybrid timestamp           |
  * | digest   | 2 × 4, little-endian                         |
  */
-import { ACTOR_BYTES, Reader, VersionVector, Writer } from "@coppice/crdt";
+import {
+  ACTOR_BYTES,
+  type Actor,
+  actorFromBytes,
+  malformed,
+  type Reader,
+  SEQ_MAX,
+  VersionVector,
+  Writer,
+} from "@coppice/crdt";
 import type { GroupMeta } from "./group-storage.ts";
 
 /** {@link GroupMeta} without the id: that is in the key. */
@@ -35,52 +44,50 @@ export function encodeMeta(meta: Meta): Uint8Array {
   return scratch.take();
 }
 
-/**
- * Vector and frontier are decoded when first asked for: listings and recoveries mostly look at the rest.
- *
- * @param bytes what `reader` reads
- */
-export function readMeta(bytes: Uint8Array, reader: Reader): Meta {
+/** Throws `MALFORMED` as {@link VersionVector.decode} does. */
+export function readMeta(reader: Reader): Meta {
   const type = reader.string();
   const epoch = reader.uint();
-  const actors = reader.raw(actorsLength(bytes, reader.at, reader.at + reader.left));
-  const time = reader.uint();
-  const digest = [readLane(reader), readLane(reader)] as const;
-  let decoded: Pick<Meta, "vector" | "frontier"> | undefined;
-  return {
-    type,
-    epoch,
-    get vector() {
-      return (decoded ??= decodeActors(actors)).vector;
-    },
-    get frontier() {
-      return (decoded ??= decodeActors(actors)).frontier;
-    },
-    time,
-    digest,
-  };
+  const vector = readVector(reader);
+  const frontier: Actor[] = [];
+  for (let left = reader.count(ACTOR_BYTES); left > 0; left--) frontier.push(readActor(reader));
+  return { type, epoch, vector, frontier, time: reader.uint(), digest: [readLane(reader), readLane(reader)] };
 }
 
-/** Bytes of the vector and the frontier that begin at `start`. */
-function actorsLength(bytes: Uint8Array, start: number, end: number): number {
-  const counts = new Reader(bytes, start, end);
-  let left = counts.count(ACTOR_BYTES + 1);
-  let at = counts.at;
-  for (; left > 0; left--) {
-    at += ACTOR_BYTES;
-    // A sequence number: every byte but its last one has the top bit set.
-    while ((bytes[at] ?? 0) > 127) at++;
-    at++;
+/** What {@link VersionVector.decode} reads, by actors that are known already. */
+function readVector(reader: Reader): VersionVector {
+  const vector = new VersionVector();
+  let last = "";
+  for (let left = reader.count(ACTOR_BYTES + 1); left > 0; left--) {
+    const actor = readActor(reader);
+    const seq = reader.uintMax(SEQ_MAX, "a sequence number");
+    if (actor <= last || seq === 0) throw malformed("the entries of a version vector are out of order");
+    last = actor;
+    vector.set(actor, seq);
   }
-  const frontier = new Reader(bytes, Math.min(at, end), end);
-  const count = frontier.count(ACTOR_BYTES);
-  return frontier.at + count * ACTOR_BYTES - start;
+  return vector;
 }
 
-function decodeActors(bytes: Uint8Array): Pick<Meta, "vector" | "frontier"> {
-  const reader = new Reader(bytes);
-  const vector = VersionVector.decode(reader);
-  return { vector, frontier: Array.from({ length: reader.count(ACTOR_BYTES) }, () => reader.actor()) };
+/**
+ * Few actors write most groups, and making an actor's text from its bytes is what costs most in reading a row: so the
+ * last one of each slot is kept.
+ */
+const SLOTS = 256;
+const known: { readonly bytes: Uint8Array; readonly actor: Actor }[] = [];
+
+function readActor(reader: Reader): Actor {
+  const bytes = reader.raw(ACTOR_BYTES);
+  const slot = ((bytes[0] as number) + 31 * (bytes[8] as number) + 7 * (bytes[15] as number)) % SLOTS;
+  const entry = known[slot];
+  if (entry !== undefined && isEqual(entry.bytes, bytes)) return entry.actor;
+  const actor = actorFromBytes(bytes);
+  known[slot] = { bytes: bytes.slice(), actor };
+  return actor;
+}
+
+function isEqual(a: Uint8Array, b: Uint8Array): boolean {
+  for (let index = 0; index < ACTOR_BYTES; index++) if (a[index] !== b[index]) return false;
+  return true;
 }
 
 function readLane(reader: Reader): number {

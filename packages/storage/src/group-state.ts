@@ -85,31 +85,36 @@ export function markAt(state: GroupState, position: number): Mark | undefined {
   return { generation, position, seq: newest.seq + index };
 }
 
-/** At most this many states stay in memory: about 400 bytes each. */
+/** From this many on, states that were not used for a while are dropped; each takes about 400 bytes. */
 const STATES_MAX = 20_000;
 
-/** States by group key. When they are too many, those go that came first. */
+/** States by group key, in two ages: when the young are too many they become the old, and the old ones go. */
 export class StateCache {
-  readonly #states = new Map<string, GroupState>();
+  #young = new Map<string, GroupState>();
+  #old = new Map<string, GroupState>();
 
   get(key: string): GroupState | undefined {
-    return this.#states.get(key);
+    const young = this.#young.get(key);
+    if (young !== undefined) return young;
+    const old = this.#old.get(key);
+    if (old !== undefined) this.set(key, old);
+    return old;
   }
 
   set(key: string, state: GroupState): void {
-    this.#states.set(key, state);
-    if (this.#states.size <= STATES_MAX) return;
-    for (const oldest of this.#states.keys()) {
-      this.#states.delete(oldest);
-      return;
-    }
+    this.#young.set(key, state);
+    if (this.#young.size < STATES_MAX / 2) return;
+    this.#old = this.#young;
+    this.#young = new Map();
   }
 
   delete(key: string): void {
-    this.#states.delete(key);
+    this.#young.delete(key);
+    this.#old.delete(key);
   }
 
   clear(): void {
-    this.#states.clear();
+    this.#young.clear();
+    this.#old.clear();
   }
 }

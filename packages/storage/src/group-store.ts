@@ -137,11 +137,8 @@ class GroupStore implements GroupStorage {
     for await (const page of this.#backend.scan({ ...scan, ...(signal && { signal }) })) {
       const rows: CatalogueRow[] = [];
       for (const { key, value } of page) {
-        const group = key.slice(ROW_SPACE.length);
-        const id = await this.#idOf(group, value);
-        const row = id === undefined ? undefined : await this.#rowOf(group, id, value);
-        if (row === undefined || id === undefined) continue;
-        if (deleted || row.meta.epoch % 2 === 1) rows.push(catalogueRow(id, row));
+        const row = wholeRow(key, value) ?? (await this.#damagedRow(key.slice(ROW_SPACE.length), value));
+        if (row !== undefined && (deleted || row.epoch % 2 === 1)) rows.push(row);
       }
       if (rows.length > 0) yield rows;
     }
@@ -343,6 +340,13 @@ class GroupStore implements GroupStorage {
     }
   }
 
+  async #damagedRow(group: string, value: Uint8Array): Promise<CatalogueRow | undefined> {
+    const id = await this.#idOf(group, value);
+    if (id === undefined) return undefined;
+    const row = await this.#rowOf(group, id, value);
+    return row && catalogueRow(id, row);
+  }
+
   /** The id of a listed key; a damaged key is moved aside. */
   async #idOf(group: string, value: Uint8Array): Promise<GroupId | undefined> {
     try {
@@ -368,6 +372,16 @@ function* groupsOf(commits: readonly QueuedCommit[]): Iterable<{ readonly id: Gr
     yield* packed.snapshots;
     yield* packed.repaired;
     yield* packed.deletions;
+  }
+}
+
+/** A listed row, unless its key or its value is damaged. */
+function wholeRow(key: string, value: Uint8Array): CatalogueRow | undefined {
+  try {
+    return catalogueRow(decodeGroupKey(key.slice(ROW_SPACE.length)), decodeRow(value, key));
+  } catch (error) {
+    corruption(error);
+    return undefined;
   }
 }
 

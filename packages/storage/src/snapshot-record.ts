@@ -60,7 +60,7 @@ export function decodeSnapshot(bytes: Uint8Array, key: string): SnapshotRecord {
   }
   return decodeSealed(() => {
     const reader = new Reader(bytes, 5, end);
-    const meta = readMeta(bytes, reader);
+    const meta = readMeta(reader);
     const mark = { generation: reader.uint(), position: reader.uint(), seq: reader.uint() };
     const takenAt = reader.uint();
     return { meta, mark, takenAt, body: readPackedBody(reader) };

@@ -50,12 +50,8 @@ function groupSnapshot(id: GroupId, record: SnapshotRecord, position: number, bo
     id,
     type: meta.type,
     epoch: meta.epoch,
-    get vector() {
-      return meta.vector;
-    },
-    get frontier() {
-      return meta.frontier;
-    },
+    vector: meta.vector,
+    frontier: meta.frontier,
     time: meta.time,
     digest: meta.digest,
     journalPosition: position,
