@@ -95,6 +95,18 @@ class Join {
   }
 
   #chain(map: MapStore, key: string, theirs: Store | undefined): void {
+    const own = map.children.get(key);
+    // The usual case: one kind under a key, and the same on both sides.
+    if (own !== undefined && own.sibling === undefined && (theirs === undefined || isOnly(theirs, own.kind))) {
+      this.stores(own, theirs);
+      if (isEmpty(own)) map.children.delete(key);
+      else if (hasDeadRow(own)) markIrregular(map);
+      return;
+    }
+    this.#mixedChain(map, key, theirs);
+  }
+
+  #mixedChain(map: MapStore, key: string, theirs: Store | undefined): void {
     const kept: Store[] = [];
     for (let store = map.children.get(key); store !== undefined; store = store.sibling) {
       this.stores(store, inChain(theirs, store.kind));
@@ -108,10 +120,6 @@ class Join {
       kept.push(fresh);
     }
     const remaining = kept.filter((store) => !isEmpty(store));
-    if (remaining.length === 1 && map.children.get(key) === remaining[0] && kept.length === 1) {
-      if (hasDeadRow(remaining[0])) markIrregular(map);
-      return;
-    }
     map.children.delete(key);
     for (const store of remaining) {
       attach(map, key, store);
@@ -208,6 +216,10 @@ class Join {
   }
 }
 
+function isOnly(store: Store, kind: number): boolean {
+  return store.sibling === undefined && store.kind === kind;
+}
+
 function isSame(a: RegisterDot, b: RegisterDot): boolean {
   return a.actor === b.actor && a.seq === b.seq;
 }
@@ -218,7 +230,6 @@ function isEmpty(store: Store): boolean {
   return store.shape === SHAPE_REGISTER ? store.actor === NO_ACTOR : store.rows.length === 0;
 }
 
-function hasDeadRow(store: Store | undefined): boolean {
-  if (store === undefined) return false;
+function hasDeadRow(store: Store): boolean {
   return store.shape === SHAPE_COUNTER ? !store.rows.every(isLiveRow) : store.shape === SHAPE_MAP && store.irregular;
 }

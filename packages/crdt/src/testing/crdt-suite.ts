@@ -11,7 +11,8 @@ export type SuiteOperation<Mutator> = (mutator: Mutator, random: Random) => unkn
 /** What the suite needs. The runner's functions are injected, so that any test runner serves. */
 export interface CrdtSuiteOptions<State, Value, Mutator extends View, View> {
   readonly describe: (name: string, body: () => void) => void;
-  readonly it: (name: string, body: () => void) => void;
+  /** The third argument is a generous limit in milliseconds: a slow machine is no broken law. */
+  readonly it: (name: string, body: () => void, timeoutMs?: number) => void;
   readonly type: CrdtType<State, Value, Mutator, View>;
   readonly operations: readonly SuiteOperation<Mutator>[];
   /** What the value must be, as a plain function of the events known: compared after every step. */
@@ -38,6 +39,8 @@ export function randomOperations<State, Value, Mutator extends View, View>(
   const count = 1 + (random.chance(0.3) ? random.below(3) : 0);
   return replica.mutate((mutator) => Array.from({ length: count }, () => random.pick(operations)(mutator, random)));
 }
+
+const LAW_TIMEOUT_MS = 600_000;
 
 class Rollback extends Error {}
 
@@ -121,15 +124,19 @@ export function crdtSuite<State, Value, Mutator extends View, View>(
   const observe = options.observe ?? ((value: Value): unknown => value);
 
   const law = (name: string, body: (random: Random) => void): void => {
-    it(name, () => {
-      for (let run = 0; run < runs; run++) {
-        try {
-          body(new Random(seed + run));
-        } catch (cause) {
-          throw new Error(`seed ${seed + run}: ${cause instanceof Error ? cause.message : String(cause)}`, { cause });
+    it(
+      name,
+      () => {
+        for (let run = 0; run < runs; run++) {
+          try {
+            body(new Random(seed + run));
+          } catch (cause) {
+            throw new Error(`seed ${seed + run}: ${cause instanceof Error ? cause.message : String(cause)}`, { cause });
+          }
         }
-      }
-    });
+      },
+      LAW_TIMEOUT_MS,
+    );
   };
 
   describe(`${type.name} keeps the laws`, () => {
