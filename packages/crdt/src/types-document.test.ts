@@ -1,5 +1,6 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
+import { z } from "zod";
 import * as crdt from "./index.ts";
 import { type TestEvent, type TestReplica, createReplicas, syncAll } from "./testing/index.ts";
 import type { AnyCrdtType } from "./type.ts";
@@ -25,6 +26,7 @@ function scope(): Record<string, unknown> {
   let made: TestReplica<unknown, unknown, unknown, unknown>[] = [];
   return {
     ...crdt,
+    z,
     replicas: (type: AnyCrdtType) => (made = createReplicas(type, 2)),
     sync: () => syncAll(made),
     bytes: (event: TestEvent | undefined) => event?.delta.length,
@@ -66,6 +68,7 @@ describe("docs/types.md", () => {
       "lwwMap",
       "orMap",
       "struct",
+      "schemaMap",
       "jsonMap",
       "orSet",
       "rwSet",
