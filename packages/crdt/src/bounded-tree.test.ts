@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { createActor } from "./actor.ts";
 import { type BoundedCounterMutator, boundedCounter } from "./bounded-counter.ts";
+import { expectGolden, toHex } from "./golden.test-support.ts";
 import { orMap } from "./or-map.ts";
 import { Random, assertConvergent, createReplicas, crdtSuite, randomHistory, syncAll } from "./testing/index.ts";
 import { type TreeMutator, tree } from "./tree.ts";
@@ -150,5 +151,29 @@ describe("trees", () => {
     expect(a?.value()).toEqual([{ id: "x", value: "1", children: [{ id: "y", value: "4", children: [] }] }]);
     a?.mutate((nodes) => nodes.delete("x"));
     expect(a?.value()).toEqual([]);
+  });
+});
+
+describe("the wire format of bounded counters and trees", () => {
+  it("is that of the golden file", () => {
+    const [a] = createReplicas(boundedCounter, 1);
+    const [t] = createReplicas(tree<string>(), 1);
+    if (a === undefined || t === undefined) return;
+    const events = [
+      a.mutate((counter) => counter.increment(10)),
+      a.mutate((counter) => counter.transfer(actors[1] ?? a.actor, 4)),
+      a.mutate((counter) => counter.decrement(6)),
+      t.mutate((nodes) => {
+        nodes.create("x", "1");
+        nodes.create("y", "2", "x");
+      }),
+      t.mutate((nodes) => nodes.move("y")),
+      t.mutate((nodes) => nodes.delete("x")),
+    ];
+    expectGolden("bounded-tree", {
+      ...Object.fromEntries(events.map((event, index) => [`delta ${index}`, toHex(event?.delta ?? new Uint8Array())])),
+      counter: toHex(a.type.encode(a.state)),
+      tree: toHex(t.type.encode(t.state)),
+    });
   });
 });
