@@ -43,6 +43,8 @@ export class Driver {
       self: id,
       effects: {
         send: (link, frame) => this.transport().send(link, frame),
+        pause: (link) => this.transport().pause(link),
+        resume: (link) => this.transport().resume(link),
         drop: (peer) => void this.transport().disconnect(peer),
         wake: () => queueMicrotask(() => this.core.flush()),
         load: (group) => void this.#load(group),

@@ -6,6 +6,8 @@ export {
   type MemoryFaults,
   type MemoryNetwork,
   type MemoryNetworkOptions,
+  type MemoryTransportOptions,
+  type Schedule,
   createMemoryNetwork,
 } from "./memory-transport.ts";
 export type { Verdict } from "./core/verification.ts";

@@ -1,4 +1,5 @@
 import { gCounter } from "@coppice/crdt";
+import { createGroupStore, memoryStorage } from "@coppice/storage";
 import { describe, expect, it } from "vitest";
 import { DEFAULT_LIMITS } from "./core/limits.ts";
 import { Grove, notes } from "./nodes.test-support.ts";
@@ -52,6 +53,41 @@ describe("limits", () => {
     await using grove = new Grove();
     expect(Object.values(DEFAULT_LIMITS).every((limit) => limit > 0)).toBe(true);
     await expect(grove.start("a", [], { limits: { groupsMax: -1 } })).rejects.toThrow(/limits\.groupsMax/);
+  });
+
+  it("hold peers back while the storage is behind, and let them go on after", async () => {
+    await using grove = new Grove();
+    const backing = createGroupStore(memoryStorage());
+    let release = (): void => {};
+    let isSlow = false;
+    const storage = new Proxy(backing, {
+      get(target, name) {
+        if (name === "durability") return () => ({ durable: true, sync: true });
+        const value: unknown = Reflect.get(target, name);
+        if (typeof value !== "function") return value;
+        if (name !== "commit" || !isSlow) return value.bind(target) as unknown;
+        return async (...args: unknown[]) => {
+          await new Promise<void>((resolve) => (release = resolve));
+          return (value as (...all: unknown[]) => unknown).apply(target, args);
+        };
+      },
+    });
+    const a = await grove.start("a");
+    const b = await grove.start("b", ["a"], { storage, limits: { uncommittedBytesMax: 2000 } });
+    const map = await a.open("m", notes);
+    map.mutate((m) => m.set("first", "here"));
+    await grove.converged();
+    isSlow = true;
+    for (let i = 0; i < 40; i++) {
+      map.mutate((m) => m.set(`k${i}`, "x".repeat(200)));
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    await new Promise((resolve) => setTimeout(resolve, 30));
+    expect(b.group("m")?.events ?? 0).toBeLessThan(20);
+    isSlow = false;
+    release();
+    await grove.converged();
+    expect(b.group("m")?.events).toBe(41);
   });
 
   it("keep the number of groups", async () => {

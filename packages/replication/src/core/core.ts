@@ -23,6 +23,9 @@ import { type Verdict, Verification } from "./verification.ts";
 export interface CoreEffects {
   /** Sends a frame; false when the link wants no more until `drained`. */
   send(link: Link, frame: Uint8Array): boolean;
+  /** Delivers no further frames of a link until `resume`. */
+  pause(link: Link): void;
+  resume(link: Link): void;
   /** Ends the link to a peer that breaks the protocol. */
   drop(peer: PeerId): void;
   /** Call `flush` at the end of this tick. */
@@ -88,6 +91,9 @@ export class Core {
   #nextHeartbeatAt: number;
   #nextUnloadAt = 0;
   #isClockAhead = false;
+  /** Bytes of frames taken since the last commit ended. */
+  #takenBytes = 0;
+  readonly #paused = new Set<Link>();
   #isAwake = false;
 
   constructor(options: CoreOptions) {
@@ -305,8 +311,25 @@ export class Core {
 
   /** A frame from a peer. One that cannot be decoded changes nothing from there on and ends the link. */
   frame(link: Link, bytes: Uint8Array): void {
+    this.#takenBytes += bytes.length;
+    if (this.#takenBytes > this.#options.limits.uncommittedBytesMax) this.#pause();
     this.#protocol.frame(link, bytes);
     this.#wake();
+  }
+
+  /** Storage is behind: the peers' frames wait in their links until it has caught up. */
+  #pause(): void {
+    for (const { link } of this.#peers.values()) {
+      if (this.#paused.has(link)) continue;
+      this.#paused.add(link);
+      this.#effects.pause(link);
+    }
+  }
+
+  #resume(): void {
+    this.#takenBytes = 0;
+    for (const link of this.#paused) this.#effects.resume(link);
+    this.#paused.clear();
   }
 
   /** Asks every peer whether it knows a group, and calls back when all have answered or gone. */
@@ -421,6 +444,7 @@ export class Core {
     const changed = [...this.#changed];
     this.#changed.clear();
     this.pipeline.flush();
+    if (this.pipeline.isIdle) this.#resume();
     for (const group of changed) {
       const changes = group.server?.takeChanges();
       if (changes !== undefined && changes.size > 0) this.#effects.changed(group, changes);
@@ -431,6 +455,7 @@ export class Core {
   /** The commit that the core asked for is done, or has failed. */
   committed(failure?: unknown): void {
     this.pipeline.committed(failure);
+    this.#resume();
     this.#send();
   }
 

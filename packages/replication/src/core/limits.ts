@@ -8,6 +8,8 @@ export interface Limits {
   readonly tailBytesMax: number;
   /** Bytes queued for one peer before its events are dropped and its groups marked for comparison. Default 8 MiB. */
   readonly queueBytesMax: number;
+  /** Bytes taken from peers while a commit is under way, before their links are paused. Default 32 MiB. */
+  readonly uncommittedBytesMax: number;
   /** Loaded groups that nobody uses, in bytes as stored: over this the longest unused are unloaded. Default 64 MiB. */
   readonly idleBytesMax: number;
   /** Actors of one group; over this the whole group takes nothing more from peers. Default 100 000. */
@@ -27,6 +29,7 @@ export const DEFAULT_LIMITS: Limits = {
   pendingBytesMax: 4 * 1024 * 1024,
   tailBytesMax: 256 * 1024,
   queueBytesMax: 8 * 1024 * 1024,
+  uncommittedBytesMax: 32 * 1024 * 1024,
   idleBytesMax: 64 * 1024 * 1024,
   actorsPerGroupMax: 100_000,
   eventsPerSecondMax: 1_000_000,
