@@ -1,6 +1,7 @@
 import type { AnyCrdtType } from "@coppice/crdt";
 import { fastifyWebsocket } from "@fastify/websocket";
 import { type Node, ReplicationError } from "@coppice/replication";
+import { setMaxListeners } from "node:events";
 import { type FastifyInstance, type FastifyReply, fastify } from "fastify";
 import { ServerError } from "../error.ts";
 import type { RouteContext } from "./context.ts";
@@ -98,6 +99,8 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   if (options.tokens.size === 0) throw new ServerError("INVALID_OPTIONS", "a gateway needs at least one token");
   checkBind(host, options.allowRemote === true);
   const closing = new AbortController();
+  // One listener for each request that waits is no leak.
+  setMaxListeners(0, closing.signal);
   const app = createApp(options);
   // Before the guard: it destroys the socket of an upgrade that was refused, which it must know of by then.
   await app.register(fastifyWebsocket, {

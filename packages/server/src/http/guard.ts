@@ -122,6 +122,7 @@ function tokenOf(request: FastifyRequest): string | undefined {
 }
 
 function lookUp(given: string, tokens: GuardOptions["tokens"]): Permission | undefined {
+  // Digests are of one length, whatever is given.
   const hash = digest(given);
   let found: Permission | undefined;
   // Every token is compared, so the time taken tells nothing about which one came close.

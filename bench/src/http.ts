@@ -1,0 +1,256 @@
+/**
+ * The HTTP server of a real daemon: increments a second, watchers of one group, time to ready. Each figure stands
+ * beside its raw limit: a bare server of node:http that answers the same bytes.
+ */
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { createServer } from "node:http";
+import { createRequire } from "node:module";
+import { type Socket, connect } from "node:net";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { createNode, gCounter } from "coppice";
+import { levelStorage } from "coppice/level";
+
+const CONNECTIONS = 64;
+const WARM_UP_MS = 2000;
+const MEASURED_MS = 5000;
+const WATCHERS = 1000;
+const STORED_GROUPS = 100_000;
+const AT_ONCE = 1000;
+const COMMAND = join(dirname(createRequire(import.meta.url).resolve("coppice/package.json")), "dist", "cli", "main.js");
+
+interface Server {
+  readonly url: URL;
+  readonly token: string;
+  readonly readyMs: number;
+  stop(): Promise<void>;
+}
+
+interface Load {
+  readonly perSecond: number;
+  readonly p50Ms: number;
+  readonly p99Ms: number;
+}
+
+/** A daemon of the built command, with everything else by default. */
+async function startDaemon(data: string): Promise<Server> {
+  const startedAt = performance.now();
+  const child = spawn(process.execPath, [COMMAND, "start", "--data", data, "--http", "127.0.0.1:0"]);
+  child.stderr.pipe(process.stderr);
+  const ready = await firstLine(child, (line) => line.includes('"event":"ready"'));
+  const { url, tokenFile } = JSON.parse(ready) as { url: string; tokenFile: string };
+  const readyMs = performance.now() - startedAt;
+  const token = (await readFile(tokenFile, "utf8")).trim();
+  return { url: new URL(url), token, readyMs, stop: () => stop(child) };
+}
+
+/** A server of node:http that answers every request with the bytes of an answer to an increment. */
+async function startBare(): Promise<Server> {
+  const child = spawn(process.execPath, [fileURLToPath(import.meta.url), "bare"]);
+  child.stderr.pipe(process.stderr);
+  const url = new URL(await firstLine(child, () => true));
+  return { url, token: "none", readyMs: 0, stop: () => stop(child) };
+}
+
+function serveBare(): void {
+  const body = JSON.stringify({ results: [null], digest: "0123456789abcdef" });
+  const server = createServer((request, response) => {
+    let text = "";
+    request.on("data", (chunk: Buffer) => (text += chunk.toString()));
+    request.on("end", () => {
+      JSON.parse(text);
+      response.writeHead(200, { "content-type": "application/json; charset=utf-8", "content-length": body.length });
+      response.end(body);
+    });
+  });
+  server.listen(0, "127.0.0.1", () => {
+    const { port } = server.address() as { port: number };
+    console.log(`http://127.0.0.1:${port}`);
+  });
+  process.on("SIGTERM", () => process.exit(0));
+}
+
+async function firstLine(child: ChildProcess, isRight: (line: string) => boolean): Promise<string> {
+  let text = "";
+  return await new Promise((resolve, reject) => {
+    child.once("exit", (status) => reject(new Error(`the server ended with status ${status}`)));
+    child.stdout?.on("data", (chunk: Buffer) => {
+      text += chunk.toString();
+      const line = text.split("\n").slice(0, -1).find(isRight);
+      if (line !== undefined) resolve(line);
+    });
+  });
+}
+
+async function stop(child: ChildProcess): Promise<void> {
+  const ended = once(child, "exit");
+  child.kill("SIGTERM");
+  await ended;
+}
+
+/** Sends one request after the other on each connection. Written by hand: a client library would take half a core. */
+async function load({ url, token }: Server, operations: number): Promise<Load> {
+  const body = JSON.stringify({ operations: Array.from({ length: operations }, () => ({ op: "increment" })) });
+  const request = Buffer.from(
+    `POST /v1/groups/bench/operations HTTP/1.1\r\nHost: ${url.host}\r\nAuthorization: Bearer ${token}\r\n` +
+      `Content-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n${body}`,
+  );
+  const latencies: number[] = [];
+  let measuring = false;
+  const sockets = Array.from({ length: CONNECTIONS }, () => {
+    const socket = connect(Number(url.port), url.hostname).setNoDelay(true);
+    let sentAt = performance.now();
+    onAnswer(socket, (head) => {
+      if (!head.startsWith("HTTP/1.1 200")) throw new Error(`answered ${head}`);
+      const now = performance.now();
+      if (measuring) latencies.push(now - sentAt);
+      sentAt = now;
+      socket.write(request);
+    });
+    socket.write(request);
+    return socket;
+  });
+  await sleep(WARM_UP_MS);
+  measuring = true;
+  const startedAt = performance.now();
+  await sleep(MEASURED_MS);
+  measuring = false;
+  const seconds = (performance.now() - startedAt) / 1000;
+  for (const socket of sockets) socket.destroy();
+  latencies.sort((left, right) => left - right);
+  const at = (share: number): number => latencies[Math.floor(latencies.length * share)] ?? Number.NaN;
+  return { perSecond: latencies.length / seconds, p50Ms: at(0.5), p99Ms: at(0.99) };
+}
+
+/** Calls `fn` with each whole answer. */
+function onAnswer(socket: Socket, fn: (text: string) => void): void {
+  let text = "";
+  socket.on("data", (chunk: Buffer) => {
+    text += chunk.toString("latin1");
+    for (;;) {
+      const end = text.indexOf("\r\n\r\n");
+      if (end < 0) return;
+      const length = Number(/content-length: (\d+)/i.exec(text)?.[1] ?? 0);
+      if (text.length < end + 4 + length) return;
+      const answer = text.slice(0, end + 4 + length);
+      text = text.slice(end + 4 + length);
+      fn(answer);
+    }
+  });
+}
+
+async function call(server: Server, method: string, path: string, body?: unknown): Promise<string> {
+  const response = await fetch(new URL(path, server.url), {
+    method,
+    headers: { authorization: `Bearer ${server.token}`, "content-type": "application/json" },
+    ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+  });
+  const text = await response.text();
+  if (!response.ok) throw new Error(`${method} ${path}: ${text}`);
+  return text;
+}
+
+async function increment(server: Server): Promise<void> {
+  await call(server, "POST", "/v1/groups/bench/operations", { type: "gcounter", operations: [{ op: "increment" }] });
+}
+
+async function residentBytes(server: Server): Promise<number> {
+  const metrics = await call(server, "GET", "/v1/metrics");
+  return Number(/^process_resident_memory_bytes (\S+)/m.exec(metrics)?.[1]);
+}
+
+interface Watched {
+  readonly bytesEach: number;
+  readonly spreadMs: number;
+}
+
+/** Many watchers of one group: how long after a write the last of them has the new value, and what each costs. */
+async function watch(server: Server): Promise<Watched> {
+  const before = await residentBytes(server);
+  const texts: string[] = Array.from({ length: WATCHERS }, () => "");
+  const sockets = texts.map((_text, index) => {
+    const socket = connect(Number(server.url.port), server.url.hostname);
+    socket.write(
+      `GET /v1/groups/bench/watch HTTP/1.1\r\nHost: ${server.url.host}\r\nAuthorization: Bearer ${server.token}\r\n\r\n`,
+    );
+    socket.on("data", (chunk: Buffer) => (texts[index] += chunk.toString("latin1")));
+    return socket;
+  });
+  const all = async (mark: string): Promise<void> => {
+    while (!texts.every((text) => text.includes(mark))) await sleep(1);
+  };
+  await all("event: value");
+  const bytesEach = ((await residentBytes(server)) - before) / WATCHERS;
+  for (let round = 0; round < 100; round++) await increment(server);
+  const { value } = JSON.parse(await call(server, "GET", "/v1/groups/bench/value")) as { value: number };
+  const startedAt = performance.now();
+  await increment(server);
+  await all(`"value":${value + 1}`);
+  const spreadMs = performance.now() - startedAt;
+  for (const socket of sockets) socket.destroy();
+  return { bytesEach, spreadMs };
+}
+
+/** Starts with many stored groups, beside a plain listing of the same directory. */
+async function startLoaded(data: string): Promise<{ readyMs: number; listMs: number }> {
+  const node = await createNode({ types: [gCounter], storage: levelStorage(data) });
+  for (let first = 0; first < STORED_GROUPS; first += AT_ONCE) {
+    const opening = Array.from({ length: AT_ONCE }, async (_, index) => {
+      const replica = await node.open(["bench", first + index], gCounter);
+      replica.mutate((counter) => counter.increment());
+      replica.close();
+    });
+    await Promise.all(opening);
+  }
+  await node.close();
+  const startedAt = performance.now();
+  const again = await createNode({ types: [gCounter], storage: levelStorage(data) });
+  const listMs = performance.now() - startedAt;
+  await again.close();
+  const daemon = await startDaemon(data);
+  await daemon.stop();
+  return { readyMs: daemon.readyMs, listMs };
+}
+
+function show(name: string, { perSecond, p50Ms, p99Ms }: Load): void {
+  const rate = `${Math.round(perSecond).toLocaleString("en")}/s`.padStart(10);
+  console.log(`${name.padEnd(44)}${rate}   p50 ${p50Ms.toFixed(1)} ms   p99 ${p99Ms.toFixed(1)} ms`);
+}
+
+function sleep(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}
+
+async function main(): Promise<void> {
+  const data = await mkdtemp(join(tmpdir(), "coppice-bench-http-"));
+  try {
+    console.log(`${CONNECTIONS} connections, one request at a time on each, durability "log"\n`);
+    const bare = await startBare();
+    show("bare node:http, the same bytes", await load(bare, 1));
+    await bare.stop();
+    const daemon = await startDaemon(join(data, "a"));
+    await increment(daemon);
+    show("one increment a request", await load(daemon, 1));
+    show("100 increments a request", await load(daemon, 100));
+    const { bytesEach, spreadMs } = await watch(daemon);
+    console.log(
+      `\n${WATCHERS} watchers: ${(bytesEach / 1024).toFixed(0)} KiB each, all told after ${spreadMs.toFixed(0)} ms`,
+    );
+    await daemon.stop();
+    const { readyMs, listMs } = await startLoaded(join(data, "b"));
+    const idle = await startDaemon(join(data, "c"));
+    await idle.stop();
+    console.log(
+      `start to ready with ${STORED_GROUPS.toLocaleString("en")} groups: ${readyMs.toFixed(0)} ms; ` +
+        `with none ${idle.readyMs.toFixed(0)} ms; opening that storage in process ${listMs.toFixed(0)} ms`,
+    );
+  } finally {
+    await rm(data, { recursive: true, force: true });
+  }
+}
+
+if (process.argv[2] === "bare") serveBare();
+else await main();
