@@ -1,1 +1,42 @@
-export {};
+/**
+ * Runs benchmarks by name, each in a process of its own: `npm run bench -- [name…] [--json FILE]`.
+ *
+ * Without a name it runs `replication`, which holds what a node does against its raw limits; `--json` writes its
+ * figures to a file. The others look at one package each.
+ */
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
+
+const BENCHMARKS: ReadonlyMap<string, string> = new Map([
+  ["replication", "nodes and replicas, beside raw limits: about two minutes"],
+  ["crdt", "the types alone, beside Yjs: ten seconds"],
+  ["storage", "the group store beside the raw engine: some minutes"],
+  ["transport", "frames over libp2p beside raw libp2p and TCP: half a minute"],
+]);
+
+async function run(name: string, args: readonly string[]): Promise<number> {
+  console.log(`${name}: ${BENCHMARKS.get(name)}\n`);
+  const file = fileURLToPath(new URL(`${name}.js`, import.meta.url));
+  const child = spawn(process.execPath, [file, ...args], { stdio: "inherit" });
+  const [status] = (await once(child, "exit")) as [number | null];
+  console.log();
+  return status ?? 1;
+}
+
+const { values, positionals } = parseArgs({
+  options: { json: { type: "string" }, all: { type: "boolean", default: false } },
+  allowPositionals: true,
+});
+const names = values.all ? [...BENCHMARKS.keys()] : positionals.length > 0 ? positionals : ["replication"];
+const unknown = names.filter((name) => !BENCHMARKS.has(name));
+if (unknown.length > 0) {
+  console.error(`no benchmark ${unknown.join(", ")}; there are ${[...BENCHMARKS.keys()].join(", ")}, and --all`);
+  process.exitCode = 2;
+} else {
+  for (const name of names) {
+    const args = name === "replication" && values.json !== undefined ? ["--json", values.json] : [];
+    if ((await run(name, args)) !== 0) process.exitCode = 1;
+  }
+}

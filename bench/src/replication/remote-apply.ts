@@ -1,0 +1,119 @@
+import { type NodeOptions, createMemoryNetwork, createNode, lwwMap } from "coppice";
+import { levelStorage } from "coppice/level";
+import { join } from "node:path";
+import * as Y from "yjs";
+import { inDirectory } from "./directory.ts";
+import { type Figure, median, nowNs, turn, until } from "./figure.ts";
+import { Puppet, type Recorded, recording } from "./recorder.ts";
+
+const KEYS = 20_000;
+/** Writes of one tick, which travel together; and those of one Yjs transaction. */
+const BATCH = 100;
+const ROUNDS = 9;
+const WARM_UP_ROUNDS = 4;
+const VALUE = "value678";
+const GROUP = ["bench", "remote"] as const;
+const keys: readonly string[] = Array.from({ length: KEYS }, (_, index) => `key${String(index).padStart(5, "0")}`);
+
+/** What a node says to a peer while it writes `KEYS` keys, one event each. */
+async function record(): Promise<Uint8Array[]> {
+  const network = createMemoryNetwork();
+  const frames: Recorded[] = [];
+  const types = [lwwMap()];
+  await using source = await createNode({ types, transport: recording("a", network.transport("a"), frames) });
+  await using sink = await createNode({ types, transport: network.transport("b") });
+  await source.connect("memory:/b");
+  const replica = await source.open(GROUP, lwwMap<string>());
+  const copy = await sink.open(GROUP, lwwMap<string>());
+  await copy.synced();
+  for (let start = 0; start < KEYS; start += BATCH) {
+    for (const key of keys.slice(start, start + BATCH)) replica.mutate((map) => map.set(key, VALUE));
+    await turn();
+  }
+  await until("the writes have arrived", () => copy.status.events === KEYS);
+  return frames.map(({ bytes }) => bytes);
+}
+
+/** Feeds a new node what was recorded; returns how long it takes until all is applied, and with a journal committed. */
+async function replay(frames: readonly Uint8Array[], options: Partial<NodeOptions>): Promise<number> {
+  const puppet = new Puppet("b", "a");
+  await using node = await createNode({ ...options, types: [lwwMap()], transport: puppet });
+  const replica = await node.open(GROUP, lwwMap<string>());
+  puppet.link();
+  await turn();
+  const startNs = nowNs();
+  // A turn of the event loop each, as with a socket.
+  for (const frame of frames) {
+    puppet.say(frame);
+    await turn();
+  }
+  await until("everything is applied", () => replica.status.events === KEYS);
+  await node.sync();
+  return nowNs() - startNs;
+}
+
+function yjsUpdates(): Uint8Array[] {
+  const updates: Uint8Array[] = [];
+  const doc = new Y.Doc();
+  doc.on("update", (update: Uint8Array) => updates.push(update));
+  for (let start = 0; start < KEYS; start += BATCH) {
+    doc.transact(() => keys.slice(start, start + BATCH).forEach((key) => doc.getMap("map").set(key, VALUE)));
+  }
+  return updates;
+}
+
+async function yjsApply(updates: readonly Uint8Array[]): Promise<number> {
+  const doc = new Y.Doc();
+  const startNs = nowNs();
+  for (const update of updates) {
+    Y.applyUpdate(doc, update);
+    await turn();
+  }
+  return nowNs() - startNs;
+}
+
+async function rawMap(): Promise<number> {
+  const map = new Map<string, string>();
+  const startNs = nowNs();
+  for (let start = 0; start < KEYS; start += BATCH) {
+    for (const key of keys.slice(start, start + BATCH)) map.set(key, VALUE);
+    await turn();
+  }
+  return nowNs() - startNs;
+}
+
+/** Remote writes applied a second, received in batches of one tick each. */
+export async function remoteApply(): Promise<Figure[]> {
+  const frames = await record();
+  const updates = yjsUpdates();
+  const ns = { memory: [] as number[], log: [] as number[], raw: [] as number[], yjs: [] as number[] };
+  await inDirectory(async (path) => {
+    for (let round = -WARM_UP_ROUNDS; round < ROUNDS; round++) {
+      const storage = levelStorage(join(path, String(round)));
+      const times = {
+        memory: await replay(frames, {}),
+        log: await replay(frames, { storage }),
+        raw: await rawMap(),
+        yjs: await yjsApply(updates),
+      };
+      if (round >= 0) for (const name of ["memory", "log", "raw", "yjs"] as const) ns[name].push(times[name]);
+    }
+  });
+  const perSecond = (times: readonly number[]): number => (KEYS * 1e9) / median(times);
+  const yjs = { name: `Y.applyUpdate, ${BATCH} an update`, value: perSecond(ns.yjs) };
+  const raw = { name: "/s Map.set", value: perSecond(ns.raw) };
+  const value = perSecond(ns.memory);
+  const name = `remote map set applied, ${BATCH} events a frame`;
+  return [
+    {
+      name,
+      measures: "replica in memory",
+      value,
+      unit: "/s",
+      raw,
+      other: yjs,
+      goal: { text: ">= 10 x Yjs", isMet: value >= 10 * yjs.value },
+    },
+    { name, measures: "mode log", value: perSecond(ns.log), unit: "/s", raw, other: yjs },
+  ];
+}

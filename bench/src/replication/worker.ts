@@ -1,0 +1,31 @@
+import { type ChildProcess, fork } from "node:child_process";
+import { once } from "node:events";
+import { fileURLToPath } from "node:url";
+
+/** The other process of a measurement; what it can do stands in `worker-main.ts`. */
+export class Worker {
+  readonly #child: ChildProcess;
+
+  constructor() {
+    this.#child = fork(fileURLToPath(new URL("worker-main.js", import.meta.url)), { execArgv: ["--expose-gc"] });
+  }
+
+  /** One command at a time; the answer is what its function returns. */
+  async ask<Answer>(command: string, parameters: object = {}): Promise<Answer> {
+    this.#child.send({ command, parameters });
+    const ended = new AbortController();
+    const exited = once(this.#child, "exit", { signal: ended.signal }).then(([status, signal]) => {
+      throw new Error(`the other process ended with ${String(signal ?? status)} at ${command}`);
+    });
+    const answered = once(this.#child, "message", { signal: ended.signal });
+    const [answer] = (await Promise.race([answered, exited])) as [{ result?: Answer; error?: string }];
+    exited.catch(() => undefined);
+    ended.abort();
+    if (answer.error !== undefined) throw new Error(`the other process failed: ${answer.error}`);
+    return answer.result as Answer;
+  }
+
+  [Symbol.dispose](): void {
+    this.#child.kill();
+  }
+}
