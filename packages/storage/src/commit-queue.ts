@@ -11,14 +11,14 @@ interface Waiting<Item> {
  * store for themselves take their turn between writes.
  */
 export class CommitQueue<Item> {
-  readonly #write: (items: readonly Item[]) => Promise<readonly (unknown | undefined)[]>;
+  readonly #write: (items: readonly Item[]) => Promise<readonly unknown[]>;
   #waiting: Waiting<Item>[] = [];
   #turn: Promise<void> = Promise.resolve();
   #writes = 0;
   #busy = 0;
 
   /** @param write writes items in order; an error for each that was refused; throws when none was written */
-  constructor(write: (items: readonly Item[]) => Promise<readonly (unknown | undefined)[]>) {
+  constructor(write: (items: readonly Item[]) => Promise<readonly unknown[]>) {
     this.#write = write;
   }
 

@@ -175,6 +175,17 @@ describe("a damaged journal record", () => {
     }
   });
 
+  it("in one place, twice: both are kept aside", async () => {
+    let opened = await stored();
+    for (const value of [Uint8Array.of(7), Uint8Array.of(8)]) {
+      const [range] = await collect(opened.backend.listLogs());
+      await opened.backend.write([{ op: "append", log: range?.log ?? "", seq: 5, value }]);
+      opened = await reopen(opened);
+      expect(await opened.store.load(G)).toMatchObject({ nextPosition: 5 });
+    }
+    expect((await quarantined(opened.backend)).sort()).toEqual(["07", "08"]);
+  });
+
   it("in a place where it does not belong is damage", async () => {
     const opened = await stored();
     const entries = await logEntries(opened.backend);

@@ -142,7 +142,7 @@ function encodeInteger(value: number): string {
 }
 
 function complement(digits: string): string {
-  return [...digits].map((digit) => HEX.charAt(15 - HEX.indexOf(digit))).join("");
+  return Array.from(digits, (digit) => HEX.charAt(15 - HEX.indexOf(digit))).join("");
 }
 
 function encodeText(text: string, emptyAllowed: boolean): string {

@@ -21,8 +21,8 @@ const GROUPS = 5;
 const WRITER = `
 import { writeSync } from "node:fs";
 import { VersionVector } from "@coppice/crdt";
-import { createGroupStore } from "${pathToFileURL(join(DIST, "index.js"))}";
-import { resolveStorage } from "${pathToFileURL(join(DIST, "registry", "index.js"))}";
+import { createGroupStore } from "${pathToFileURL(join(DIST, "index.js")).href}";
+import { resolveStorage } from "${pathToFileURL(join(DIST, "registry", "index.js")).href}";
 const say = (...words) => writeSync(1, words.join(" ") + "\\n");
 const store = createGroupStore(await resolveStorage(process.argv[1]), { onDamage: (d) => say("fail", JSON.stringify(d)) });
 await store.open();

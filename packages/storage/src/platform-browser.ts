@@ -75,6 +75,11 @@ export async function prepareDirectory(location: string, _name: string): Promise
   return location;
 }
 
+/** Whether there may be space to open a database: browsers do not tell, so it is tried. */
+export async function spaceFor(_path: string): Promise<boolean> {
+  return true;
+}
+
 /** A lock over the tabs of one origin; undefined where the browser has none. Throws when another tab holds it. */
 export async function lockLocation(location: string): Promise<(() => void) | undefined> {
   const locks = typeof navigator === "undefined" ? undefined : navigator.locks;

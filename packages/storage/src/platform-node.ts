@@ -1,5 +1,5 @@
 /** What Node.js does better than portable code can. Same names as `platform-browser.ts`. */
-import { mkdir, open, readFile, rename } from "node:fs/promises";
+import { mkdir, open, readdir, readFile, rename, stat, statfs } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { promisify } from "node:util";
 import * as zlib from "node:zlib";
@@ -57,6 +57,17 @@ function plain(bytes: Uint8Array): Uint8Array {
 export async function prepareDirectory(location: string, name: string): Promise<string> {
   await mkdir(location, { recursive: true, mode: 0o700 });
   return join(location, name);
+}
+
+/** Space that LevelDB needs to open beside what is in its logs. */
+const OPEN_BYTES = 4 << 20;
+
+/** Whether there is space to open the LevelDB in a directory: it writes the contents of its logs once more. */
+export async function spaceFor(path: string): Promise<boolean> {
+  let needed = OPEN_BYTES;
+  for (const name of await readdir(path)) if (name.endsWith(".log")) needed += (await stat(join(path, name))).size;
+  const { bavail, bsize } = await statfs(path);
+  return bavail * bsize >= needed;
 }
 
 /** A lock over the processes (tabs) of one user; undefined where the engine itself locks. */

@@ -1,5 +1,5 @@
 import { execFileSync } from "node:child_process";
-import { mkdtempSync, rmSync } from "node:fs";
+import { cpSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, expect, it } from "vitest";
@@ -58,3 +58,53 @@ it.skipIf(!mounted)("a full disk: FULL with advice; with more space all that was
   await store.commit({ records: [record("g", group?.nextPosition ?? 0)] }, { sync: true });
   await store.close();
 });
+
+it.skipIf(!mounted)(
+  "a store that stays open goes on once there is space, and loses nothing acknowledged then",
+  async () => {
+    execFileSync("mount", ["-o", "remount,size=68m", directory]);
+    const location = join(directory, "open");
+    await using backend = levelStorage(location);
+    await backend.open();
+    const value = crypto.getRandomValues(new Uint8Array(20_000));
+    const acknowledged: string[] = [];
+    const put = async (sync: boolean): Promise<string | undefined> => {
+      const key = `k${acknowledged.length}`;
+      try {
+        await backend.write([{ op: "put", key, value }], { sync });
+      } catch (error) {
+        return (error as { code: string }).code;
+      }
+      acknowledged.push(key);
+      return undefined;
+    };
+    for (let round = 0; round < 3; round++) {
+      // The disk is what is used now and a little more.
+      const used = Number(execFileSync("df", ["--output=used", "-k", directory]).toString().split("\n")[1]);
+      execFileSync("mount", ["-o", `remount,size=${used + 500}k`, directory]);
+      const before = acknowledged.length;
+      let failure: string | undefined;
+      while (failure === undefined && acknowledged.length < before + 1000) failure = await put(round % 2 === 0);
+      expect(failure).toBe("FULL");
+      // Reads go on, and so does the failure, until there is space.
+      expect(await put(false)).toBe("FULL");
+      expect(await backend.get("k0")).toEqual(value);
+      execFileSync("mount", ["-o", "remount,size=200m", directory]);
+      const keys: string[] = [];
+      for await (const page of backend.scan({ values: false })) {
+        keys.push(...page.map(({ key }) => key));
+        // Within the scan, so that the database is opened anew under it.
+        expect(await put(true)).toBeUndefined();
+      }
+      expect(keys.length).toBeGreaterThanOrEqual(acknowledged.length - 1);
+      for (let more = 0; more < 20; more++) expect(await put(more % 2 === 0)).toBeUndefined();
+    }
+    // As a crash would leave it: a copy of the files, without close.
+    const copy = join(directory, "copy");
+    cpSync(location, copy, { recursive: true });
+    await using after = levelStorage(copy);
+    await after.open();
+    const found = await after.getMany(acknowledged);
+    expect(found.filter((bytes) => bytes === undefined)).toEqual([]);
+  },
+);

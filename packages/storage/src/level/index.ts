@@ -1,4 +1,3 @@
-import { Level } from "level";
 import { lockLocation, prepareDirectory, type SecretFiles, secretFiles } from "#platform";
 import {
   type Capabilities,
@@ -12,6 +11,7 @@ import {
   type ScanRange,
   StorageBackend,
 } from "../backend.ts";
+import { CommitQueue } from "../commit-queue.ts";
 import { StorageError } from "../error.ts";
 import {
   groupLogKeys,
@@ -26,6 +26,7 @@ import {
   VALUE_SPACE,
   valueRange,
 } from "../flat-keys.ts";
+import { type LevelBatch, LevelDatabase } from "./level-database.ts";
 
 export interface LevelOptions {
   /** Bytes collected in memory before LevelDB writes a sorted table. More means fewer stalls. Default 32 MiB. */
@@ -58,18 +59,15 @@ function checkBytes(name: string, value: number): void {
   throw new StorageError("INVALID_OPTIONS", `${name} must be an integer from 64 KiB to 1 GiB, not ${value}`);
 }
 
-type Database = Level<string, Uint8Array>;
-
 class LevelBackend extends StorageBackend {
   override readonly name: string;
   override readonly capabilities: Capabilities;
   readonly #location: string;
   readonly #options: Required<LevelOptions>;
   readonly #files: SecretFiles | undefined;
-  #database: Database | undefined;
+  #database: LevelDatabase | undefined;
   #unlock: (() => void) | undefined;
-  #syncing: Promise<void> | undefined;
-  #syncAgain: Promise<void> | undefined;
+  readonly #writes = new CommitQueue<LevelWrite>((writes) => this.#write(writes));
 
   constructor(location: string, options: Required<LevelOptions>) {
     super();
@@ -93,17 +91,12 @@ class LevelBackend extends StorageBackend {
   protected override async doOpen(): Promise<void> {
     const path = await prepareDirectory(this.#location, "db");
     const unlock = await lockLocation(this.#location);
-    const database: Database = new Level(path, {
-      keyEncoding: "utf8",
-      valueEncoding: "view",
-      writeBufferSize: this.#options.writeBufferBytes,
-      cacheSize: this.#options.cacheBytes,
-    });
+    const { writeBufferBytes: writeBufferSize, cacheBytes: cacheSize } = this.#options;
+    const database = new LevelDatabase(path, { writeBufferSize, cacheSize });
     try {
       await database.open();
     } catch (error) {
       unlock?.();
-      await database.close();
       throw error;
     }
     this.#database = database;
@@ -112,11 +105,12 @@ class LevelBackend extends StorageBackend {
 
   protected override async doClose(): Promise<void> {
     const database = this.#open();
-    this.#database = undefined;
     try {
       // Without this a power cut after a clean close could still lose the last writes.
-      await database.batch().put(MARKER_KEY, MARKER_VALUE).write(syncOptions(true));
+      if (database.failure === undefined) await this.doSync();
+      else throw database.failure;
     } finally {
+      this.#database = undefined;
       await database.close();
       this.#unlock?.();
       this.#unlock = undefined;
@@ -124,19 +118,28 @@ class LevelBackend extends StorageBackend {
   }
 
   protected override async doWrite(ops: readonly Op[], sync: boolean): Promise<void> {
-    // A chained batch is three times faster than an array of operations, and blocks the event loop far less.
-    const batch = this.#open().batch();
-    for (const op of ops) {
-      if (op.op === "put") batch.put(VALUE_SPACE + op.key, op.value);
-      else if (op.op === "del") batch.del(VALUE_SPACE + op.key);
-      else if (op.op === "append") batch.put(logKey(op.log, op.seq), op.value);
-      else for (let seq = op.from; seq < op.upto; seq++) batch.del(logKey(op.log, seq));
-    }
-    await batch.write(syncOptions(sync));
+    await this.#writes.add({ ops, sync });
+  }
+
+  /** An empty batch syncs nothing; LevelDB's log is sequential, so one synced write covers all before it. */
+  protected override async doSync(): Promise<void> {
+    await this.#writes.add({ ops: [], sync: true });
+  }
+
+  /** Writes that came while another was under way go together. */
+  async #write(writes: readonly LevelWrite[]): Promise<readonly unknown[]> {
+    await this.#open().write(
+      (batch) => {
+        for (const { ops } of writes) for (const op of ops) apply(batch, op);
+        if (writes.every(({ ops }) => ops.length === 0)) batch.put(MARKER_KEY, MARKER_VALUE);
+      },
+      writes.some(({ sync }) => sync),
+    );
+    return [];
   }
 
   protected override async doGetMany(keys: readonly string[]): Promise<(Uint8Array | undefined)[]> {
-    const database = this.#open();
+    const database = await this.#open().current();
     const [first] = keys;
     if (first !== undefined && keys.length === 1) return [plain(await database.get(VALUE_SPACE + first))];
     return (await database.getMany(keys.map((key) => VALUE_SPACE + key))).map(plain);
@@ -167,61 +170,50 @@ class LevelBackend extends StorageBackend {
     values: boolean,
     limit: number,
   ): AsyncGenerator<[key: string, value: Uint8Array | undefined][]> {
-    const bounds = { ...(range.inclusive ? { gte: range.from } : { gt: range.from }), lt: range.upto };
-    const options = { ...bounds, limit: limit === Number.MAX_SAFE_INTEGER ? -1 : limit };
-    // LevelDB hands out at most this many bytes at a time, so pages of large values stay small.
-    const highWaterMarkBytes = 1 << 20;
-    const database = this.#open();
-    const iterator = values
-      ? database.iterator({ ...options, highWaterMarkBytes })
-      : database.keys({ ...options, highWaterMarkBytes, fillCache: false });
-    try {
-      for (;;) {
-        const page = await iterator.nextv(PAGE_ENTRIES_MAX);
-        if (page.length === 0) return;
-        yield values
-          ? (page as [string, Uint8Array][])
-          : (page as string[]).map((key): [string, undefined] => [key, undefined]);
+    let { from, inclusive } = range;
+    let left = limit;
+    while (left > 0) {
+      const database = await this.#open().current();
+      const bounds = { ...(inclusive ? { gte: from } : { gt: from }), lt: range.upto };
+      const options = { ...bounds, limit: left === Number.MAX_SAFE_INTEGER ? -1 : left };
+      // LevelDB hands out at most this many bytes at a time, so pages of large values stay small.
+      const highWaterMarkBytes = 1 << 20;
+      const iterator = values
+        ? database.iterator({ ...options, highWaterMarkBytes })
+        : database.keys({ ...options, highWaterMarkBytes, fillCache: false });
+      try {
+        for (;;) {
+          const page = await iterator.nextv(PAGE_ENTRIES_MAX);
+          if (page.length === 0) return;
+          const entries = page.map((entry): [string, Uint8Array | undefined] =>
+            typeof entry === "string" ? [entry, undefined] : entry,
+          );
+          from = entries.at(-1)?.[0] ?? from;
+          inclusive = false;
+          if (limit !== Number.MAX_SAFE_INTEGER) left -= entries.length;
+          yield entries;
+        }
+      } catch (error) {
+        // The database was opened anew, which ends its iterators: go on behind the last key.
+        if ((await this.#open().current()) === database) throw error;
+      } finally {
+        await iterator.close();
       }
-    } finally {
-      await iterator.close();
     }
-  }
-
-  /** Callers that come while a barrier is on its way share the next one. */
-  protected override async doSync(): Promise<void> {
-    if (this.#syncing === undefined) {
-      this.#syncing = this.#barrier().finally(() => (this.#syncing = undefined));
-      return await this.#syncing;
-    }
-    this.#syncAgain ??= this.#syncing
-      .catch(() => undefined)
-      .then(() => {
-        this.#syncAgain = undefined;
-        return this.doSync();
-      });
-    return await this.#syncAgain;
-  }
-
-  async #barrier(): Promise<void> {
-    // An empty batch syncs nothing; LevelDB's log is sequential, so one synced write covers all before it.
-    await this.#open().batch().put(MARKER_KEY, MARKER_VALUE).write(syncOptions(true));
   }
 
   protected override async doReadSecret(name: string): Promise<Uint8Array | undefined> {
-    return this.#files ? await this.#files.read(name) : plain(await this.#open().get(SECRET_SPACE + name));
+    return this.#files
+      ? await this.#files.read(name)
+      : plain(await (await this.#open().current()).get(SECRET_SPACE + name));
   }
 
   protected override async doWriteSecret(name: string, bytes: Uint8Array): Promise<void> {
     if (this.#files) await this.#files.write(name, bytes);
-    else
-      await this.#open()
-        .batch()
-        .put(SECRET_SPACE + name, bytes)
-        .write(syncOptions(true));
+    else await this.#open().write((batch) => batch.put(SECRET_SPACE + name, bytes), true);
   }
 
-  #open(): Database {
+  #open(): LevelDatabase {
     if (this.#database === undefined) throw new StorageError("NOT_OPEN", `${this.name} is not open`);
     return this.#database;
   }
@@ -233,7 +225,8 @@ class LevelBackend extends StorageBackend {
     }
     const text = messages(cause);
     if (/No space left|ENOSPC|QuotaExceeded|disk quota/i.test(text)) {
-      const advice = "free space, then open it again; LevelDB cannot open on a full disk, but nothing synced is lost";
+      const advice =
+        "free space; writing goes on then, and nothing acknowledged is lost. It cannot be opened on a full disk";
       return new StorageError("FULL", `${this.name}: the disk is full: ${advice}`, { cause });
     }
     if (/EACCES|EPERM|EROFS|Permission denied|Read-only file system/i.test(text)) {
@@ -244,9 +237,16 @@ class LevelBackend extends StorageBackend {
   }
 }
 
-// `sync` is an option of classic-level only; browser-level ignores it, and the shared type leaves it out.
-function syncOptions(sync: boolean): object {
-  return { sync };
+interface LevelWrite {
+  readonly ops: readonly Op[];
+  readonly sync: boolean;
+}
+
+function apply(batch: LevelBatch, op: Op): void {
+  if (op.op === "put") batch.put(VALUE_SPACE + op.key, op.value);
+  else if (op.op === "del") batch.del(VALUE_SPACE + op.key);
+  else if (op.op === "append") batch.put(logKey(op.log, op.seq), op.value);
+  else for (let seq = op.from; seq < op.upto; seq++) batch.del(logKey(op.log, seq));
 }
 
 /** LevelDB hands out Buffers, whose `slice` shares memory where that of a Uint8Array copies. */

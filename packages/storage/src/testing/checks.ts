@@ -42,7 +42,7 @@ export async function collect<Item>(pages: AsyncIterable<readonly Item[]>): Prom
 function print(value: unknown): string {
   return (
     JSON.stringify(value, (_, part: unknown) => {
-      if (part instanceof Uint8Array) return `bytes ${[...part.subarray(0, 64)]} (${part.length})`;
+      if (part instanceof Uint8Array) return `bytes ${part.subarray(0, 64).join()} (${part.length})`;
       return part === undefined ? "undefined" : part;
     }) ?? "undefined"
   );
