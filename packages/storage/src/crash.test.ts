@@ -203,6 +203,19 @@ describe("a disk that fails", () => {
     }
   });
 
+  it("with a failed write that left nothing: the same commit succeeds later", async () => {
+    const disk = new SimulatedDisk();
+    const { store } = await openStore(disk.backend());
+    await store.commit({ created: [meta(G)], records: [record(G, 0)] });
+    disk.faults.fail = (operation) => (operation === "write" ? new Error("broken") : undefined);
+    const again = { records: [record(G, 1)], snapshots: [snapshot(G, 2)] };
+    for (let attempt = 0; attempt < 3; attempt++)
+      await expect(store.commit(again)).rejects.toMatchObject({ code: "IO" });
+    disk.faults.fail = undefined;
+    await store.commit(again);
+    expect(await store.load(G)).toMatchObject({ nextPosition: 2, snapshot: { journalPosition: 2 } });
+  });
+
   it("with a failed sync: nothing is reported as synced that a power cut then takes", async () => {
     const disk = new SimulatedDisk();
     const { store } = await openStore(disk.backend());

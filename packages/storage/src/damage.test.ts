@@ -229,6 +229,21 @@ describe("a damaged catalogue row", () => {
     }
   });
 
+  it("and a damaged newest snapshot: the older one is used, and nothing is written over the evidence", async () => {
+    const opened = await stored();
+    const newest = await keyOf(opened.backend, "s", 1);
+    const row = await keyOf(opened.backend, "c");
+    await opened.backend.write([newest, row].map((key) => ({ op: "put", key, value: Uint8Array.of(7) })));
+    const { store, backend } = await reopen(opened);
+    expect(text((await store.load(G))?.snapshot?.body)).toBe("state 2");
+    for (let seq = 6; seq < 9; seq++) {
+      await store.commit({ records: [record(G, seq)], snapshots: [snapshot(G, seq + 1)] });
+    }
+    expect(await store.load(G)).toMatchObject({ nextPosition: 9, damage: [] });
+    expect(await backend.get(newest)).toEqual(Uint8Array.of(7));
+    expect(await quarantined(backend)).toEqual(["07"]);
+  });
+
   it("is rebuilt from its copy before the first snapshot, and of a deleted group", async () => {
     const opened = await openStore();
     await opened.store.commit({ created: [meta("a"), meta("b")], records: [record("a", 0)] });
