@@ -1,5 +1,5 @@
 import { ClassicLevel } from "classic-level";
-import { type Node, type Write, createNode, gCounter, lwwMap } from "coppice";
+import { type GroupId, type Node, type Write, createNode, gCounter, lwwMap } from "coppice";
 import { levelStorage } from "coppice/level";
 import { join } from "node:path";
 import * as Y from "yjs";
@@ -16,8 +16,8 @@ const AWAITED = 2_000;
 const VALUE = "value678";
 const keys: readonly string[] = Array.from({ length: KEYS }, (_, index) => `key${String(index).padStart(5, "0")}`);
 
-/** One way to write everything once; resolves when all of it is where it should be. */
-type Subject = () => Promise<void>;
+/** One way to write everything once; resolves when all of it is where it should be, with what to do off the clock. */
+type Subject = () => Promise<(() => Promise<void>) | void>;
 
 /** Writes a second: medians of rounds, in which the subjects take turns, so that the machine's moods meet all alike. */
 async function compare(subjects: Readonly<Record<string, Subject>>, count: number): Promise<Record<string, number>> {
@@ -25,8 +25,9 @@ async function compare(subjects: Readonly<Record<string, Subject>>, count: numbe
   for (let round = -WARM_UP_ROUNDS; round < ROUNDS; round++) {
     for (const [name, run] of Object.entries(subjects)) {
       const startNs = nowNs();
-      await run();
+      const cleanUp = await run();
       if (round >= 0) (times[name] ??= []).push(nowNs() - startNs);
+      await cleanUp?.();
     }
   }
   return Object.fromEntries(Object.entries(times).map(([name, ns]) => [name, (count * 1e9) / median(ns)]));
@@ -39,9 +40,10 @@ async function inTurns(write: (index: number) => void): Promise<void> {
   }
 }
 
-/** Writes to new groups of a node, and waits for the last acknowledgement. */
+/** Writes to new groups of a node, and waits for the last acknowledgement. A group is gone before the next begins. */
 function subjectsOf(node: Node): { map: Subject; counter: Subject; awaited: Subject } {
   let groups = 0;
+  const nextId = (): GroupId => ["bench", `group${groups++}`];
   const written = async (write: (index: number) => Write<void>): Promise<void> => {
     let last: Write<void> | undefined;
     await inTurns((index) => {
@@ -51,21 +53,21 @@ function subjectsOf(node: Node): { map: Subject; counter: Subject; awaited: Subj
   };
   return {
     async map() {
-      const replica = await node.open(["bench", `map${groups++}`], lwwMap<string>());
+      const replica = await node.open(nextId(), lwwMap<string>());
       await written((index) => replica.mutate((map) => map.set(keys[index] ?? "", VALUE)));
-      replica.close();
+      return () => node.delete(replica.id);
     },
     async counter() {
-      const replica = await node.open(["bench", `counter${groups++}`], gCounter);
+      const replica = await node.open(nextId(), gCounter);
       await written(() => replica.mutate((counter) => counter.increment(1)));
-      replica.close();
+      return () => node.delete(replica.id);
     },
     async awaited() {
-      const replica = await node.open(["bench", `awaited${groups++}`], lwwMap<string>());
+      const replica = await node.open(nextId(), lwwMap<string>());
       for (let index = 0; index < AWAITED; index++) {
         await replica.mutate((map) => map.set(keys[index] ?? "", VALUE));
       }
-      replica.close();
+      return () => node.delete(replica.id);
     },
   };
 }
