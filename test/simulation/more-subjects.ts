@@ -27,6 +27,10 @@ const mvRegisterType = mvRegister<number>();
 const orLogType = orLog<number>();
 const treeType = tree<number>();
 
+function sorted(values: Iterable<Scalar>): Scalar[] {
+  return [...values].sort((a, b) => (String(a) < String(b) ? -1 : 1));
+}
+
 /** Types without a model of their own still leave a note, so that an event is expected. */
 const SOMETHING: Note = { op: "set", path: [], value: 0 };
 
@@ -116,7 +120,7 @@ const manyValues: Subject = {
     return [{ op: "set", path: [], value }];
   },
   isUnordered: true,
-  read: ({ concurrent }) => [...new Set(concurrent.get("") ?? [])].sort(),
+  read: ({ concurrent }) => sorted(new Set(concurrent.get("") ?? [])),
 };
 
 const log: Subject = {

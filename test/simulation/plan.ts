@@ -89,6 +89,17 @@ export interface PlanOptions {
   readonly kinds?: readonly FaultKind[] | undefined;
 }
 
+/** Which faults a run gets: all kinds, or a family of them. */
+export const PROFILES: Readonly<Record<string, readonly FaultKind[]>> = {
+  all: FAULT_KINDS,
+  none: [],
+  network: FAULT_KINDS.slice(0, FAULT_KINDS.indexOf("kill")),
+  process: ["kill", "kill-silent", "power-cut", "power-cut-scattered", "restart", "stop", "join", "leave"],
+  disk: ["kill", "power-cut", "rollback", "wipe", "clone", "write-error", "sync-error", "full-disk", "slow-disk"],
+  clock: ["clock-forward", "clock-back", "clock-jitter", "partition", "kill"],
+  life: ["delete", "register", "snapshot", "restart", "kill", "partition"],
+};
+
 /** Draws a run: each seed gets its own size, setup, and subset of faults (swarm testing). */
 export function drawPlan(seed: number, options: PlanOptions = {}): Plan {
   const random = new Random(seed, "plan");

@@ -195,6 +195,8 @@ export class SimProcess {
           this.#events.sent(this, link.peer, frame);
           return setup.transport.send(link, frame);
         },
+        pause: (link) => setup.transport.pause(link),
+        resume: (link) => setup.transport.resume(link),
         drop: (peer) => void setup.transport.disconnect(peer),
         wake: () => this.#events.wake(this),
         load: (group) => void this.#load(core, group),

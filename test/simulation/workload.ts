@@ -1,3 +1,4 @@
+import { ReplicationError } from "@coppice/replication";
 import type { Core, Group } from "@coppice/replication/testing";
 import { type Holdings, hold } from "./guarantees.ts";
 import type { HistoryEvent, Note } from "./history.ts";
@@ -50,20 +51,25 @@ export class Workload {
     }
     if (this.#random.chance(0.02)) return process.closeGroup(group);
     if (group.server === undefined) return core.load(group, () => {});
-    this.#write(machine, process, core, group, world);
+    this.write(machine, world, this.#random);
   }
 
-  #write(machine: Machine, process: SimProcess, core: Core, group: Group, world: WorldGroup): void {
-    const { server } = group;
-    if (server === undefined || core.pipeline.failure !== undefined) return;
+  /** Writes once, at random, to a group that is open. */
+  write(machine: Machine, world: WorldGroup, random: Random): void {
+    const { process } = machine;
+    const core = process?.core;
+    const group = core?.groups.get(world.key);
+    const server = group?.server;
+    if (process === undefined || core === undefined || group === undefined || server === undefined) return;
+    if (!isWritable(core)) return;
     const past = server.vector.clone();
     const before = server.version;
     const valueBefore = plain(server.value(world.subject.type));
-    const throws = this.#random.chance(0.03);
+    const throws = random.chance(0.03);
     let notes: Note[] = [];
     try {
       server.mutate(world.subject.type, (mutator) => {
-        notes = world.subject.write(mutator, this.#random, process.name);
+        notes = world.subject.write(mutator, random, process.name);
         if (throws) throw new Deliberate();
       });
     } catch (error) {
@@ -133,6 +139,17 @@ export class Workload {
 
   #expect(holdings: Holdings, event: HistoryEvent, who: string): void {
     if (!isHeld(holdings, event)) this.#world.violate("acknowledgement", `${who} ${describe(event)}, it is not there`);
+  }
+}
+
+/** A program is refused while the storage fails, or the clock is far ahead. */
+function isWritable(core: Core): boolean {
+  try {
+    core.checkWritable();
+    return true;
+  } catch (error) {
+    if (error instanceof ReplicationError) return false;
+    throw error;
   }
 }
 

@@ -1,5 +1,5 @@
 import { type AnyCrdtType, VersionVector } from "@coppice/crdt";
-import { type MemoryNetwork, createMemoryNetwork } from "@coppice/replication";
+import { DEFAULT_LIMITS, type MemoryNetwork, createMemoryNetwork } from "@coppice/replication";
 import { type Group, type ReplicationServer, formatDigest } from "@coppice/replication/testing";
 import { type GroupId, encodeGroupId } from "@coppice/storage";
 import { applyFault } from "./faults.ts";
@@ -67,7 +67,7 @@ export class World {
   readonly faultCounts: Map<FaultKind, number> = new Map();
   isHealing = false;
   readonly #random: Random;
-  readonly #workload: Workload;
+  readonly workload: Workload;
   readonly #woken: SimProcess[] = [];
   readonly #contents = new Map<string, string>();
   readonly #checkedVersions = new WeakMap<ReplicationServer, number>();
@@ -96,7 +96,7 @@ export class World {
       return { name: `${name}-${index}`, id, key: encodeGroupId(id), subject };
     });
     for (const [index, machine] of plan.machines.entries()) this.machines.push(new Machine(`n${index}`, machine));
-    this.#workload = new Workload(this, new Random(plan.seed, "workload"));
+    this.workload = new Workload(this, new Random(plan.seed, "workload"));
   }
 
   // Running
@@ -110,7 +110,7 @@ export class World {
         if (applyFault(this, fault, new Random(plan.seed, `fault ${index}`))) this.#count(fault.kind);
       });
     }
-    this.#workload.start();
+    this.workload.start();
     this.#checkLater();
     await this.#runUntil(() => this.timeline.now >= plan.chaosMs);
     if (this.#violation === undefined) healingMs = await this.#heal();
@@ -127,6 +127,32 @@ export class World {
       states: this.#states,
       lines: this.trace.lines,
     };
+  }
+
+  // For scenarios, which say themselves what happens
+
+  get violation(): Violation | undefined {
+    return this.#violation;
+  }
+
+  /** Lets time pass. */
+  async advance(ms: number): Promise<void> {
+    const end = this.timeline.now + ms;
+    await this.#settle();
+    while (this.timeline.now < end && this.#violation === undefined) await this.#step(end);
+  }
+
+  /** Lets time pass until a condition holds; false when it does not within `limitMs`. */
+  async until(isDone: () => boolean, limitMs: number): Promise<boolean> {
+    await this.#settle();
+    return await this.#runUntil(isDone, limitMs);
+  }
+
+  /** Heals everything, and checks all that is checked at the end of a run. */
+  async conclude(): Promise<Violation | undefined> {
+    if (this.#violation === undefined) await this.#heal();
+    if (this.#violation === undefined) await this.#checkFinally();
+    return this.#violation;
   }
 
   #count(kind: FaultKind): void {
@@ -229,11 +255,10 @@ export class World {
         peers: this.#peersOf(machine),
         random: new Random(this.plan.seed, name),
         limits: {
-          messageBytesMax: 64 * 1024 * 1024,
+          ...DEFAULT_LIMITS,
           pendingBytesMax: this.plan.pendingBytesMax,
           tailBytesMax: this.plan.tailBytesMax,
           queueBytesMax: this.plan.queueBytesMax,
-          idleBytesMax: 64 * 1024 * 1024,
           groupsMax: 1000,
         },
         idleGraceMs: this.plan.idleGraceMs,
@@ -408,7 +433,9 @@ export class World {
     const expected = plain(subject.read(this.history.expected(key, server.epoch, server.vector)));
     const value = server.value(subject.type);
     const actual = plain(
-      subject.isUnordered === true && Array.isArray(value) ? [...(value as unknown[])].sort() : value,
+      subject.isUnordered === true && Array.isArray(value)
+        ? [...(value as unknown[])].sort((a, b) => (String(a) < String(b) ? -1 : 1))
+        : value,
     );
     if (expected !== actual) {
       this.violate("history", `${process.name}: ${name} reads ${actual}, its history says ${expected}`);

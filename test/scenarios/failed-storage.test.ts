@@ -1,0 +1,71 @@
+// What happens when a commit fails, as the simulation found it.
+import { expect, test } from "vitest";
+import { Scenario } from "../simulation/scenario.ts";
+
+test("a record that reached the disk although its sync failed does not block the journal", async () => {
+  const story = new Scenario({ machines: [{ durability: "sync" }], groups: ["counter"] });
+  await story.start("n0");
+  await story.open("n0");
+  await story.write("n0", { settleMs: 50 });
+  story.failDisk("n0", "sync");
+  await story.write("n0", { times: 3, settleMs: 50 });
+  story.failDisk("n0", undefined);
+  await story.wait(1000);
+  await story.write("n0", { times: 2, settleMs: 100 });
+  story.powerCut("n0");
+  await story.conclude();
+});
+
+test("events of an unknown type survive a failed commit, although no snapshot can hold them", async () => {
+  const machines = [{}, { lacks: ["counter"] }];
+  const story = new Scenario({ machines, groups: ["counter"] });
+  await story.start("n0", "n1");
+  await story.open("n0");
+  await story.write("n0", { settleMs: 200 });
+  story.failDisk("n1", "write");
+  await story.write("n0", { times: 3, settleMs: 50 });
+  story.failDisk("n1", undefined);
+  await story.wait(500);
+  await story.write("n0", { times: 2, settleMs: 100 });
+  story.kill("n1");
+  await story.conclude();
+});
+
+test("a failure is over once what had failed is deleted", async () => {
+  const story = new Scenario({ machines: [{}, {}], groups: ["counter", "notes"] });
+  await story.start("n0", "n1");
+  await story.open("n0");
+  await story.open("n0", { at: 1 });
+  await story.open("n1");
+  await story.write("n0", { settleMs: 200 });
+  story.failDisk("n0", "write");
+  await story.write("n0", { settleMs: 10 });
+  await story.delete("n1", { settleMs: 50 });
+  story.failDisk("n0", undefined);
+  await story.wait(1000);
+  expect(() => story.process("n0").core?.checkWritable()).not.toThrow();
+  await story.conclude();
+});
+
+test("a failed snapshot of a group without a journal does not stop writes for ever", async () => {
+  const story = new Scenario({ machines: [{ durability: "snapshot" }], groups: ["counter"] });
+  await story.start("n0");
+  await story.open("n0");
+  await story.write("n0");
+  story.failDisk("n0", "write");
+  await story.snapshot("n0");
+  expect(() => story.process("n0").core?.checkWritable()).toThrow();
+  story.failDisk("n0", undefined);
+  await story.wait(1000);
+  expect(() => story.process("n0").core?.checkWritable()).not.toThrow();
+  await story.conclude();
+});
+
+test("a node whose storage has failed still closes", async () => {
+  const story = new Scenario({ machines: [{}], groups: ["counter"] });
+  await story.start("n0");
+  await story.open("n0");
+  story.failDisk("n0", "write");
+  await story.write("n0", { settleMs: 50 });
+  expect(await story.close("n0")).toBe(true);
+});

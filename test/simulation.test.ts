@@ -1,0 +1,51 @@
+import { describe, expect, test } from "vitest";
+import { FAULT_KINDS, PROFILES, drawPlan } from "./simulation/plan.ts";
+import { World } from "./simulation/world.ts";
+
+/** Seeds from a place of their own, so that they are not those that were run while the simulation was written. */
+const FROM = 7_000_000;
+
+/** Runs seeds for a bounded time, so that a busy machine runs fewer of them but never fails for it. */
+async function runSeeds(from: number, profile: string, count: number, limitMs: number): Promise<number> {
+  const end = performance.now() + limitMs;
+  let done = 0;
+  for (let seed = from; seed < from + count && (done === 0 || performance.now() < end); seed++) {
+    const { violation } = await new World(drawPlan(seed, { kinds: PROFILES[profile] })).run();
+    expect(violation, `seed ${seed}, profile ${profile}`).toBeUndefined();
+    done++;
+  }
+  return done;
+}
+
+describe("the simulation", () => {
+  test("the same seed gives the same run", async () => {
+    for (const seed of [1, 2, 3]) {
+      const first = await new World(drawPlan(seed)).run();
+      const second = await new World(drawPlan(seed)).run();
+      expect(second.traceHash).toBe(first.traceHash);
+      expect(second.steps).toBe(first.steps);
+    }
+  });
+
+  test("different seeds give different runs", async () => {
+    const hashes = new Set<string>();
+    for (const seed of [4, 5, 6]) hashes.add((await new World(drawPlan(seed)).run()).traceHash);
+    expect(hashes.size).toBe(3);
+  });
+
+  test("keeping the trace does not change the run", async () => {
+    const kept = await new World(drawPlan(7), { trace: true }).run();
+    expect(kept.lines.length).toBeGreaterThan(0);
+    expect((await new World(drawPlan(7)).run()).traceHash).toBe(kept.traceHash);
+  });
+
+  test("plans draw every kind of fault", () => {
+    const drawn = new Set<string>();
+    for (let seed = 0; seed < 500; seed++) for (const { kind } of drawPlan(seed).faults) drawn.add(kind);
+    expect([...drawn].sort()).toEqual([...FAULT_KINDS].sort());
+  });
+
+  test.each(Object.keys(PROFILES))("no seed of profile %s violates an oracle", async (profile) => {
+    expect(await runSeeds(FROM, profile, 40, 3000)).toBeGreaterThan(0);
+  });
+});
