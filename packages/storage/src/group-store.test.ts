@@ -240,4 +240,23 @@ describe("deletion", () => {
     await store.open();
     expect((await dump(backend)).map((line) => line.charAt(0))).toEqual(["b", "c"]);
   });
+
+  it("that is swept after the group was created again leaves the new epoch alone", async () => {
+    const backend = memoryStorage();
+    const { store } = await openStore(backend);
+    await store.commit({ created: [meta(G)], records: [record(G, 0)] });
+    await store.commit({ deletions: [meta(G, 1, 2)] });
+    await store.commit({ created: [meta(G, 0, 3)], records: [record(G, 0, 1, 3)], snapshots: [snapshot(G, 0, 0, 3)] });
+    const key = (await collect(backend.scan({ prefix: "c" })))[0]?.key.slice(1) ?? "";
+    await backend.write([
+      { op: "put", key: `x${key}`, value: Uint8Array.of(1) },
+      { op: "append", log: `${key}11`, seq: 0, value: Uint8Array.of(1) },
+    ]);
+    const before = await dump(backend);
+    await store.close();
+    await store.open();
+    const left = before.filter((line) => !line.startsWith("x") && !line.startsWith(`${key}11 `));
+    expect(await dump(backend)).toEqual(left);
+    expect(await store.load(G)).toMatchObject({ nextPosition: 1, records: [{ epoch: 3 }] });
+  });
 });
