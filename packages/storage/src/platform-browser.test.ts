@@ -33,6 +33,7 @@ it("decompressing stops at the limit, and at garbage", async () => {
 });
 
 it("a tab keeps others out until it lets go; without locks there is none", async () => {
+  vi.stubGlobal("navigator", undefined);
   expect(await browser.lockLocation("data")).toBeUndefined();
   const held = new Set<string>();
   const locks = {

@@ -10,12 +10,16 @@ export const SEAL_BYTES = 4;
 
 /** Appends the seal and takes the record. */
 export function seal(writer: Writer, place: string): Uint8Array {
-  const crc = crc32(writer.peek(), crc32(place));
-  writer.byte(crc & 255);
-  writer.byte((crc >>> 8) & 255);
-  writer.byte((crc >>> 16) & 255);
-  writer.byte(crc >>> 24);
-  return copyOf(writer.peek());
+  const bytes = writer.peek();
+  const crc = crc32(bytes, crc32(place));
+  const end = bytes.length;
+  const record = allocate(end + SEAL_BYTES);
+  record.set(bytes);
+  record[end] = crc & 255;
+  record[end + 1] = (crc >>> 8) & 255;
+  record[end + 2] = (crc >>> 16) & 255;
+  record[end + 3] = crc >>> 24;
+  return record;
 }
 
 /** Bytes of the blocks that short records share. */
@@ -24,16 +28,14 @@ let block: Uint8Array = new Uint8Array(0);
 let used = 0;
 
 /** Memory of their own for many short records costs more than writing them, so they are cut from blocks. */
-function copyOf(bytes: Uint8Array): Uint8Array {
-  if (bytes.length > BLOCK_BYTES / 16) return bytes.slice();
-  if (used + bytes.length > block.length) {
+function allocate(length: number): Uint8Array {
+  if (length > BLOCK_BYTES / 16) return new Uint8Array(length);
+  if (used + length > block.length) {
     block = new Uint8Array(BLOCK_BYTES);
     used = 0;
   }
-  const copy = block.subarray(used, used + bytes.length);
-  copy.set(bytes);
-  used += bytes.length;
-  return copy;
+  used += length;
+  return block.subarray(used - length, used);
 }
 
 /** Length of the record without its seal. Throws `CORRUPT` when the seal does not fit. */
