@@ -2,7 +2,8 @@ import type { Actor } from "@coppice/crdt";
 import type { PeerId } from "../transport.ts";
 import { type CoreContext, refOf } from "./context.ts";
 import type { Group } from "./group.ts";
-import { type Ack, type Events, encodeMessage } from "./messages.ts";
+import { encodeMessage } from "./message-codec.ts";
+import type { Ack, Events } from "./messages.ts";
 import type { Peer } from "./peer.ts";
 import type { Run } from "./run.ts";
 

@@ -4,26 +4,23 @@ import { type Acknowledgements, encodeEvents } from "./acknowledgements.ts";
 import { type CoreContext, refOf } from "./context.ts";
 import { ZERO_DIGEST, equalDigest } from "./digest.ts";
 import type { Group } from "./group.ts";
-import {
-  type DomainSum,
-  type GroupRef,
-  type List,
-  type State,
-  type Sums,
-  type Vector,
-  type Want,
-  encodeMessage,
-} from "./messages.ts";
+import { encodeMessage } from "./message-codec.ts";
+import type { DomainSum, GroupRef, List, State, Sums, Vector, Want, More, Sketch } from "./messages.ts";
 import type { Peer } from "./peer.ts";
+import { SKETCH_CELLS_MAX } from "./sketch.ts";
 
+/** Domains of fewer groups are compared by list. */
+const SKETCH_GROUPS_MIN = 256;
+/** Cells sent at first: enough for about 20 differing groups. */
+const SKETCH_CELLS = 64;
 /** A question to a peer about a group is asked again after this time without an answer. */
 const PULL_AGAIN_MS = 1000;
 
 /**
  * Anti-entropy: finds and repairs every difference between two peers, whatever caused it.
  *
- * Two peers compare the sum of each common domain. Where it differs, the one that sees so lists the domain's groups by
- * hash and digest, in pages; for each group that differs the vectors are exchanged, and each side sends what the other
+ * Two peers compare the sum of each common domain. Where it differs, the one that sees so sends a sketch of the domain's
+ * groups (`sketch.ts`), or lists them by hash and digest, in pages; for each group that differs the vectors are exchanged, and each side sends what the other
  * lacks: events from its tail, or else its state.
  */
 export class AntiEntropy {
@@ -62,10 +59,50 @@ export class AntiEntropy {
         this.#core.comparedDomain(name);
         equal.push(ours);
       } else if (!isReply) {
-        this.#list(peer, name);
+        // Of few groups a list is as short.
+        if (Math.min(sum?.groups ?? 0, ours.groups) >= SKETCH_GROUPS_MIN) this.#sketch(peer, name, 0, SKETCH_CELLS);
+        else this.#list(peer, name);
       }
     }
     if (!isReply) peer.post(encodeMessage({ kind: "sums", isReply: true, sums: equal }));
+  }
+
+  #sketch(peer: Peer, name: string, from: number, to: number): void {
+    const sketch = this.#core.domains.get(name)?.sketch(from, to);
+    if (sketch !== undefined) peer.post(encodeMessage(sketch));
+  }
+
+  /** Cells of a peer's sketch: either they tell which groups differ, or there are too few. */
+  onSketch(peer: Peer, { domain: name, version, from, cells }: Sketch): void {
+    const domain = this.#core.domains.get(name);
+    if (domain === undefined) return;
+    const former = peer.sketches.get(name);
+    const known = former?.version === version && former.cells.length === from ? [...former.cells, ...cells] : cells;
+    peer.sketches.delete(name);
+    // Written to meanwhile: the next comparison begins anew.
+    if (known.length !== from + cells.length) return;
+    const differing = domain.differing(known);
+    if (differing === undefined) {
+      peer.sketches.set(name, { version, cells: [...known] });
+      return peer.post(encodeMessage({ kind: "more", domain: name, version, from: known.length }));
+    }
+    const unknown: number[] = [];
+    for (const hash of differing) {
+      const groups = domain.at(hash);
+      if (groups.length === 0) unknown.push(hash);
+      for (const group of groups) this.ask(peer, group, true);
+    }
+    if (unknown.length > 0) peer.post(encodeMessage({ kind: "want", hashes: unknown }));
+    this.#core.comparedDomain(name, differing);
+  }
+
+  /** The peer needs more cells: as many again, and the whole list where that would be shorter or there are no more. */
+  onMore(peer: Peer, { domain: name, version, from }: More): void {
+    const domain = this.#core.domains.get(name);
+    if (domain === undefined || !peer.isInterestedIn(name)) return;
+    const to = Math.min(2 * from, SKETCH_CELLS_MAX);
+    if (from === 0 || from >= to || to > domain.sum().groups) return this.#list(peer, name);
+    this.#sketch(peer, name, version === domain.version ? from : 0, to);
   }
 
   #list(peer: Peer, name: string): void {

@@ -27,8 +27,8 @@ export interface CoreContext {
   enterEpoch(group: Group, ref: GroupRef): void;
   /** Something was compared and nothing is missing here. */
   compared(group: Group): void;
-  /** The same for all active groups of a domain. */
-  comparedDomain(domain: string): void;
+  /** The same for all active groups of a domain, but those of the hashes given. */
+  comparedDomain(domain: string, except?: ReadonlySet<number>): void;
   notice(code: string, message: string, peer?: PeerId): void;
 }
 

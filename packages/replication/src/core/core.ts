@@ -171,7 +171,7 @@ export class Core {
       },
       enterEpoch: (group, ref) => this.#table.enterEpoch(group, ref),
       compared: (group) => this.#table.compared(group),
-      comparedDomain: (domain) => this.#table.comparedDomain(domain),
+      comparedDomain: (domain, except) => this.#table.comparedDomain(domain, except),
       notice: (code, message, peer) => this.#effects.notice(code, message, peer),
     };
   }

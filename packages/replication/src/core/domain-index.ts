@@ -1,7 +1,8 @@
 import type { Digest } from "@coppice/storage";
-import { ZERO_DIGEST, addDigest, subtractDigest } from "./digest.ts";
+import { ZERO_DIGEST, addDigest, equalDigest, subtractDigest } from "./digest.ts";
 import type { Group } from "./group.ts";
-import type { DomainSum, List } from "./messages.ts";
+import type { DomainSum, List, Sketch as SketchMessage } from "./messages.ts";
+import { type Cell, Sketch } from "./sketch.ts";
 
 /** Groups on one page of a list: about 16 bytes each, so that a page fits into a frame. */
 const PAGE_GROUPS_MAX = 8192;
@@ -12,6 +13,8 @@ export class DomainIndex {
   readonly #groups = new Map<number, Group[]>();
   readonly #counted = new Map<Group, Digest>();
   #sum: Digest = ZERO_DIGEST;
+  readonly #sketch = new Sketch();
+  #version = 0;
   #sorted: number[] | undefined;
 
   constructor(name: string) {
@@ -23,10 +26,17 @@ export class DomainIndex {
     if (group.vector.size === 0 && group.epoch === 1) return;
     const digest = group.digest();
     const counted = this.#counted.get(group);
-    if (counted === undefined) this.#insert(group);
-    else this.#sum = subtractDigest(this.#sum, counted);
+    if (counted === undefined) {
+      this.#insert(group);
+    } else {
+      if (equalDigest(counted, digest)) return;
+      this.#sum = subtractDigest(this.#sum, counted);
+      this.#sketch.remove({ hash: group.hash, digest: counted });
+    }
     this.#sum = addDigest(this.#sum, digest);
+    this.#sketch.add({ hash: group.hash, digest });
     this.#counted.set(group, digest);
+    this.#version++;
   }
 
   #insert(group: Group): void {
@@ -34,6 +44,11 @@ export class DomainIndex {
     if (others === undefined) this.#groups.set(group.hash, [group]);
     else others.push(group);
     this.#sorted = undefined;
+  }
+
+  /** Rises with every change of a digest. */
+  get version(): number {
+    return this.#version;
   }
 
   sum(): DomainSum {
@@ -46,6 +61,18 @@ export class DomainIndex {
 
   groups(): IterableIterator<Group> {
     return this.#counted.keys();
+  }
+
+  /** Cells `from` to `to` of the sketch of all groups and digests, as of `version`. */
+  sketch(from: number, to: number): SketchMessage {
+    const cells = Array.from({ length: to - from }, (_, index) => this.#sketch.cell(from + index));
+    return { kind: "sketch", domain: this.name, version: this.#version, from, cells };
+  }
+
+  /** The hashes of the groups that differ from those behind a peer's cells; undefined when the cells are too few. */
+  differing(cells: readonly Cell[]): ReadonlySet<number> | undefined {
+    const difference = this.#sketch.difference(cells);
+    return difference && new Set([...difference.ours, ...difference.theirs].map(({ hash }) => hash));
   }
 
   /** Every group, in order of hashes, in pages that together cover all hashes. */

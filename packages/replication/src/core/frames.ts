@@ -4,7 +4,8 @@
  */
 import { Reader, Writer, malformed } from "@coppice/crdt";
 import { FRAME_BYTES_MAX } from "../transport.ts";
-import { type Fragment, encodeMessage } from "./messages.ts";
+import { encodeMessage } from "./message-codec.ts";
+import type { Fragment } from "./messages.ts";
 
 const FRAME_FORMAT = 1;
 /** Bytes of the frame and message headers around one message. */

@@ -242,9 +242,11 @@ export class GroupTable {
     this.#parts.moved(group);
   }
 
-  /** The same for all active groups of a domain. */
-  comparedDomain(domain: string): void {
-    for (const group of this.#active) if (group.domain === domain) this.compared(group);
+  /** The same for all active groups of a domain, but those of the hashes given. */
+  comparedDomain(domain: string, except?: ReadonlySet<number>): void {
+    for (const group of this.#active) {
+      if (group.domain === domain && !except?.has(group.hash)) this.compared(group);
+    }
   }
 
   /** Lets go of a group's state; everything in it must be stored. */

@@ -9,7 +9,8 @@ import type { Gossip } from "./gossip.ts";
 import { unpackFrame } from "./frames.ts";
 import { emptyMeta } from "./group.ts";
 import type { Limits } from "./limits.ts";
-import { type Hello, type Message, PROTOCOL_VERSION, decodeMessage, encodeMessage } from "./messages.ts";
+import { decodeMessage, encodeMessage } from "./message-codec.ts";
+import { type Hello, type Message, PROTOCOL_VERSION } from "./messages.ts";
 import { Peer } from "./peer.ts";
 import type { PresenceTable } from "./presence.ts";
 import type { Stability } from "./stability.ts";
@@ -127,6 +128,10 @@ export class PeerProtocol {
         return antiEntropy.onSums(peer, message);
       case "list":
         return antiEntropy.onList(peer, message);
+      case "sketch":
+        return antiEntropy.onSketch(peer, message);
+      case "more":
+        return antiEntropy.onMore(peer, message);
       case "want":
         return antiEntropy.onWant(peer, message);
       case "vector":

@@ -3,6 +3,7 @@ import { Reassembly, packFrames } from "./frames.ts";
 import type { Limits } from "./limits.ts";
 import type { Hello } from "./messages.ts";
 import { PeerMeter } from "./peer-meter.ts";
+import type { Cell } from "./sketch.ts";
 
 /** Messages queued here before they are packed into frames and handed to the transport. */
 interface Queued {
@@ -31,6 +32,8 @@ export class Peer {
   /** Events from it that were new here, and bytes both ways. */
   readonly counts: { events: number; bytesIn: number; bytesOut: number } = { events: 0, bytesIn: 0, bytesOut: 0 };
   lastSyncAt = 0;
+  /** Cells of the peer's sketches, by domain, while they are too few. */
+  readonly sketches: Map<string, { version: number; cells: Cell[] }> = new Map();
 
   readonly meter: PeerMeter;
   /** Groups of which events were ignored because they came too fast. */

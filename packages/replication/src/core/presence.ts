@@ -1,7 +1,8 @@
 import type { PeerId } from "../transport.ts";
 import type { CoreContext } from "./context.ts";
 import type { Group } from "./group.ts";
-import { type Presence as PresenceMessage, encodeMessage } from "./messages.ts";
+import { encodeMessage } from "./message-codec.ts";
+import type { Presence as PresenceMessage } from "./messages.ts";
 import type { Peer } from "./peer.ts";
 
 /** How often a node repeats its own states, and how long one lives that is not repeated, in milliseconds. */

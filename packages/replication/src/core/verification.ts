@@ -4,7 +4,8 @@ import type { PeerId } from "../transport.ts";
 import type { CoreContext } from "./context.ts";
 import { equalDigest } from "./digest.ts";
 import type { Group } from "./group.ts";
-import { type Check, encodeMessage } from "./messages.ts";
+import { encodeMessage } from "./message-codec.ts";
+import type { Check } from "./messages.ts";
 import type { Peer } from "./peer.ts";
 
 /**

@@ -1,0 +1,362 @@
+/** The bytes of each message: the table stands at the head of `messages.ts`. */
+import { Reader, SEQ_MAX, VersionVector, Writer, malformed } from "@coppice/crdt";
+import type { Digest } from "@coppice/storage";
+import {
+  type Ack,
+  type Check,
+  type DomainSum,
+  type Events,
+  type Fragment,
+  type GroupRef,
+  type Hello,
+  type List,
+  type Message,
+  type Presence,
+  type Sketch,
+  type State,
+  PRESENCE_BYTES_MAX,
+} from "./messages.ts";
+import { type Cell, SKETCH_CELLS_MAX } from "./sketch.ts";
+
+const KEY_BYTES_MAX = 2048;
+const TYPE_NAME = /^[a-z0-9.-]{1,64}$/;
+const KINDS = [
+  "hello",
+  "heartbeat",
+  "events",
+  "sums",
+  "list",
+  "want",
+  "vector",
+  "state",
+  "ack",
+  "conflict",
+  "fragment",
+  "check",
+  "presence",
+  "sketch",
+  "more",
+];
+const REPAIRED = 1;
+const WANTS_APPLIED = 2;
+const WANTS_DURABLE = 4;
+const CELL_BYTES_MIN = 21;
+const HASH_MAX = 2 ** 53 - 1;
+
+/** Encodes one message: `byte kind, body`. */
+export function encodeMessage(message: Message): Uint8Array {
+  const writer = new Writer(128);
+  writer.byte(KINDS.indexOf(message.kind) + 1);
+  writeBody(writer, message);
+  return writer.take();
+}
+
+function writeBody(writer: Writer, message: Message): void {
+  switch (message.kind) {
+    case "hello":
+      writer.uint(message.protocol);
+      writer.byte(message.heard ? 1 : 0);
+      writer.byte(message.domains === undefined ? 1 : 0);
+      return writeStrings(writer, message.domains ?? []);
+    case "heartbeat":
+      writer.uint(Math.max(0, Math.floor(message.now)));
+      return writeStrings(writer, message.hears);
+    case "events":
+      writeGroup(writer, message.group);
+      writer.byte((message.repaired ? REPAIRED : 0) | wantsBits(message.wants));
+      return writer.bytes(message.run);
+    case "sums":
+      writer.byte(message.isReply ? 1 : 0);
+      writer.uint(message.sums.length);
+      for (const { domain, groups, digest } of message.sums) {
+        writer.string(domain);
+        writer.uint(groups);
+        writeDigest(writer, digest);
+      }
+      return;
+    case "list":
+      return writeList(writer, message);
+    case "want":
+      writer.uint(message.hashes.length);
+      for (const hash of message.hashes) writer.uint(hash);
+      return;
+    case "vector":
+      writeGroup(writer, message.group);
+      writer.byte(message.wantsReply ? 1 : 0);
+      return message.vector.encode(writer);
+    case "state":
+      return writeState(writer, message);
+    case "ack":
+      writer.string(message.key);
+      writer.uint(message.epoch);
+      writer.actor(message.actor);
+      writer.uint(message.seq);
+      return writer.byte(message.durable ? 1 : 0);
+    case "conflict":
+      return writeGroup(writer, message.group);
+    case "check":
+      return writeCheck(writer, message);
+    case "sketch":
+      return writeSketch(writer, message);
+    case "more":
+      writer.string(message.domain);
+      writer.uint(message.version);
+      return writer.uint(message.from);
+    case "presence":
+      writer.string(message.key);
+      writer.string(message.origin);
+      writer.uint(message.clock);
+      return writer.bytes(message.state);
+    case "fragment":
+      writer.uint(message.id);
+      writer.uint(message.index);
+      writer.uint(message.count);
+      return writer.bytes(message.bytes);
+  }
+}
+
+function writeCheck(writer: Writer, check: Check): void {
+  writer.string(check.key);
+  writer.uint(check.epoch);
+  writer.uint(check.id);
+  writer.byte(check.isReply ? 1 : 0);
+  writeDigest(writer, check.digest);
+  writer.string(check.hash);
+}
+
+function wantsBits(wants: Events["wants"]): number {
+  if (wants === "nothing") return 0;
+  return wants === "applied" ? WANTS_APPLIED : WANTS_DURABLE;
+}
+
+function writeStrings(writer: Writer, texts: readonly string[]): void {
+  writer.uint(texts.length);
+  for (const text of texts) writer.string(text);
+}
+
+function writeGroup(writer: Writer, group: GroupRef): void {
+  writer.string(group.key);
+  writer.string(group.type);
+  writer.uint(group.epoch);
+}
+
+function writeDigest(writer: Writer, [high, low]: Digest): void {
+  writeWord(writer, high);
+  writeWord(writer, low);
+}
+
+function writeWord(writer: Writer, word: number): void {
+  for (let shift = 0; shift < 32; shift += 8) writer.byte((word >>> shift) & 255);
+}
+
+function writeSketch(writer: Writer, { domain, version, from, cells }: Sketch): void {
+  writer.string(domain);
+  writer.uint(version);
+  writer.uint(from);
+  writer.uint(cells.length);
+  for (const { hash, digest, check, count } of cells) {
+    writeWord(writer, Math.floor(hash / 2 ** 32));
+    writeWord(writer, hash);
+    writeDigest(writer, digest);
+    writeWord(writer, check);
+    writer.int(count);
+  }
+}
+
+function writeList(writer: Writer, list: List): void {
+  writer.string(list.domain);
+  writer.uint(list.from);
+  writer.uint(list.to);
+  writer.uint(list.entries.length);
+  for (const { hash, digest } of list.entries) {
+    writer.uint(hash);
+    writeDigest(writer, digest);
+  }
+}
+
+function writeState(writer: Writer, state: State): void {
+  writeGroup(writer, state.group);
+  writer.byte(state.whole ? 1 : 0);
+  state.vector.encode(writer);
+  writer.uint(state.frontier.length);
+  for (const actor of state.frontier) writer.actor(actor);
+  writer.uint(state.time);
+  writer.bytes(state.body);
+}
+
+/** Reads one message; undefined for a kind that this version does not know. Throws `CrdtError` `MALFORMED`. */
+export function decodeMessage(bytes: Uint8Array): Message | undefined {
+  const reader = new Reader(bytes);
+  const message = readMessage(reader, KINDS[reader.byte() - 1]);
+  if (message !== undefined) reader.done();
+  return message;
+}
+
+function readMessage(reader: Reader, kind: string | undefined): Message | undefined {
+  switch (kind) {
+    case "hello":
+      return readHello(reader);
+    case "heartbeat":
+      return { kind, now: reader.uint(), hears: readStrings(reader) };
+    case "events":
+      return readEvents(reader);
+    case "sums":
+      return { kind, isReply: readFlag(reader), sums: readMany(reader, 10, readSum) };
+    case "list":
+      return readList(reader);
+    case "want":
+      return { kind, hashes: readMany(reader, 1, readHash) };
+    case "vector":
+      return { kind, group: readGroup(reader), wantsReply: readFlag(reader), vector: VersionVector.decode(reader) };
+    case "state":
+      return readState(reader);
+    case "ack":
+      return readAck(reader);
+    case "conflict":
+      return { kind, group: readGroup(reader) };
+    case "fragment":
+      return readFragment(reader);
+    case "check":
+      return readCheck(reader);
+    case "presence":
+      return readPresence(reader);
+    case "sketch":
+      return readSketch(reader);
+    case "more":
+      return { kind, domain: reader.string(), version: reader.uint(), from: reader.uint() };
+    default:
+      return undefined;
+  }
+}
+
+function readHello(reader: Reader): Hello {
+  const protocol = reader.uint();
+  const heard = readFlag(reader);
+  const all = readFlag(reader);
+  const domains = readStrings(reader);
+  return { kind: "hello", protocol, heard, domains: all ? undefined : domains };
+}
+
+function readEvents(reader: Reader): Events {
+  const group = readGroup(reader);
+  const flags = reader.byte();
+  let wants: Events["wants"] = "nothing";
+  if (flags & WANTS_APPLIED) wants = "applied";
+  if (flags & WANTS_DURABLE) wants = "durable";
+  return { kind: "events", group, repaired: (flags & REPAIRED) !== 0, wants, run: reader.bytes() };
+}
+
+function readSum(reader: Reader): DomainSum {
+  return { domain: reader.string(), groups: reader.uint(), digest: readDigest(reader) };
+}
+
+function readList(reader: Reader): List {
+  const domain = reader.string();
+  const from = readHash(reader);
+  const to = readHash(reader);
+  let last = from - 1;
+  const entries = readMany(reader, 9, () => {
+    const hash = readHash(reader);
+    if (hash <= last || hash > to) throw malformed("the hashes of a list are out of order");
+    last = hash;
+    return { hash, digest: readDigest(reader) };
+  });
+  return { kind: "list", domain, from, to, entries };
+}
+
+function readState(reader: Reader): State {
+  const group = readGroup(reader);
+  const whole = readFlag(reader);
+  const vector = VersionVector.decode(reader);
+  const frontier = readMany(reader, 16, () => reader.actor());
+  for (const actor of frontier) if (vector.get(actor) === 0) throw malformed("a frontier beyond its vector");
+  return { kind: "state", group, whole, vector, frontier, time: reader.uint(), body: reader.bytes() };
+}
+
+function readAck(reader: Reader): Ack {
+  return {
+    kind: "ack",
+    key: reader.string(),
+    epoch: reader.uint(),
+    actor: reader.actor(),
+    seq: reader.uintMax(SEQ_MAX, "a sequence number"),
+    durable: readFlag(reader),
+  };
+}
+
+function readFragment(reader: Reader): Fragment {
+  const id = reader.uint();
+  const index = reader.uint();
+  const count = reader.uint();
+  if (index >= count) throw malformed("a fragment beyond its message");
+  return { kind: "fragment", id, index, count, bytes: reader.bytes() };
+}
+
+function readCheck(reader: Reader): Check {
+  const [key, epoch, id] = [reader.string(), reader.uint(), reader.uint()];
+  return {
+    kind: "check",
+    key,
+    epoch,
+    id,
+    isReply: readFlag(reader),
+    digest: readDigest(reader),
+    hash: reader.string(),
+  };
+}
+
+function readPresence(reader: Reader): Presence {
+  const [key, origin, clock] = [reader.string(), reader.string(), reader.uint()];
+  const state = reader.bytes();
+  if (state.length > PRESENCE_BYTES_MAX) throw malformed(`a presence state of ${state.length} bytes`);
+  return { kind: "presence", key, origin, clock, state };
+}
+
+function readMany<Item>(reader: Reader, bytesEach: number, read: (reader: Reader) => Item): Item[] {
+  const items: Item[] = [];
+  for (let left = reader.count(bytesEach); left > 0; left--) items.push(read(reader));
+  return items;
+}
+
+function readStrings(reader: Reader): string[] {
+  return readMany(reader, 1, () => reader.string());
+}
+
+function readFlag(reader: Reader): boolean {
+  const byte = reader.byte();
+  if (byte > 1) throw malformed("a flag is neither 0 nor 1");
+  return byte === 1;
+}
+
+function readGroup(reader: Reader): GroupRef {
+  const key = reader.string();
+  const type = reader.string();
+  if (key.length > KEY_BYTES_MAX) throw malformed("a group key is too long");
+  if (!TYPE_NAME.test(type)) throw malformed("not a type name");
+  return { key, type, epoch: reader.uintMax(SEQ_MAX, "an epoch") };
+}
+
+function readHash(reader: Reader): number {
+  return reader.uintMax(HASH_MAX, "a hash");
+}
+
+function readDigest(reader: Reader): Digest {
+  return [readWord(reader), readWord(reader)];
+}
+
+function readWord(reader: Reader): number {
+  const [a = 0, b = 0, c = 0, d = 0] = reader.raw(4);
+  return (a | (b << 8) | (c << 16) | (d << 24)) >>> 0;
+}
+
+function readSketch(reader: Reader): Sketch {
+  const [domain, version, from] = [reader.string(), reader.uint(), reader.uint()];
+  const cells = readMany(reader, CELL_BYTES_MIN, readCell);
+  if (from + cells.length > SKETCH_CELLS_MAX) throw malformed("a sketch of too many cells");
+  return { kind: "sketch", domain, version, from, cells };
+}
+
+function readCell(reader: Reader): Cell {
+  const hash = readWord(reader) * 2 ** 32 + readWord(reader);
+  return { hash, digest: readDigest(reader), check: readWord(reader), count: reader.int() };
+}
