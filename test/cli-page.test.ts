@@ -57,7 +57,7 @@ function shell(command: string, env: NodeJS.ProcessEnv): Promise<Result> {
   return new Promise((resolve) => child.on("close", (status) => resolve({ status, out, err })));
 }
 
-test("every example of docs/cli.md gives the answer that stands there", { timeout: 120_000 }, async () => {
+test("every example of docs/cli.md gives the answer that stands there", { timeout: 240_000 }, async () => {
   const data = await temporaryDirectory();
   await Daemon.start(data);
   const bin = await installed();

@@ -52,6 +52,7 @@ const CODES: ReadonlyMap<string, number> = new Map([
   ["UNKNOWN_GROUP", EXIT.notFound],
   ["ADDRESS_IN_USE", EXIT.conflict],
   ["GROUP_DELETED", EXIT.conflict],
+  ["EXISTS", EXIT.conflict],
   ["INSUFFICIENT_RIGHTS", EXIT.conflict],
   ["IN_USE", EXIT.conflict],
   ["LOCKED", EXIT.conflict],
@@ -78,6 +79,10 @@ export function exitStatus(code: string): number {
 /** Any error as one that can be shown. An error without a code is a defect and keeps its stack. */
 export function toCliError(error: unknown): CliError {
   if (error instanceof CliError) return error;
+  if (error instanceof Error && "syscall" in error && "path" in error) {
+    // Of the file system: a file that the user named.
+    return new CliError(EXIT.usage, String((error as NodeJS.ErrnoException).code), error.message, { cause: error });
+  }
   if (error instanceof Error && "code" in error && typeof error.code === "string") {
     return new CliError(exitStatus(error.code), error.code, error.message, { cause: error });
   }

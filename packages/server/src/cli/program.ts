@@ -7,7 +7,7 @@ import { getCommand } from "./commands/get.ts";
 import { groupsCommand } from "./commands/groups.ts";
 import { nodeCommands } from "./commands/node.ts";
 import { startCommand } from "./commands/start.ts";
-import { verifyCommand } from "./commands/verify.ts";
+import { storageCommands } from "./commands/storage.ts";
 import { watchCommand } from "./commands/watch.ts";
 import type { CliContext } from "./context.ts";
 import { EXIT, toCliError } from "./failure.ts";
@@ -39,7 +39,7 @@ export function createProgram(streams: Streams): Command {
   watchCommand(program, context);
   changeCommands(program, context);
   nodeCommands(program, context);
-  verifyCommand(program, context);
+  storageCommands(program, context);
   configCommand(program, context);
   completionCommand(program, context);
   return program;

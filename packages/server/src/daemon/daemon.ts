@@ -1,6 +1,7 @@
 import { type AnyCrdtType, builtinTypes } from "@coppice/crdt";
 import { type Node, type Notice, createNode } from "@coppice/replication";
 import { libp2pTransport } from "@coppice/replication/libp2p";
+import { type Damage, type GroupStorage, createGroupStore, formatGroupId } from "@coppice/storage";
 import { levelStorage } from "@coppice/storage/level";
 import { type Gateway, checkBind, startGateway } from "../http/gateway.ts";
 import { VERSION } from "../version.ts";
@@ -56,9 +57,10 @@ export async function runDaemon(options: DaemonOptions, log: Log, stop: AbortSig
   // Before anything is opened or created.
   if (options.http !== undefined) checkBind(options.http.host, options.http.allowRemote);
   const types = await availableTypes();
-  const node = await openNode(options, types, log, stop);
+  const storage = createGroupStore(levelStorage(options.data), { onDamage: (damage) => logDamage(damage, log) });
+  const node = await openNode(options, types, storage, log, stop);
   try {
-    const gateway = await openGateway(options, node, types, log);
+    const gateway = await openGateway(options, { node, types, storage }, log);
     try {
       announce(options, node, gateway, log);
       await fired(stop);
@@ -78,6 +80,7 @@ export async function runDaemon(options: DaemonOptions, log: Log, stop: AbortSig
 async function openNode(
   options: DaemonOptions,
   types: readonly AnyCrdtType[],
+  storage: GroupStorage,
   log: Log,
   signal: AbortSignal,
 ): Promise<Node> {
@@ -86,7 +89,7 @@ async function openNode(
   return await createNode(
     {
       types,
-      storage: levelStorage(options.data),
+      storage,
       transport,
       durability,
       ...(domains === undefined ? {} : { domains }),
@@ -98,14 +101,24 @@ async function openNode(
   );
 }
 
+function logDamage({ id, record, action, reason }: Damage, log: Log): void {
+  const group = id === undefined ? "" : formatGroupId(id);
+  const about = { code: "STORAGE_DAMAGED", group, record, action, reason };
+  log(
+    "warn",
+    "notice",
+    `the ${record} record of ${group || "the node"} was ${action}: ${reason} (STORAGE_DAMAGED)`,
+    about,
+  );
+}
+
 function logNotice({ code, message, peer }: Notice, log: Log): void {
   log("warn", "notice", `${message} (${code})`, { code, ...(peer === undefined ? {} : { peer }) });
 }
 
 async function openGateway(
   options: DaemonOptions,
-  node: Node,
-  types: readonly AnyCrdtType[],
+  served: { readonly node: Node; readonly types: readonly AnyCrdtType[]; readonly storage: GroupStorage },
   log: Log,
 ): Promise<Gateway | undefined> {
   const { http, data } = options;
@@ -120,9 +133,8 @@ async function openGateway(
   ]);
   const gateway = await startGateway({
     ...http,
-    node,
+    ...served,
     views: await loadViews(options.views),
-    types,
     tokens,
     processMetrics: true,
     onError: (error) => {
@@ -131,7 +143,7 @@ async function openGateway(
     },
   });
   try {
-    await writeEndpoint(data, { url: gateway.url, pid: process.pid, peerId: node.id });
+    await writeEndpoint(data, { url: gateway.url, pid: process.pid, peerId: served.node.id });
   } catch (error) {
     await gateway.close();
     throw error;

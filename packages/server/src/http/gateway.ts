@@ -1,6 +1,7 @@
 import type { AnyCrdtType } from "@coppice/crdt";
 import { fastifyWebsocket } from "@fastify/websocket";
 import { type Node, ReplicationError } from "@coppice/replication";
+import type { GroupStorage } from "@coppice/storage";
 import { setMaxListeners } from "node:events";
 import { type FastifyInstance, type FastifyReply, fastify } from "fastify";
 import { ServerError } from "../error.ts";
@@ -10,6 +11,7 @@ import { Metrics } from "./metrics.ts";
 import { TypeRegistry } from "./operations.ts";
 import { toProblem } from "./problem.ts";
 import { collectOpenApi } from "./openapi.ts";
+import { exportRoutes } from "./routes/export.ts";
 import { groupRoutes } from "./routes/groups.ts";
 import { healthRoutes } from "./routes/health.ts";
 import { metricsRoutes } from "./routes/metrics.ts";
@@ -48,6 +50,8 @@ export interface GatewayOptions {
   readonly connectionsMax?: number;
   /** Longest wait for an acknowledgement that a request can ask for. Default 60 000. */
   readonly waitMsMax?: number;
+  /** The storage of the node, for backups while it runs. Default: no `GET /v1/export`. */
+  readonly storage?: GroupStorage;
   /** Views to serve. Their loaders run before the server is reachable. Default: none. */
   readonly views?: readonly View[];
   /** Whether the metrics include those of the process: memory, CPU, event loop. Default false. */
@@ -117,6 +121,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   const views = new Views(options.node, options.views ?? []);
   addRoutes(app, context, guard, options.processMetrics === true);
   viewRoutes(app, context, views, guard);
+  if (options.storage !== undefined) exportRoutes(app, context, options.storage);
   // Who has the type has Yjs, which is an optional dependency.
   if (context.types.find("yjs") !== undefined) yjsRoutes(app, context, guard, await import("yjs"));
   try {

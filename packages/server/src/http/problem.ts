@@ -34,6 +34,7 @@ export const STATUS: { readonly [code: string]: number | undefined } = {
   CLOSED: 503,
   CORRUPT: 500,
   DIAL_FAILED: 502,
+  EXISTS: 409,
   FORBIDDEN: 403,
   FRAME_TOO_LARGE: 422,
   FULL: 507,

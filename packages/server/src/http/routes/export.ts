@@ -1,0 +1,36 @@
+import { Readable } from "node:stream";
+import { type GroupStorage, encodeGroupPrefix, exportGroups, parseGroupId } from "@coppice/storage";
+import type { FastifyInstance } from "fastify";
+import type { RouteContext } from "../context.ts";
+
+interface ExportRequest {
+  readonly Querystring: { readonly prefix?: string };
+}
+
+/** Online backups. */
+export function exportRoutes(app: FastifyInstance, context: RouteContext, storage: GroupStorage): void {
+  app.get<ExportRequest>(
+    "/v1/export",
+    {
+      schema: {
+        summary: "The groups as one portable stream: a backup while the node runs, each group whole",
+        tags: ["node"],
+        querystring: {
+          type: "object",
+          additionalProperties: false,
+          properties: { prefix: { type: "string", description: "Only groups below, as in `GET /v1/groups`" } },
+        },
+        response: { 200: { type: "string", description: "For `coppice import`" } },
+        produces: ["application/octet-stream"],
+      },
+    },
+    async ({ query }, reply) => {
+      const prefix = query.prefix === undefined ? undefined : parseGroupId(query.prefix);
+      if (prefix !== undefined) encodeGroupPrefix(prefix);
+      // What was applied and not yet committed belongs to the moment that is asked for.
+      await context.node.sync();
+      const chunks = exportGroups(storage, { ...(prefix === undefined ? {} : { prefix }), signal: context.closing });
+      return reply.type("application/octet-stream").send(Readable.from(chunks, { objectMode: false }));
+    },
+  );
+}
