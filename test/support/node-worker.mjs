@@ -2,7 +2,6 @@
 import { createHash } from "node:crypto";
 import { createNode, gCounter, lwwMap, lwwRegister, struct } from "coppice";
 import { levelStorage } from "coppice/level";
-import { libp2pTransport } from "coppice/libp2p";
 
 /** The types by the names that the parent uses. */
 const TYPES = new Map([
@@ -49,6 +48,8 @@ function perform(mutator, [path, ...args]) {
 
 const commands = {
   async start({ data, listen, peers, allow, types, ...options }) {
+    // Loading libp2p takes longer than everything else that a process does at its start.
+    const { libp2pTransport } = listen === undefined ? {} : await import("coppice/libp2p");
     node = await createNode({
       ...options,
       types: types.map(typeOf),
