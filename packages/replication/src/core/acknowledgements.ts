@@ -19,6 +19,7 @@ export interface PeerAckLevel {
 
 /** A write that waits for peers. */
 interface Waiting extends PeerAckLevel {
+  readonly epoch: number;
   readonly actor: Actor;
   readonly seq: number;
   readonly answered: Set<PeerId>;
@@ -54,7 +55,7 @@ export class Acknowledgements {
     write: PeerAckLevel & { readonly actor: Actor; readonly seq: number },
     done: () => void,
   ): AckHandle {
-    const waiting: Waiting = { ...write, answered: new Set(), done };
+    const waiting: Waiting = { ...write, epoch: group.epoch, answered: new Set(), done };
     const others = this.#waiting.get(group.key) ?? new Set();
     others.add(waiting);
     this.#waiting.set(group.key, others);
@@ -64,8 +65,8 @@ export class Acknowledgements {
   /** What to ask of the peers that get this run. */
   wanted(group: Group, run: Run): Events["wants"] {
     let wants: Events["wants"] = "nothing";
-    for (const { actor, seq, durable } of this.#waiting.get(group.key) ?? []) {
-      if (actor !== run.actor || seq < run.firstSeq || seq > run.lastSeq) continue;
+    for (const { epoch, actor, seq, durable } of this.#waiting.get(group.key) ?? []) {
+      if (epoch !== group.epoch || actor !== run.actor || seq < run.firstSeq || seq > run.lastSeq) continue;
       if (durable) return "durable";
       wants = "applied";
     }
@@ -82,7 +83,8 @@ export class Acknowledgements {
     for (const [key, writes] of this.#waiting) {
       const group = this.#core.groups.get(key);
       if (group?.server === undefined) continue;
-      for (const { actor, seq, answered } of writes) {
+      for (const { epoch, actor, seq, answered } of writes) {
+        if (epoch !== group.epoch) continue;
         const before = group.vector.clone();
         before.set(actor, seq - 1);
         const runs = group.server.runsSince(before) ?? [];
@@ -109,6 +111,8 @@ export class Acknowledgements {
 
   onAck(peer: Peer, ack: Ack): void {
     for (const waiting of this.#waiting.get(ack.key) ?? []) {
+      // An actor numbers its events anew in each epoch.
+      if (waiting.epoch !== ack.epoch) continue;
       if (waiting.actor !== ack.actor || ack.seq < waiting.seq || (waiting.durable && !ack.durable)) continue;
       if (waiting.among?.has(peer.id) === false) continue;
       waiting.answered.add(peer.id);
