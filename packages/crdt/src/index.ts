@@ -9,7 +9,7 @@ export { type FlagMutator, type FlagView, dwFlag, ewFlag } from "./flag.ts";
 export { type GCounterMutator, type GCounterView, gCounter } from "./g-counter.ts";
 export { type GSetMutator, gSet } from "./g-set.ts";
 export { type JsonMapMutator, type JsonMapValue, type JsonMapView, type JsonPath, jsonMap } from "./json-map.ts";
-export type { AnyNestableType, NestableType, Nesting } from "./kernel/kernel-type.ts";
+export type { AnyNestableType, NestableType, Nesting, Parts } from "./kernel/kernel-type.ts";
 export type { SetView } from "./kernel/set-cursor.ts";
 export { type LwwMapMutator, type LwwMapValue, type LwwMapView, lwwMap } from "./lww-map.ts";
 export { type LwwRegisterMutator, type LwwRegisterView, lwwRegister } from "./lww-register.ts";
@@ -17,6 +17,7 @@ export { type MvRegisterMutator, type MvRegisterView, mvRegister } from "./mv-re
 export { type OrLogEntry, type OrLogMutator, type OrLogView, orLog } from "./or-log.ts";
 export { type OrMapMutator, type OrMapValue, type OrMapView, orMap } from "./or-map.ts";
 export { type OrSetMutator, orSet } from "./or-set.ts";
+export { fromJSON } from "./plain-data.ts";
 export { type PnCounterMutator, type PnCounterView, pnCounter } from "./pn-counter.ts";
 export { type RwSetMutator, rwSet } from "./rw-set.ts";
 export {

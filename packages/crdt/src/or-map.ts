@@ -102,7 +102,7 @@ export function orMap<Child extends AnyNestableType>(
   OrMapView<ValueOf<Child>>
 > {
   const nesting = child.nesting as Nesting<ValueOf<Child>, NestedMutator<Child>>;
-  return kernelType<
+  const type = kernelType<
     OrMapValue<ValueOf<Child>>,
     OrMapMutator<ValueOf<Child>, NestedMutator<Child>>,
     OrMapView<ValueOf<Child>>
@@ -115,4 +115,5 @@ export function orMap<Child extends AnyNestableType>(
     },
     ["get", "has", "delete", "clear"],
   );
+  return { ...type, parts: { child } };
 }

@@ -193,7 +193,7 @@ export function schemaMap<const Fields extends SchemaFields, Previous extends An
     { kind: KIND_MAP, bind: bindStamping, read: readMigrated },
     [],
   );
-  return { ...type, version: own.version };
+  return { ...type, version: own.version, parts: { fields: types } };
 }
 
 function isWritten(store: Store | undefined, field: string, { nesting }: AnyNestableType): boolean {

@@ -55,7 +55,7 @@ export function struct<const Fields extends StructFields>(
   const list = Object.entries(fields);
   const read = (store: Store | undefined): unknown =>
     freezeRecord(list.map(([field, type]) => [field, readField(store as MapStore | undefined, field, type)] as const));
-  return kernelType<StructValue<Fields>, StructMutator<Fields> & StructView<Fields>, StructView<Fields>>(
+  const type = kernelType<StructValue<Fields>, StructMutator<Fields> & StructView<Fields>, StructView<Fields>>(
     "struct",
     {
       kind: KIND_MAP,
@@ -64,4 +64,5 @@ export function struct<const Fields extends StructFields>(
     },
     [],
   );
+  return { ...type, parts: { fields } };
 }

@@ -17,6 +17,13 @@ export interface Nesting<Value, Mutator> {
   read(store: Store | undefined): Value;
 }
 
+/** The types that a type is made of. */
+export interface Parts {
+  /** Of every key of a map. */
+  readonly child?: AnyNestableType;
+  readonly fields?: Readonly<Record<string, AnyNestableType>>;
+}
+
 /** A type that stands on the kernel: usable for a whole group, and inside `orMap` and `struct`. */
 export interface NestableType<Value, Mutator extends View, View = Mutator> extends CrdtType<
   KernelState,
@@ -26,6 +33,8 @@ export interface NestableType<Value, Mutator extends View, View = Mutator> exten
 > {
   /** For the maps that it stands in. */
   readonly nesting: Nesting<Value, Mutator>;
+  /** For tools that walk through a type. */
+  readonly parts?: Parts;
 }
 
 /** Makes a type of a name, of how it reads and writes its store, and of its plain-data operations. */
