@@ -56,6 +56,7 @@ const CODES: ReadonlyMap<string, number> = new Map([
   ["INSUFFICIENT_RIGHTS", EXIT.conflict],
   ["IN_USE", EXIT.conflict],
   ["LOCKED", EXIT.conflict],
+  ["NO_MEMBERSHIP", EXIT.conflict],
   ["TYPE_CONFLICT", EXIT.conflict],
   ["APPLIED_NOT_DURABLE", EXIT.unacknowledged],
   ["CLOCK_SKEW", EXIT.unavailable],

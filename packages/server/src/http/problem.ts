@@ -22,8 +22,8 @@ export interface Problem {
 
 export type ErrorCode = CrdtErrorCode | ReplicationErrorCode | StorageErrorCode | ServerErrorCode;
 
-/** The HTTP status of each code. A test holds this to `docs/errors.md`. */
-export const STATUS: { readonly [code: string]: number | undefined } = {
+/** The HTTP status of each code; what is not here is a refusal of the type, or a state of the node. */
+const STATUS: { readonly [code: string]: number | undefined } = {
   ABORTED: 503,
   ACK_UNAVAILABLE: 422,
   ADDRESS_IN_USE: 503,
@@ -55,6 +55,7 @@ export const STATUS: { readonly [code: string]: number | undefined } = {
   LOCKED: 409,
   MALFORMED: 422,
   MALFORMED_FRAME: 502,
+  NO_MEMBERSHIP: 409,
   NOT_ADMITTED: 502,
   NOT_FOUND: 404,
   NOT_OPEN: 503,
@@ -72,6 +73,9 @@ export const STATUS: { readonly [code: string]: number | undefined } = {
   UNSUPPORTED_VERSION: 422,
 };
 
+const UNPROCESSABLE = 422;
+const UNAVAILABLE = 503;
+
 /** An error on its way out, with what only the route knows about it. */
 export class RequestFailure extends Error {
   override readonly name = "RequestFailure";
@@ -87,7 +91,9 @@ export class RequestFailure extends Error {
 export function toProblem(error: unknown): Problem {
   if (error instanceof RequestFailure) return { ...toProblem(error.cause), ...error.details };
   const known = knownError(error);
-  if (known !== undefined) return problem(known.code, known.message);
+  if (known !== undefined) {
+    return problem(known.code, known.message, error instanceof CrdtError ? UNPROCESSABLE : UNAVAILABLE);
+  }
   const fastify = error as Partial<FastifyError>;
   return fromFastify(fastify) ?? problem("INTERNAL", "the server failed; its log has the cause");
 }
@@ -110,7 +116,7 @@ function fromFastify(error: Partial<FastifyError>): Problem | undefined {
   return status >= 400 && status < 500 ? problem("INVALID_REQUEST", message) : undefined;
 }
 
-function problem(code: ErrorCode, detail: string): Problem {
+function problem(code: ErrorCode, detail: string, fallback = UNAVAILABLE): Problem {
   const title = code.charAt(0) + code.slice(1).toLowerCase().replaceAll("_", " ");
-  return { type: `urn:coppice:error:${code}`, title, status: STATUS[code] ?? 500, code, detail };
+  return { type: `urn:coppice:error:${code}`, title, status: STATUS[code] ?? fallback, code, detail };
 }
