@@ -104,6 +104,27 @@ describe("domains: routing", () => {
     expect(await collect(domains.listGroups())).toHaveLength(3000);
   });
 
+  it("lists a group only from where its domain is stored now", async () => {
+    const [a, b] = [memoryStorage(), memoryStorage()];
+    const before = createDomains();
+    before.configureDomain("a", { adapter: a });
+    before.configureDomain("b", { adapter: a });
+    await before.open();
+    await before.commit({ created: [meta(["a", 1]), meta(["b", 1]), meta(["b", 2])] });
+    await before.close();
+    await using domains = createDomains();
+    domains.configureDomain("a", { adapter: a });
+    domains.configureDomain("b", { adapter: b });
+    await domains.open();
+    await domains.commit({ created: [meta(["b", 2])], records: [record(["b", 2], 0)] });
+    expect((await collect(domains.listGroups())).map(({ id }) => id)).toEqual([
+      ["a", 1],
+      ["b", 2],
+    ]);
+    expect(await collect(domains.listJournalled())).toEqual([["b", 2]]);
+    expect(await keys(a)).toBe(3);
+  });
+
   it("may share an adapter, and keeps the node's record in the default domain", async () => {
     const shared = memoryStorage();
     await using domains = createDomains({ adapter: shared });

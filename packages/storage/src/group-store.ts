@@ -1,29 +1,15 @@
 import { isStorageBackend, type Op, PAGE_ENTRIES_MAX, type StorageBackend } from "./backend.ts";
 import { catalogueRow, decodeRow, type StoredRow } from "./catalogue-row.ts";
-import {
-  CommitPlanner,
-  type PackedCommit,
-  type PackedEpoch,
-  type PackedRecord,
-  type PackedSnapshot,
-} from "./commit-planner.ts";
+import { CommitPlanner, type PackedCommit } from "./commit-planner.ts";
 import { CommitQueue } from "./commit-queue.ts";
 import { StorageError, throwIfAborted } from "./error.ts";
 import { decodeGroupKey, encodeGroupId, encodeGroupPrefix, type GroupId } from "./group-id.ts";
 import { type GroupReading, corruption, readGroup } from "./group-reader.ts";
-import { encodeMeta } from "./group-meta.ts";
 import { type GroupState, StateCache, stateOf } from "./group-state.ts";
-import type {
-  CatalogueRow,
-  Damage,
-  GroupCommit,
-  GroupMeta,
-  GroupStorage,
-  NodeRecord,
-  StoredGroup,
-} from "./group-storage.ts";
+import type { CatalogueRow, Damage, GroupCommit, GroupStorage, NodeRecord, StoredGroup } from "./group-storage.ts";
 import { readNodeRecord, writeNodeRecord } from "./node-store.ts";
-import { type Compression, codecOf, packBody } from "./packed-body.ts";
+import { packCommit } from "./pack-commit.ts";
+import { type Compression, codecOf } from "./packed-body.ts";
 import { StoreEngine } from "./store-engine.ts";
 import { journalLog, parseJournalLog, quarantineOther, ROW_SPACE, rowKey, SWEEP_SPACE } from "./store-keys.ts";
 import { readWhole, storedGroup } from "./stored-group.ts";
@@ -88,15 +74,20 @@ class GroupStore implements GroupStorage {
   async open(options: { signal?: AbortSignal } = {}): Promise<void> {
     await this.#backend.open(options);
     this.#forgetAll();
-    // Deletions that a crash kept from being swept.
-    for await (const page of this.#backend.scan({ prefix: SWEEP_SPACE, values: false })) {
-      for (const { key } of page) await this.#queue.alone(() => sweepGroup(this.#engine, key.slice(1)));
+    try {
+      // Deletions that a crash kept from being swept.
+      for await (const page of this.#backend.scan({ prefix: SWEEP_SPACE, values: false })) {
+        for (const { key } of page) await this.#queue.alone(() => sweepGroup(this.#engine, key.slice(1)));
+      }
+    } catch (error) {
+      await this.#backend.close();
+      throw error;
     }
   }
 
   async commit(commit: GroupCommit, options: { sync?: boolean; signal?: AbortSignal } = {}): Promise<void> {
     this.#checkOpen();
-    const packing = this.#pack(commit);
+    const packing = packCommit(commit, this.#codec);
     packing.catch(() => undefined);
     // Queued before it is packed: a small commit must not overtake a large one that is still being compressed.
     await this.#queue.add({ packing, sync: options.sync === true, signal: options.signal });
@@ -204,28 +195,6 @@ class GroupStore implements GroupStorage {
   #checkOpen(): void {
     if (this.#backend.status === "open") return;
     throw new StorageError("NOT_OPEN", `the store on ${this.#backend.name} is not open`);
-  }
-
-  async #pack(commit: GroupCommit): Promise<PackedCommit> {
-    const codec = this.#codec;
-    // Encoded before the first await: the caller may go on changing its vectors.
-    const created = (commit.created ?? []).map((group) => packEpoch(group, 1));
-    const deletions = (commit.deletions ?? []).map((group) => packEpoch(group, 0));
-    const epochs = (commit.snapshots ?? []).map((group) => packEpoch(group, 1));
-    const repaired = (commit.repaired ?? []).map((id) => ({ id, key: encodeGroupId(id) }));
-    const records: PackedRecord[] = [];
-    for (const { id, epoch, position, count, bytes } of commit.records ?? []) {
-      if (!Number.isSafeInteger(count) || count < 1) throw new TypeError(`a record holds events, not ${count}`);
-      const body = packBody(bytes, codec);
-      records.push({ id, key: encodeGroupId(id), epoch, position, count, body: "then" in body ? await body : body });
-    }
-    const snapshots: PackedSnapshot[] = [];
-    for (const [index, { journalPosition, body: bytes }] of (commit.snapshots ?? []).entries()) {
-      const body = packBody(bytes, codec);
-      const epoch = epochs[index] as PackedEpoch;
-      snapshots.push({ ...epoch, position: journalPosition, body: "then" in body ? await body : body });
-    }
-    return { created, records, snapshots, repaired, deletions };
   }
 
   /** Writes commits as one batch. One that is refused takes no other with it. */
@@ -383,13 +352,4 @@ function wholeRow(key: string, value: Uint8Array): CatalogueRow | undefined {
     corruption(error);
     return undefined;
   }
-}
-
-function packEpoch(group: GroupMeta, parity: 0 | 1): PackedEpoch {
-  const { id, type, epoch } = group;
-  if (type === "") throw new TypeError("a group needs a type");
-  if (!Number.isSafeInteger(epoch) || epoch < 1 || epoch % 2 !== parity) {
-    throw new TypeError(`epoch ${epoch} of a ${parity === 1 ? "living" : "deleted"} group`);
-  }
-  return { id, key: encodeGroupId(id), epoch, meta: encodeMeta(group) };
 }

@@ -3,7 +3,8 @@ import { once } from "node:events";
 import { chmod, mkdtemp, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { Level } from "level";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { levelStorage } from "./index.ts";
 
 let directory: string;
@@ -78,5 +79,36 @@ describe("levelStorage", () => {
     await writeFile(join(directory, "db"), "");
     await using backend = levelStorage(directory);
     await expect(backend.open()).rejects.toMatchObject({ code: "IO", message: expect.stringContaining(directory) });
+  });
+
+  it("syncs what is to be synced, once for writes that come together, and nothing else", async () => {
+    const probe = new Level(join(directory, "probe"));
+    await probe.open();
+    const prototype = Object.getPrototypeOf(Object.getPrototypeOf(probe.batch())) as {
+      write(options: object): unknown;
+    };
+    await probe.close();
+    const write = vi.spyOn(prototype, "write");
+    const syncs = (): unknown[] => {
+      const options = write.mock.calls.map(([option]) => (option as { sync?: boolean }).sync);
+      write.mockClear();
+      return options;
+    };
+    await using backend = levelStorage(directory);
+    await backend.open();
+    const put = (key: string, sync: boolean): Promise<void> =>
+      backend.write([{ op: "put", key, value: Uint8Array.of(1) }], { sync });
+    await put("a", false);
+    expect(syncs()).toEqual([false]);
+    await put("a", true);
+    expect(syncs()).toEqual([true]);
+    await backend.sync();
+    expect(syncs()).toEqual([true]);
+    await Promise.all(Array.from({ length: 64 }, (_, index) => put(`k${index}`, index % 2 === 0)));
+    expect(syncs()).toEqual([true]);
+    await put("b", false);
+    await backend.close();
+    expect(syncs()).toEqual([false, true]);
+    write.mockRestore();
   });
 });

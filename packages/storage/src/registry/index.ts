@@ -19,6 +19,13 @@ export type StorageFactory = (
 const SCHEME = /^[a-z][a-z0-9+.-]+$/;
 const URI = /^([a-z][a-z0-9+.-]+):(?:\/\/)?([^?]*)(?:\?(.*))?$/s;
 
+const lmdb: StorageFactory = async (location, options) => {
+  const { lmdbStorage } = await import("../lmdb/index.ts").catch((cause: unknown) => {
+    throw new StorageError("INVALID_OPTIONS", "lmdb: needs the package lmdb: install it beside this one", { cause });
+  });
+  return lmdbStorage(location, options);
+};
+
 // Loaded on first use, so that a program carries and starts only the engines that it names.
 const factories = new Map<string, StorageFactory>([
   [
@@ -31,7 +38,7 @@ const factories = new Map<string, StorageFactory>([
     },
   ],
   ["level", async (location, options) => (await import("../level/index.ts")).levelStorage(location, options)],
-  ["lmdb", async (location, options) => (await import("../lmdb/index.ts")).lmdbStorage(location, options)],
+  ["lmdb", lmdb],
   ["sqlite", async (location, options) => (await import("../sqlite/index.ts")).sqliteStorage(location, options)],
 ]);
 
