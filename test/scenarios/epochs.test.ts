@@ -15,3 +15,28 @@ test("an event that was being committed when its group began anew is not publish
   expect(story.group("n1")?.vector.total()).toBe(0);
   await story.conclude();
 });
+
+test("an answer that comes after the group began anew acknowledges no write of the new epoch", async () => {
+  const story = new Scenario({ machines: [{}, {}], groups: ["counter"] });
+  await story.start("n0", "n1");
+  await story.open("n0");
+  await story.write("n0", { settleMs: 100 });
+  const { core } = story.process("n0");
+  story.world.network.setFaults({ delayMs: [300, 300] }, "n1", "n0");
+  await story.write("n0", { times: 5 });
+  const former = story.group("n0");
+  if (former !== undefined) core?.expectAcks(former, { replicas: 1, durable: false, among: undefined }, () => {});
+  await story.wait(50);
+  await story.delete("n0");
+  await story.open("n0", { recreate: true });
+  story.cut("n0", "n1");
+  await story.write("n0");
+  let isAcknowledged = false;
+  const group = story.group("n0");
+  if (group !== undefined) {
+    core?.expectAcks(group, { replicas: 1, durable: false, among: undefined }, () => (isAcknowledged = true));
+  }
+  await story.wait(500);
+  expect(isAcknowledged).toBe(false);
+  expect(story.group("n1")?.epoch).toBe(1);
+});

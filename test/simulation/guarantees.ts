@@ -1,4 +1,4 @@
-import { VersionVector } from "@coppice/crdt";
+import type { VersionVector } from "@coppice/crdt";
 
 /** What must be known of a group. */
 export interface Holding {

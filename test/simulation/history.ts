@@ -51,6 +51,12 @@ export class History {
     if (event.seq !== list.length + 1) {
       return `dot ${event.actor}:${event.seq} was issued after ${list.length} events of its actor`;
     }
+    for (const [actor, seq] of event.past) {
+      const last = actors.get(actor)?.[seq - 1];
+      if (last !== undefined && last.time >= event.time) {
+        return `dot ${event.actor}:${event.seq} of time ${event.time} follows ${actor}:${seq} of time ${last.time}`;
+      }
+    }
     list.push(event);
     actors.set(event.actor, list);
     this.events++;

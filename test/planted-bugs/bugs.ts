@@ -1,0 +1,197 @@
+/** One small fault, put into the built code as it is loaded, and never into what ships. */
+export interface PlantedBug {
+  readonly name: string;
+  /** Package and file under its `dist`. */
+  readonly file: string;
+  /** Stands exactly once in the file. */
+  readonly find: string;
+  readonly replace: string;
+}
+
+const core = (name: string, file: string, find: string, replace: string): PlantedBug => ({
+  name,
+  file: `replication/dist/core/${file}.js`,
+  find,
+  replace,
+});
+const storage = (name: string, file: string, find: string, replace: string): PlantedBug => ({
+  name,
+  file: `storage/dist/${file}.js`,
+  find,
+  replace,
+});
+const crdt = (name: string, file: string, find: string, replace: string): PlantedBug => ({
+  name,
+  file: `crdt/dist/${file}.js`,
+  find,
+  replace,
+});
+
+/** The faults that the simulation must notice. */
+export const PLANTED_BUGS: readonly PlantedBug[] = [
+  // Sequence and causality
+  core(
+    "dependencies are not checked",
+    "replication-server",
+    "index < run.count && this.#past.covers(run.dependencies(index))",
+    "index < run.count",
+  ),
+  core(
+    "a run is applied from its start, known or not",
+    "replication-server",
+    "const first = this.#past.vector.get(actor) + 1 - firstSeq;",
+    "const first = this.#past.vector.get(actor) + 1 < firstSeq ? -1 : 0;",
+  ),
+  core("a gap in the sequence is ignored", "replication-server", "if (first < 0)", "if (first < -2)"),
+  core(
+    "events carry no dependencies",
+    "causal-past",
+    "dependencies.push({ actor: other, seq: this.#vector.get(other) });",
+    ";",
+  ),
+  core("joined states forget their frontier", "causal-past", "const union = new Set();", "const union = { add() {} };"),
+  core(
+    "a stored frontier is empty",
+    "replication-server",
+    "frontier: this.#past.frontier,\n            time",
+    "frontier: [],\n            time",
+  ),
+  core("observed times do not move the clock", "replication-server", "this.#clock.observe(at.time);", ";"),
+  core("the time of a joined state is not observed", "replication-server", "this.#clock.observe(theirs.time);", ";"),
+  crdt("the clock may stand still", "clock", "physical : this.#last + 1", "physical : this.#last"),
+  crdt("an actor is the same after a restart", "actor", "bytes.set(incarnation, 8);", ";"),
+  core(
+    "a reloaded group begins its sequence anew",
+    "incarnation",
+    "this.#seq = seq;\n        }\n        else",
+    "this.#seq = 0;\n        }\n        else",
+  ),
+  // Digests and anti-entropy
+  core(
+    "the digest leaves out sequence numbers",
+    "digest",
+    "mix(high, seq), mix(low, Math.imul(seq, 0x9e3779b1))",
+    "high, low",
+  ),
+  core("what a peer lacks is not sent", "anti-entropy", "if (!message.vector.includes(group.vector))", "if (false)"),
+  core(
+    "a later epoch in a vector is ignored",
+    "anti-entropy",
+    "if (group.epoch < message.group.epoch)\n            this.#core.enterEpoch(group, message.group);\n        if (group.epoch > message.group.epoch)\n            return this.ask(peer, group, message.group.epoch > 0",
+    "if (group.epoch > message.group.epoch)\n            return this.ask(peer, group, message.group.epoch > 0",
+  ),
+  core("the tail forgets its floor", "tail", "if (!vector.includes(this.#floor))", "if (false)"),
+  core(
+    "the tail sends only runs that are wholly unknown",
+    "tail",
+    "run.lastSeq > vector.get(run.actor)",
+    "run.firstSeq > vector.get(run.actor)",
+  ),
+  core(
+    "a state join leaves the tail as it was",
+    "replication-server",
+    "this.#tail.reset(this.#past.vector);\n        this.snapshotRequired",
+    "this.snapshotRequired",
+  ),
+  core(
+    "a state is encoded for the wrong vector",
+    "replication-server",
+    "this.#type.encodeSince?.(this.#state, vector)",
+    "this.#type.encodeSince?.(this.#state, this.#past.vector)",
+  ),
+  core("a part of a state is taken for the whole", "replication-server", "!theirs.whole || ", ""),
+  core("a lost hello is not repeated", "core", "this.#protocol.greetAgain();", ";"),
+  core("intervals follow the wall clock", "steady-clock", "offset = last - now;", ";"),
+  crdt(
+    "a vector includes what is one event ahead",
+    "vector",
+    "if (this.get(actor) < seq)\n                return false;",
+    "if (this.get(actor) + 1 < seq)\n                return false;",
+  ),
+  // Persist before publish
+  core(
+    "events are published before their commit",
+    "commit-pipeline",
+    "const positionBefore = server.position;",
+    "const positionBefore = server.position; this.#environment.publish(group, fresh);",
+  ),
+  core("answers do not wait for what is dirty", "commit-pipeline", "if (this.#dirty.has(group)) {", "if (false) {"),
+  core("answers do not wait for the commit under way", "commit-pipeline", "if (part === undefined)", "if (true)"),
+  core(
+    "events of a former epoch are published into the next",
+    "commit-pipeline",
+    "if (isCurrent && part.fresh",
+    "if (part.fresh",
+  ),
+  core(
+    "nothing is synced",
+    "commit-pipeline",
+    "this.#contents(this.#inFlight), isSynced)",
+    "this.#contents(this.#inFlight), false)",
+  ),
+  storage(
+    "the store does not sync",
+    "group-store",
+    "const sync = commits.some((commit) => commit.sync);",
+    "const sync = false;",
+  ),
+  // Failures
+  core("after a failure the journal's end is guessed", "commit-pipeline", "server.position = position;", ";"),
+  core("after a failure no snapshot is taken", "commit-pipeline", "server.snapshotRequired = true;", ";"),
+  core("what failed is not put back", "commit-pipeline", "server.putBack(fresh);", ";"),
+  core("a joined state is not stored", "replication-server", "this.snapshotRequired = true;", ";"),
+  core(
+    "a group is unloaded before it is stored",
+    "commit-pipeline",
+    "if (!group.isStored || this.#dirty.has(group) || this.#due.has(group) || this.failure !== undefined)",
+    "if (false)",
+  ),
+  core("a throw leaves what it did", "group-transaction", "undo();", ";"),
+  // Acknowledgements
+  core(
+    "a peer acknowledges what it has not applied",
+    "acknowledgements",
+    "if (group.vector.get(run.actor) < run.lastSeq)",
+    "if (false)",
+  ),
+  core(
+    "one answer is enough for any number of replicas",
+    "acknowledgements",
+    "if (waiting.answered.size < waiting.replicas)",
+    "if (waiting.answered.size < 1)",
+  ),
+  core(
+    "a durable answer does not wait for the sync",
+    "core",
+    "this.pipeline.whenCommitted(ticket, () => then(true), () => { });",
+    "then(true);",
+  ),
+  // The store
+  storage(
+    "replay begins one record late",
+    "group-reader",
+    "readLog(log, row.newest.seq, {",
+    "readLog(log, row.newest.seq + 1, {",
+  ),
+  storage("a snapshot's mark is one record late", "group-state", "seq: state.nextSeq }", "seq: state.nextSeq + 1 }"),
+  storage(
+    "the journal is cut up to its end",
+    "commit-planner",
+    "from: logStart, upto: state.logStart });",
+    "from: logStart, upto: state.nextSeq });",
+  ),
+  storage(
+    "a deletion is not kept",
+    "commit-planner",
+    "for (const group of commit.deletions)",
+    "for (const group of [])",
+  ),
+  // Types
+  crdt(
+    "a removal spares the last increment",
+    "kernel/removal",
+    "cancelled: row.last, remover",
+    "cancelled: row.last - 1, remover",
+  ),
+  crdt("the first write wins", "kernel/register", "return a.time > b.time;", "return a.time < b.time;"),
+];
