@@ -14,6 +14,7 @@ const BENCHMARKS: ReadonlyMap<string, string> = new Map([
   ["crdt", "the types alone, beside Yjs: ten seconds"],
   ["storage", "the group store beside the raw engine: some minutes"],
   ["transport", "frames over libp2p beside raw libp2p and TCP: half a minute"],
+  ["http", "the HTTP server of a daemon beside bare node:http: a minute"],
 ]);
 
 async function run(name: string, args: readonly string[]): Promise<number> {
