@@ -43,7 +43,7 @@ const third = schemaMap({
 crdtSuite({
   describe,
   it,
-  runs: 150,
+  runs: 60,
   type: orMap(first),
   operations: [
     (map, random) => {
@@ -89,7 +89,7 @@ crdtSuite({
 crdtSuite({
   describe,
   it,
-  runs: 100,
+  runs: 60,
   type: second,
   operations: [
     (map, random) => {
@@ -144,6 +144,29 @@ describe("programs of several schema versions on one map", () => {
     expect({ ...old.value() }).toEqual({ name: "Ada", visits: 10, tags: ["x", "y"] });
   });
 
+  it("a migration is told which fields were written, be it with what they begin with", () => {
+    const seen: string[][] = [];
+    const type = schemaMap({
+      version: 2,
+      fields: { count: pnCounter, tags: orSet<string>(), note: lwwRegister<string>() },
+      migration: {
+        from: first,
+        read: (_, written) => {
+          seen.push(Object.keys(written));
+          return {};
+        },
+      },
+    });
+    const [a] = createReplicas(type, 1);
+    a?.value();
+    a?.mutate((map) => {
+      map.count.increment();
+      map.count.decrement();
+    });
+    expect(a?.value()).toMatchObject({ count: 0, tags: [] });
+    expect(seen).toEqual([[], ["count"]]);
+  });
+
   it("migrations chain", () => {
     const [old, , newest] = programs();
     const event = old.mutate((map) => map.name.set("Ada"));
@@ -170,6 +193,23 @@ describe("programs of several schema versions on one map", () => {
     assertConvergent(replicas);
     expect(newest.value().visits).toBe(2);
     expect(() => writtenSchemaVersion({})).toThrow(TypeError);
+  });
+
+  it("of concurrent stamps the strictest holds, in whatever order they were written", () => {
+    for (const order of [
+      ["next", "newest"],
+      ["newest", "next"],
+    ] as const) {
+      const [old, next, newest] = programs();
+      const replicas = [old, next, newest] as unknown as (typeof old)[];
+      const changes = {
+        next: () => next.mutate((map) => map.visits.increment()),
+        newest: () => newest.mutate((map) => map.title.set("t")),
+      };
+      for (const name of order) changes[name]();
+      syncAll(replicas);
+      expect(() => old.mutate((map) => map.visits.set(1))).toThrow("only versions from 2 on");
+    }
   });
 
   it("a stamp is rolled back with its event, and written once", () => {

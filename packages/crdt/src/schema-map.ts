@@ -114,7 +114,7 @@ function stamp(cursor: Cursor, own: Stamped): void {
   if (found.writableFrom > own.version) {
     throw new CrdtError(
       "UNSUPPORTED_VERSION",
-      `version ${found.version} of the schema wrote here and lets no version before ${found.writableFrom} write: this program has version ${own.version}`,
+      `schema version ${found.version} wrote here and lets only versions from ${found.writableFrom} on write: this one is ${own.version}`,
     );
   }
   if (found.version >= own.version && found.writableFrom >= own.writableFrom) return;
