@@ -36,12 +36,6 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     "index < run.count && this.#past.covers(run.dependencies(index))",
     "index < run.count",
   ),
-  core(
-    "a run is applied from its start, known or not",
-    "replication-server",
-    "const first = this.#past.vector.get(actor) + 1 - firstSeq;",
-    "const first = this.#past.vector.get(actor) + 1 < firstSeq ? -1 : 0;",
-  ),
   core("a gap in the sequence is ignored", "replication-server", "if (first < 0)", "if (first < -2)"),
   core(
     "events carry no dependencies",
@@ -82,12 +76,6 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
   ),
   core("the tail forgets its floor", "tail", "if (!vector.includes(this.#floor))", "if (false)"),
   core(
-    "the tail sends only runs that are wholly unknown",
-    "tail",
-    "run.lastSeq > vector.get(run.actor)",
-    "run.firstSeq > vector.get(run.actor)",
-  ),
-  core(
     "a state join leaves the tail as it was",
     "replication-server",
     "this.#tail.reset(this.#past.vector);\n        this.snapshotRequired",
@@ -99,7 +87,12 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     "this.#type.encodeSince?.(this.#state, vector)",
     "this.#type.encodeSince?.(this.#state, this.#past.vector)",
   ),
-  core("a part of a state is taken for the whole", "replication-server", "!theirs.whole || ", ""),
+  core(
+    "a part of a state is not asked for whole",
+    "anti-entropy",
+    "group.server?.isOpaque && !message.whole &&",
+    "false &&",
+  ),
   core("a lost hello is not repeated", "core", "this.#protocol.greetAgain();", ";"),
   core("intervals follow the wall clock", "steady-clock", "offset = last - now;", ";"),
   crdt(

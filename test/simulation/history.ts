@@ -63,6 +63,18 @@ export class History {
     return undefined;
   }
 
+  /** Why a vector is not closed under causality: an event that it covers without one that its writer knew. */
+  open(group: string, epoch: number, vector: VersionVector): string | undefined {
+    const actors = this.#actors(group, epoch);
+    for (const [actor, seq] of vector) {
+      const past = actors.get(actor)?.[seq - 1]?.past;
+      for (const [other, known] of past ?? []) {
+        if (vector.get(other) < known) return `${actor}:${seq} without ${other}:${known}, which it follows`;
+      }
+    }
+    return undefined;
+  }
+
   /** How many events an actor has issued in a group. */
   issued(group: string, epoch: number, actor: Actor): number {
     return this.#actors(group, epoch).get(actor)?.length ?? 0;

@@ -128,7 +128,7 @@ export function drawPlan(seed: number, options: PlanOptions = {}): Plan {
     pendingBytesMax: isTight ? 200 + random.int(600) : 4 * 1024 * 1024,
     tailBytesMax: random.chance(0.4) ? 1 + random.int(1500) : 256 * 1024,
     queueBytesMax: random.chance(0.2) ? 500 + random.int(3000) : 8 * 1024 * 1024,
-    idleGraceMs: random.chance(0.3) ? random.between(50, 1500) : 60_000,
+    idleGraceMs: random.chance(0.4) ? random.between(20, 600) : 60_000,
     watches: random.chance(0.5),
     faults: drawFaults(random, options.kinds ?? FAULT_KINDS, chaosMs),
   };

@@ -49,7 +49,7 @@ export class Workload {
       if (this.#random.chance(0.05)) process.openGroup(world.id, world.subject.type, true);
       return;
     }
-    if (this.#random.chance(0.02)) return process.closeGroup(group);
+    if (this.#random.chance(0.05)) return process.closeGroup(group);
     if (group.server === undefined) return core.load(group, () => {});
     this.write(machine, world, this.#random);
   }

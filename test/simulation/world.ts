@@ -364,6 +364,8 @@ export class World {
     const holding = machine.guarantees.written.get(group.key);
     const lost = holding === undefined ? undefined : missing(holding, group.epoch, group.vector);
     if (lost !== undefined) this.violate("durability", `${process.name} loaded ${group.key} without ${lost}`);
+    // What was read is on the disk, also where a commit's failure had left that open.
+    if (group.isStored) hold(machine.guarantees.written, group.key, group.epoch, group.vector);
     this.#checkGroup(machine, process, group);
   }
 
@@ -395,6 +397,8 @@ export class World {
       if (seq > issued)
         this.violate("dots", `${process.name}: ${actor}:${seq} in ${world.name}, ${issued} were issued`);
     }
+    const open = this.history.open(group.key, epoch, vector);
+    if (open !== undefined) this.violate("causality", `${process.name}: ${world.name} has ${open}`);
     const before = this.#lastVectors.get(server);
     if (before !== undefined && !vector.includes(before)) {
       this.violate("session", `${process.name}: ${world.name} went back`);
