@@ -78,6 +78,9 @@ describe("fromJSON", () => {
     a?.mutate((map) => fromJSON(nested, map, part));
     a?.mutate((map) => fromJSON(nested, map, part));
     expect(a?.value()["x"]).toMatchObject({ counter: 2, elements: ["z"], log: [], register: undefined });
+    const [, b] = createReplicas(nested, 2);
+    b?.mutate((map) => fromJSON(nested, map, a?.value() ?? {}));
+    expect(b?.value()).toEqual(a?.value());
   });
 
   it("names the place of what does not fit, and writes nothing", () => {
