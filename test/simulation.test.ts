@@ -1,4 +1,5 @@
 import { describe, expect, test } from "vitest";
+import { ACTIONS, exhaust } from "./simulation/exhaustive.ts";
 import { FAULT_KINDS, PROFILES, drawPlan } from "./simulation/plan.ts";
 import { World } from "./simulation/world.ts";
 
@@ -47,5 +48,17 @@ describe("the simulation", () => {
 
   test.each(Object.keys(PROFILES))("no seed of profile %s violates an oracle", async (profile) => {
     expect(await runSeeds(FROM, profile, 40, 3000)).toBeGreaterThan(0);
+  });
+
+  test("every single action survives a crash at every step of the disk", async () => {
+    let crashPoints = 0;
+    let sequences = 0;
+    for await (const tried of exhaust(1)) {
+      expect(tried.violations, tried.actions.join(", ")).toEqual([]);
+      crashPoints += tried.crashPoints;
+      sequences++;
+    }
+    expect(sequences).toBe(ACTIONS.length);
+    expect(crashPoints).toBeGreaterThan(20);
   });
 });

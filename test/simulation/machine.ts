@@ -19,6 +19,11 @@ export class Machine {
   skewMs: number;
   /** Factor on how long the disk takes. */
   diskSlowness = 1;
+  /** Steps that its disk has taken: each operation takes one before, and a write one after its effect. */
+  diskSteps = 0;
+  /** Crashes before this step is done. */
+  crashAtStep: number | undefined;
+  crash: (() => void) | undefined;
   /** Gone for good. */
   isGone = false;
   /** Down until something restarts it. */

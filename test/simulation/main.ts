@@ -1,6 +1,7 @@
 // `pnpm sim`: many seeds, or with `--trace` one of them line by line.
 import { parseArgs } from "node:util";
 import { type SeedReport, runSeeds } from "./campaign.ts";
+import { exhaust } from "./exhaustive.ts";
 import { type FaultKind, PROFILES, type PlanOptions, drawPlan } from "./plan.ts";
 import { withFaults } from "./shrink.ts";
 import { World } from "./world.ts";
@@ -12,7 +13,8 @@ const USAGE = `node test/dist/simulation/main.js [options]
   --profile P   which faults: ${Object.keys(PROFILES).join(", ")} (all)
   --jobs J      processes (1)
   --keep I,J    only the faults of these numbers
-  --trace       one seed, with every step`;
+  --trace       one seed, with every step
+  --exhaustive L   instead of seeds: every sequence of L actions, with a crash at every step of the disk`;
 
 const PROGRESS_MS = 10_000;
 
@@ -37,6 +39,7 @@ async function main(): Promise<void> {
       jobs: { type: "string", default: "1" },
       keep: { type: "string" },
       trace: { type: "boolean", default: false },
+      exhaustive: { type: "string" },
       help: { type: "boolean", default: false },
     },
   });
@@ -46,12 +49,33 @@ async function main(): Promise<void> {
     process.exitCode = values.help ? 0 : 2;
     return;
   }
+  if (values.exhaustive !== undefined) return await exhaustive(Number(values.exhaustive));
   const from = Number(values.from);
   const options: PlanOptions = { kinds, ...(values.nodes !== undefined && { nodes: Number(values.nodes) }) };
   if (values.trace || values.keep !== undefined) return await replay(from, options, values.keep);
   const suffix = `${values.nodes === undefined ? "" : ` --nodes ${values.nodes}`}${values.profile === "all" ? "" : ` --profile ${values.profile}`}`;
   const totals = await campaign(from, Number(values.seeds), Number(values.jobs), options, suffix);
   if (totals.violations.length > 0) process.exitCode = 1;
+}
+
+async function exhaustive(length: number): Promise<void> {
+  const startedAt = performance.now();
+  let sequences = 0;
+  let crashPoints = 0;
+  let violations = 0;
+  for await (const tried of exhaust(length)) {
+    sequences++;
+    crashPoints += tried.crashPoints;
+    for (const { crash, violation } of tried.violations) {
+      violations++;
+      console.log(`${tried.actions.join(", ")}; ${crash}: ${violation.oracle}: ${violation.message.split("\n")[0]}`);
+    }
+  }
+  const seconds = (performance.now() - startedAt) / 1000;
+  console.log(
+    `${sequences} sequences of ${length} actions, ${crashPoints} crash points, ${violations} violations, ${seconds.toFixed(0)} s`,
+  );
+  if (violations > 0) process.exitCode = 1;
 }
 
 /** Prints every step of one seed. */

@@ -106,6 +106,33 @@ export class Scenario {
     await this.wait(settleMs);
   }
 
+  /** The same at once, if the process is running; time does not pass. */
+  writeNow(name: string, at = 0): void {
+    this.world.workload.write(this.#machine(name), this.#worldGroup(at), this.#random);
+  }
+
+  deleteNow(name: string, at = 0): void {
+    const core = this.#machine(name).process?.core;
+    const group = core?.groups.get(this.#worldGroup(at).key);
+    if (core !== undefined && group !== undefined) core.delete(group, () => {});
+  }
+
+  recreateNow(name: string, at = 0): void {
+    const { id, subject } = this.#worldGroup(at);
+    this.#machine(name).process?.openGroup(id, subject.type, true);
+  }
+
+  snapshotNow(name: string): void {
+    const core = this.#machine(name).process?.core;
+    for (const group of core?.groups.values() ?? []) core?.requestSnapshot(group);
+  }
+
+  /** Closes the process in good order and starts the next when it is closed. */
+  restartNow(name: string): void {
+    const machine = this.#machine(name);
+    this.world.close(machine, () => this.world.start(machine));
+  }
+
   async delete(name: string, { settleMs = 0, at = 0 }: Step = {}): Promise<void> {
     const group = this.group(name, at);
     if (group !== undefined) this.process(name).core?.delete(group, () => {});

@@ -264,7 +264,11 @@ export class World {
         idleGraceMs: this.plan.idleGraceMs,
         snapshotIntervalMs: machine.plan.snapshotIntervalMs,
         skewMs: () => machine.skewMs,
-        diskDelayMs: () => machine.diskSlowness * this.#random.between(0.02, 1),
+        diskDelayMs: () => {
+          machine.diskSteps++;
+          if (machine.diskSteps === machine.crashAtStep) this.timeline.schedule(0, () => machine.crash?.());
+          return machine.diskSlowness * this.#random.between(0.02, 1);
+        },
       },
       this.#processEvents(machine),
     );
