@@ -12,7 +12,7 @@ const copy = join(home, ".tsbuild", "planted");
 /** Tests that are about the kernel. */
 const TESTS = ["kernel/collect", "spine", "nesting", "types", "exhaustive", "value"];
 
-/** Each replaces the first place of `from` in `file` by `to`. */
+/** Each replaces the first place of `from` in `file` by `to`; caught by those `tests`, if it is not about the kernel. */
 const BUGS = [
   {
     name: "concurrent writes that lose are dropped",
@@ -160,13 +160,133 @@ const BUGS = [
     to: "true",
   },
   { name: "__proto__ sets a prototype", file: "value.ts", from: 'if (key === "__proto__") {', to: "if (false) {" },
+  {
+    name: "dvv: a gap counts as known",
+    tests: ["dotted-version-vector"],
+    file: "dotted-version-vector.ts",
+    from: " || (seq > 1 && !this.#past.covers(actor, seq - 1))",
+    to: "",
+  },
+  {
+    name: "dvv: a new write is numbered by its context alone",
+    tests: ["dotted-version-vector"],
+    file: "dotted-version-vector.ts",
+    from: "Math.max(context.get(actor), DottedVersionVector.context(known).get(actor)) + 1",
+    to: "context.get(actor) + 1",
+  },
+  {
+    name: "dvv: sync keeps what is followed",
+    tests: ["dotted-version-vector"],
+    file: "dotted-version-vector.ts",
+    from: "if (clock.covers(actor, seq)) remaining.splice(index, 1);",
+    to: "",
+  },
+  {
+    name: "schema: a stamp is only the last one's",
+    tests: ["schema-map"],
+    file: "schema-map.ts",
+    from: "writableFrom = Math.max(writableFrom, stamp[1])",
+    to: "writableFrom = stamp[1]",
+  },
+  {
+    name: "schema: the stamp is written in every event",
+    tests: ["schema-map"],
+    file: "schema-map.ts",
+    from: "if (found.version >= own.version && found.writableFrom >= own.writableFrom) return;",
+    to: "",
+  },
+  {
+    name: "schema: a migration sees unwritten fields as written",
+    tests: ["schema-map"],
+    file: "schema-map.ts",
+    from: "return child !== undefined && isAlive(child);",
+    to: "return true;",
+  },
+  {
+    name: "schema: an issue is passed over",
+    tests: ["schema-map"],
+    file: "standard-schema.ts",
+    from: "if (result.issues === undefined) return result.value;",
+    to: "return result.value;",
+  },
+  {
+    name: "schema: what was given is stored, not what comes out",
+    tests: ["schema-map"],
+    file: "validated-register.ts",
+    from: "this.#register.set(validate(this.#schema, value))",
+    to: "(validate(this.#schema, value), this.#register.set(value))",
+  },
+  {
+    name: "schema: older writers are let in",
+    tests: ["schema-map"],
+    file: "schema-map.ts",
+    from: "found.writableFrom > own.version",
+    to: "found.version < 0",
+  },
+  {
+    name: "tree: a node under a removed one is lost",
+    tests: ["tree"],
+    file: "tree.ts",
+    from: "(parent === id || !all.has(parent))",
+    to: "parent === id",
+  },
+  {
+    name: "tree: placements count in the order of ids",
+    tests: ["tree"],
+    file: "tree.ts",
+    from: "a.time - b.time || a.rank - b.rank || ",
+    to: "",
+  },
+  {
+    name: "tree: no way back to where it came from",
+    tests: ["tree"],
+    file: "tree.ts",
+    from: "[parent, from].find(",
+    to: "[parent].find(",
+  },
+  {
+    name: "tree: nodes of one event have no order",
+    tests: ["tree"],
+    file: "tree.ts",
+    from: "left.time - right.time || left.position - right.position ||",
+    to: "left.time - right.time ||",
+  },
+  {
+    name: "position: without chance",
+    tests: ["tree"],
+    file: "kernel/position.ts",
+    from: "  position += saltDigits(salt);",
+    to: "",
+  },
+  {
+    name: "position: above the next",
+    tests: ["tree"],
+    file: "kernel/position.ts",
+    from: "while (next.startsWith(position)) position = midpoint(position, next);",
+    to: "",
+  },
+  {
+    name: "position: the count has no length before it",
+    tests: ["tree"],
+    file: "kernel/position.ts",
+    from: '(DIGITS[count.length] ?? "") + count',
+    to: "count",
+  },
+  {
+    name: "plain data: absent fields are written",
+    tests: ["plain-data"],
+    file: "plain-data.ts",
+    from: "if (data === undefined) return;",
+    to: "",
+  },
 ];
 
 function run(bug) {
   rmSync(copy, { recursive: true, force: true });
   mkdirSync(copy, { recursive: true });
   cpSync(join(home, "src"), join(copy, "src"), { recursive: true });
-  const include = JSON.stringify(TESTS.map((name) => `src/${name}.test.ts`));
+  const tests = bug === undefined ? [...TESTS, ...BUGS.flatMap(({ tests = [] }) => tests)] : (bug.tests ?? TESTS);
+  const include = JSON.stringify([...new Set(tests)].map((name) => `src/${name}.test.ts`));
   writeFileSync(
     join(copy, "vitest.config.mjs"),
     `export default { test: { include: ${include}, bail: 1, testTimeout: 600_000 } };\n`,
