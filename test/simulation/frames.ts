@@ -63,7 +63,9 @@ export function checkFrame(process: SimProcess, machine: Machine, frame: Uint8Ar
 }
 
 function checkMessage(message: Message, published: Holdings, machine: Machine): string | undefined {
-  if (message.kind === "ack") return message.durable ? checkDurable(message, machine) : undefined;
+  if (message.kind === "ack") {
+    return message.durable && !machine.isRotten ? checkDurable(message, machine) : undefined;
+  }
   if (message.kind !== "events" && message.kind !== "vector" && message.kind !== "state") return undefined;
   const { key, epoch } = message.group;
   const held = published.get(key);
