@@ -111,6 +111,7 @@ function applyToProcess(world: World, fault: Fault, machine: Machine, random: Ra
       const clone = world.addMachine(machine, machine.disk.clone());
       if (clone === undefined) return false;
       clone.guarantees = machine.guarantees.image();
+      clone.isRotten = machine.isRotten;
       return startNew(world, clone);
     }
     default:
@@ -151,6 +152,10 @@ function applyToDisk(world: World, fault: Fault, machine: Machine, random: Rando
       return failing("write");
     case "sync-error":
       return failing("sync");
+    case "read-error":
+      return failing("read");
+    case "rot":
+      return rot(machine, random);
     case "full-disk":
       disk.faults.bytesMax = disk.contents.bytes() + Math.floor(amount * 2000);
       later(world, forMs, () => (disk.faults.bytesMax = Number.POSITIVE_INFINITY));
@@ -162,6 +167,33 @@ function applyToDisk(world: World, fault: Fault, machine: Machine, random: Rando
     default:
       return applyToClockOrGroup(world, fault, machine, random);
   }
+}
+
+/** Flips bits of one stored value. What was promised of this disk is void then. */
+function rot(machine: Machine, random: Random): boolean {
+  const { contents } = machine.disk;
+  const places: { readonly place: Parameters<SimulatedDisk["rot"]>[0]; readonly value: Uint8Array }[] = [];
+  const range = { prefix: "", after: undefined, limit: Number.MAX_SAFE_INTEGER, values: true };
+  for (const page of contents.scan(range)) for (const { key, value } of page) places.push({ place: { key }, value });
+  for (const logs of contents.listLogs("")) {
+    for (const { log } of logs) {
+      for (const page of contents.readLog(log, 0)) {
+        for (const { seq, value } of page) places.push({ place: { log, seq }, value });
+      }
+    }
+  }
+  if (places.length === 0) return false;
+  const { place, value } = random.pick(places);
+  const rotten = value.slice();
+  if (rotten.length === 0) return false;
+  for (let flips = 1 + random.int(3); flips > 0; flips--) {
+    const at = random.int(rotten.length);
+    rotten[at] = (rotten[at] ?? 0) ^ (1 << random.int(8));
+  }
+  machine.disk.rot(place, rotten);
+  machine.guarantees = new Guarantees();
+  machine.isRotten = true;
+  return true;
 }
 
 function applyToClockOrGroup(world: World, fault: Fault, machine: Machine, random: Random): boolean {

@@ -24,6 +24,8 @@ export class Machine {
   /** Crashes before this step is done. */
   crashAtStep: number | undefined;
   crash: (() => void) | undefined;
+  /** Something on its disk has rotted: it promises nothing any more. */
+  isRotten = false;
   /** Gone for good. */
   isGone = false;
   /** Down until something restarts it. */
@@ -55,6 +57,6 @@ export class Machine {
 
   replaceDisk(disk: SimulatedDisk, guarantees: Guarantees): void {
     this.disk = disk;
-    this.guarantees = guarantees;
+    this.guarantees = this.isRotten ? new Guarantees() : guarantees;
   }
 }

@@ -33,6 +33,8 @@ export const FAULT_KINDS = [
   "sync-error",
   "full-disk",
   "slow-disk",
+  "read-error",
+  "rot",
   // Clocks.
   "clock-forward",
   "clock-back",
@@ -95,7 +97,18 @@ export const PROFILES: Readonly<Record<string, readonly FaultKind[]>> = {
   none: [],
   network: FAULT_KINDS.slice(0, FAULT_KINDS.indexOf("kill")),
   process: ["kill", "kill-silent", "power-cut", "power-cut-scattered", "restart", "stop", "join", "leave"],
-  disk: ["kill", "power-cut", "rollback", "wipe", "clone", "write-error", "sync-error", "full-disk", "slow-disk"],
+  disk: [
+    "kill",
+    "power-cut",
+    "rollback",
+    "wipe",
+    "clone",
+    "write-error",
+    "sync-error",
+    "full-disk",
+    "slow-disk",
+    "rot",
+  ],
   clock: ["clock-forward", "clock-back", "clock-jitter", "partition", "kill"],
   life: ["delete", "register", "snapshot", "restart", "kill", "partition"],
 };

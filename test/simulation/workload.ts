@@ -108,7 +108,7 @@ export class Workload {
     core.pipeline.whenCommitted(
       core.pipeline.ticket(isSync),
       () => {
-        if (process.isDead) return;
+        if (process.isDead || machine.isRotten) return;
         const { written, synced } = machine.guarantees;
         this.#expect(isSync ? synced : written, event, `${process.name} acknowledged ${isSync ? "sync" : "log"}`);
       },
@@ -121,7 +121,9 @@ export class Workload {
     const durable = this.#random.chance(0.4);
     const handle = core.expectAcks(group, { replicas, durable, among: undefined }, () => {
       this.#world.note(process.name, `has ${replicas} ${durable ? "durable " : ""}acks of ${event.actor}:${event.seq}`);
-      const having = this.#world.machines.filter((other) => other !== machine && this.#has(other, event, durable));
+      const having = this.#world.machines.filter(
+        (other) => other !== machine && (other.isRotten || this.#has(other, event, durable)),
+      );
       if (having.length >= replicas) return;
       const found = `only ${having.length} have it`;
       this.#world.violate("acknowledgement", `${process.name} got ${replicas} acks of ${describe(event)}, ${found}`);

@@ -369,13 +369,17 @@ export class World {
     const lost = holding === undefined ? undefined : missing(holding, group.epoch, group.vector);
     if (lost !== undefined) this.violate("durability", `${process.name} loaded ${group.key} without ${lost}`);
     // What was read is on the disk, also where a commit's failure had left that open.
-    if (group.isStored) hold(machine.guarantees.written, group.key, group.epoch, group.vector);
+    if (group.isStored && !machine.isRotten) hold(machine.guarantees.written, group.key, group.epoch, group.vector);
     this.#checkGroup(machine, process, group);
   }
 
   #committed(machine: Machine, process: SimProcess, holdings: Holdings, isSynced: boolean): void {
     if (machine.process !== process) return;
     this.note(process.name, `has committed ${[...holdings.keys()].join(", ")}${isSynced ? ", synced" : ""}`);
+    if (machine.isRotten) {
+      if (isSynced) for (const [key, { epoch, vector }] of holdings) hold(machine.synced, key, epoch, vector);
+      return;
+    }
     machine.guarantees.committed(holdings, isSynced);
     for (const [key, { epoch, vector }] of machine.guarantees.synced) hold(machine.synced, key, epoch, vector);
   }
@@ -383,9 +387,10 @@ export class World {
   #noticed(process: SimProcess, code: string, message: string): void {
     this.note(process.name, `${code} ${message}`);
     const isNeverExpected = ["MALFORMED_FRAME", "JOURNAL_DAMAGED", "INCARNATION_REUSED", "TYPE_CONFLICT"];
-    isNeverExpected.push("GROUP_DEGRADED");
     // Only unsynced writes that were torn out of their order leave a hole.
-    if (!this.faultCounts.has("power-cut-scattered")) isNeverExpected.push("STORAGE_DAMAGED");
+    const isRotten = this.faultCounts.has("rot");
+    if (!this.faultCounts.has("power-cut-scattered") && !isRotten) isNeverExpected.push("STORAGE_DAMAGED");
+    if (!this.faultCounts.has("read-error") && !isRotten) isNeverExpected.push("GROUP_DEGRADED");
     if (isNeverExpected.includes(code)) this.violate("notice", `${process.name}: ${code} ${message}`);
   }
 
@@ -497,6 +502,10 @@ export class World {
       machine.disk.faults.bytesMax = Number.POSITIVE_INFINITY;
       machine.diskSlowness = 1;
       machine.process?.resume();
+      // A group that could not be read takes no part until the next start.
+      if ([...(machine.process?.core?.groups.values() ?? [])].some(({ phase }) => phase === "failed")) {
+        this.kill(machine, false);
+      }
       this.start(machine);
     }
     // What lost its only neighbour is brought back by its operator.
