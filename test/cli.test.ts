@@ -113,7 +113,7 @@ describe("starting", () => {
   test("needs a data directory", async () => {
     expect(await coppice(["start"])).toMatchObject({
       status: 2,
-      err: expect.stringContaining("--data <dir>") as string,
+      err: expect.stringContaining("--data DIR") as string,
     });
   });
 });

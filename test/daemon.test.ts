@@ -106,12 +106,11 @@ test("a token for reading reads, and is refused for anything else", async () => 
   expect(refused).toMatchObject({ status: 4, err: expect.stringContaining("FORBIDDEN") as string });
 });
 
-test("a second signal forces the end", async () => {
+test("a signal that a runner passes on twice is one request", async () => {
   const data = await temporaryDirectory();
   const daemon = await Daemon.start(data);
   const ended = daemon.stop("SIGTERM");
   await until(async () => daemon.events.includes("stopping") || daemon.child.exitCode !== null);
-  // Passed on twice by a runner, it is still one request.
   daemon.child.kill("SIGTERM");
   expect(await ended).toMatchObject({ status: 0 });
 });

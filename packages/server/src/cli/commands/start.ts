@@ -70,7 +70,7 @@ async function start(settings: Settings, { streams }: CliContext): Promise<void>
     // A signal while the node was still starting is a stop like any other.
     if (!stop.signal.aborted || !isAbort(error)) throw error;
   } finally {
-    stop.dispose();
+    stop.done();
   }
 }
 
@@ -119,14 +119,17 @@ function httpOptions(settings: Settings): HttpOptions | undefined {
 
 /**
  * The first signal fires, a second one ends the process at once. Runners such as npx pass on a signal that the terminal
- * has sent to the whole process group already: what follows that closely is the same request.
+ * has sent to the whole process group already: what follows that closely is the same request. The handlers stay to the
+ * end of the process, so that such a repetition cannot turn an orderly end into a killed one.
  */
-function stopSignals(log: Log): { signal: AbortSignal; dispose(): void } {
+function stopSignals(log: Log): { signal: AbortSignal; done(): void } {
   const controller = new AbortController();
   let firstAtMs = 0;
+  let isDone = false;
   const onSignal = (name: keyof typeof SIGNAL_STATUS): void => {
     if (controller.signal.aborted) {
       if (performance.now() - firstAtMs < SAME_SIGNAL_MS) return;
+      if (isDone) process.exit();
       log("warn", "forced", "forced to stop before everything was flushed");
       // Whatever still runs is what the second signal is to cut short.
       process.exit(SIGNAL_STATUS[name]);
@@ -140,9 +143,8 @@ function stopSignals(log: Log): { signal: AbortSignal; dispose(): void } {
   process.on("SIGTERM", onSignal);
   return {
     signal: controller.signal,
-    dispose: () => {
-      process.off("SIGINT", onSignal);
-      process.off("SIGTERM", onSignal);
+    done: () => {
+      isDone = true;
     },
   };
 }
