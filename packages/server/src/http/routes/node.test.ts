@@ -1,3 +1,8 @@
+import { StorageError } from "@coppice/storage";
+import { levelStorage } from "@coppice/storage/level";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { expect, test } from "vitest";
 import { TOKEN, serve } from "../gateway.test-support.ts";
 
@@ -65,4 +70,24 @@ test("the token is in no answer", async () => {
   for (const path of ["/v1/status", "/v1/openapi.json", "/v1/metrics", "/v1/nowhere"]) {
     expect(JSON.stringify(await call("GET", path))).not.toContain(TOKEN);
   }
+});
+
+test("is not ready while the storage takes no writes, and refuses writes; reading goes on", async () => {
+  const data = await mkdtemp(join(tmpdir(), "coppice-ready-"));
+  const storage = levelStorage(data);
+  const { call, node } = await serve({}, { storage });
+  const body = { type: "gcounter", operations: [{ op: "increment" }] };
+  expect(await call("POST", "/v1/groups/a/operations", { body })).toMatchObject({ status: 200 });
+  const write = storage.write.bind(storage);
+  storage.write = () => Promise.reject(new StorageError("FULL", "no space"));
+  const applied = await call("POST", "/v1/groups/a/operations", { body });
+  expect(applied).toMatchObject({ status: 503, body: { code: "APPLIED_NOT_DURABLE", applied: true } });
+  await expect.poll(async () => (await call("GET", "/v1/ready")).status).toBe(503);
+  const refused = await call("POST", "/v1/groups/a/operations", { body });
+  expect(refused).toMatchObject({ status: 503, body: { code: "STORAGE_FAILED" } });
+  expect(await call("GET", "/v1/groups/a/value")).toMatchObject({ status: 200, body: { value: 2 } });
+  storage.write = write;
+  await expect.poll(async () => (await call("GET", "/v1/ready")).status, { timeout: 10_000 }).toBe(200);
+  await node.close();
+  await rm(data, { recursive: true, force: true });
 });
