@@ -1,3 +1,5 @@
+import type { PlanOptions } from "../simulation/plan.ts";
+
 /** One small fault, put into the built code as it is loaded, and never into what ships. */
 export interface PlantedBug {
   readonly name: string;
@@ -6,13 +8,16 @@ export interface PlantedBug {
   /** Stands exactly once in the file. */
   readonly find: string;
   readonly replace: string;
+  /** Runs in which it shows sooner than in any. */
+  readonly options?: PlanOptions;
 }
 
-const core = (name: string, file: string, find: string, replace: string): PlantedBug => ({
+const core = (name: string, file: string, find: string, replace: string, options: PlanOptions = {}): PlantedBug => ({
   name,
   file: `replication/dist/core/${file}.js`,
   find,
   replace,
+  options,
 });
 const storage = (name: string, file: string, find: string, replace: string): PlantedBug => ({
   name,
@@ -49,6 +54,7 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     "replication-server",
     "frontier: this.#past.frontier,\n            time",
     "frontier: [],\n            time",
+    { kinds: ["restart", "loss", "partition"] },
   ),
   core("observed times do not move the clock", "replication-server", "this.#clock.observe(at.time);", ";"),
   core("the time of a joined state is not observed", "replication-server", "this.#clock.observe(theirs.time);", ";"),
@@ -92,8 +98,12 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     "anti-entropy",
     "group.server?.isOpaque && !message.whole &&",
     "false &&",
+    { hasOpaque: true, kinds: ["partition", "loss"], fixed: { tailBytesMax: 1 } },
   ),
-  core("a lost hello is not repeated", "core", "this.#protocol.greetAgain();", ";"),
+  core("a lost hello is not repeated", "core", "this.#protocol.greetAgain();", ";", {
+    nodes: 2,
+    kinds: ["loss", "reset", "storm"],
+  }),
   core("intervals follow the wall clock", "steady-clock", "offset = last - now;", ";"),
   crdt(
     "a vector includes what is one event ahead",
@@ -115,6 +125,7 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     "commit-pipeline",
     "if (isCurrent && part.fresh",
     "if (part.fresh",
+    { kinds: ["delete", "slow-disk"] },
   ),
   core(
     "nothing is synced",
@@ -131,13 +142,17 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
   // Failures
   core("after a failure the journal's end is guessed", "commit-pipeline", "server.position = position;", ";"),
   core("after a failure no snapshot is taken", "commit-pipeline", "server.snapshotRequired = true;", ";"),
-  core("what failed is not put back", "commit-pipeline", "server.putBack(fresh);", ";"),
+  core("what failed is not put back", "commit-pipeline", "server.putBack(fresh);", ";", {
+    hasOpaque: true,
+    kinds: ["write-error", "full-disk", "kill"],
+  }),
   core("a joined state is not stored", "replication-server", "this.snapshotRequired = true;", ";"),
   core(
     "a group is unloaded before it is stored",
     "commit-pipeline",
     "if (!group.isStored || this.#dirty.has(group) || this.#due.has(group) || this.failure !== undefined)",
     "if (false)",
+    { kinds: ["slow-disk"], fixed: { idleGraceMs: 10, watches: false } },
   ),
   core("a throw leaves what it did", "group-transaction", "undo();", ";"),
   // Acknowledgements
@@ -167,12 +182,6 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     "readLog(log, row.newest.seq + 1, {",
   ),
   storage("a snapshot's mark is one record late", "group-state", "seq: state.nextSeq }", "seq: state.nextSeq + 1 }"),
-  storage(
-    "the journal is cut up to its end",
-    "commit-planner",
-    "from: logStart, upto: state.logStart });",
-    "from: logStart, upto: state.nextSeq });",
-  ),
   storage(
     "a deletion is not kept",
     "commit-planner",

@@ -30,7 +30,7 @@ async function run(bug: PlantedBug, seedsMax: number): Promise<Catch> {
   const { drawPlan } = await import("../simulation/plan.ts");
   const { World } = await import("../simulation/world.ts");
   for (let seed = 1; seed <= seedsMax; seed++) {
-    const { violation } = await new World(drawPlan(seed)).run();
+    const { violation } = await new World(drawPlan(seed, bug.options)).run();
     if (violation === undefined) continue;
     return { seeds: seed, oracle: violation.oracle, message: violation.message.split("\n")[0] ?? "" };
   }

@@ -89,6 +89,10 @@ export interface PlanOptions {
   readonly nodes?: number | undefined;
   /** Only these kinds of faults. */
   readonly kinds?: readonly FaultKind[] | undefined;
+  /** Fixed instead of drawn. */
+  readonly fixed?: Partial<Pick<Plan, "tailBytesMax" | "idleGraceMs" | "watches" | "topology">> | undefined;
+  /** Whether machines lack the code of types. */
+  readonly hasOpaque?: boolean | undefined;
 }
 
 /** Which faults a run gets: all kinds, or a family of them. */
@@ -120,7 +124,8 @@ export function drawPlan(seed: number, options: PlanOptions = {}): Plan {
   const modes: readonly Durability[] = random.chance(0.4)
     ? [random.pick(["snapshot", "log", "sync"] as const)]
     : ["snapshot", "log", "sync"];
-  const hasOpaque = random.chance(0.25);
+  const drawsOpaque = random.chance(0.25);
+  const hasOpaque = options.hasOpaque ?? drawsOpaque;
   const names = [...SUBJECTS.keys()];
   const groups = Array.from({ length: 1 + random.int(4) }, () => random.pick(names));
   const machine = (): MachinePlan => ({
@@ -144,11 +149,13 @@ export function drawPlan(seed: number, options: PlanOptions = {}): Plan {
     idleGraceMs: random.chance(0.4) ? random.between(20, 600) : 60_000,
     watches: random.chance(0.5),
     faults: drawFaults(random, options.kinds ?? FAULT_KINDS, chaosMs),
+    ...options.fixed,
   };
 }
 
 function drawFaults(random: Random, kinds: readonly FaultKind[], chaosMs: number): Fault[] {
-  const chosen = kinds.filter(() => random.chance(0.35));
+  // Of all kinds a small part, so that rare combinations come about; of few kinds most.
+  const chosen = kinds.filter(() => random.chance(kinds.length > 16 ? 0.35 : 0.75));
   if (chosen.length === 0) return [];
   const faults: Fault[] = [];
   for (let left = random.int(Math.ceil(chaosMs / 250)); left >= 0; left--) {
