@@ -25,7 +25,7 @@ function describe(message: Message): string {
     case "vector": {
       const { key, epoch } = message.group;
       const entries = [...message.vector].map(([actor, seq]) => `${actor}:${seq}`).sort();
-      return `vector ${key}/${epoch}${message.wantsReply ? " wants reply" : ""} {${entries.join(" ")}}`;
+      return `vector ${key}/${epoch} ${message.intent} {${entries.join(" ")}}`;
     }
     case "state": {
       const { key, epoch } = message.group;

@@ -184,7 +184,7 @@ export class Node implements AsyncDisposable {
     this.#driver.core.load(group, () => {});
     await this.#driver.until(group, () => group.phase !== "loading" && group.phase !== "stored", signal);
     if (group.phase === "failed") {
-      const message = `group ${formatGroupId(group.id)} is stored here but cannot be read; it stays as it is: run "coppice check"`;
+      const message = `group ${formatGroupId(group.id)} is stored here but cannot be read; it stays as it is: run "coppice verify" on its data directory`;
       throw new ReplicationError("GROUP_DEGRADED", message, { cause: group.failure });
     }
   }

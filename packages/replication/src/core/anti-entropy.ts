@@ -1,11 +1,12 @@
 import { VersionVector } from "@coppice/crdt";
-import { decodeGroupKey } from "@coppice/storage";
+import { decodeGroupKey, formatGroupId } from "@coppice/storage";
+import type { PeerId } from "../transport.ts";
 import { type Acknowledgements, encodeEvents } from "./acknowledgements.ts";
 import { type CoreContext, refOf } from "./context.ts";
 import { ZERO_DIGEST, equalDigest } from "./digest.ts";
 import type { Group } from "./group.ts";
 import { encodeMessage } from "./message-codec.ts";
-import type { DomainSum, GroupRef, List, State, Sums, Vector, Want, More, Sketch } from "./messages.ts";
+import type { DomainSum, GroupRef, List, State, Sums, Vector, VectorIntent, Want, More, Sketch } from "./messages.ts";
 import type { Peer } from "./peer.ts";
 import { SKETCH_CELLS_MAX } from "./sketch.ts";
 
@@ -26,6 +27,8 @@ const PULL_AGAIN_MS = 1000;
 export class AntiEntropy {
   readonly #core: CoreContext;
   readonly #acknowledgements: Acknowledgements;
+  /** Groups of which something was learnt by repair that the other neighbours have not been told of, with its source. */
+  readonly #learnt = new Map<Group, PeerId>();
 
   constructor(core: CoreContext, acknowledgements: Acknowledgements) {
     this.#core = core;
@@ -90,7 +93,7 @@ export class AntiEntropy {
     for (const hash of differing) {
       const groups = domain.at(hash);
       if (groups.length === 0) unknown.push(hash);
-      for (const group of groups) this.ask(peer, group, true);
+      for (const group of groups) this.pull(peer, group);
     }
     if (unknown.length > 0) peer.post(encodeMessage({ kind: "want", hashes: unknown }));
     this.#core.comparedDomain(name, differing);
@@ -123,7 +126,7 @@ export class AntiEntropy {
     }
     const { differing, unknown, equal } = domain.compare(list);
     for (const group of equal) this.#core.compared(group);
-    for (const group of differing) this.ask(peer, group, true);
+    for (const group of differing) this.pull(peer, group);
     if (unknown.length > 0) peer.post(encodeMessage({ kind: "want", hashes: unknown }));
   }
 
@@ -131,45 +134,57 @@ export class AntiEntropy {
     const wanted = new Set(hashes);
     for (const domain of this.#core.domains.values()) {
       if (!peer.isInterestedIn(domain.name)) continue;
-      for (const hash of wanted) for (const group of domain.at(hash)) this.ask(peer, group, true);
+      for (const hash of wanted) for (const group of domain.at(hash)) this.tell(peer, group, "tell");
     }
   }
 
-  /** Tells a peer our vector of a group, so that it sends what we lack; with `wantsReply` it also tells its own. */
-  ask(peer: Peer, group: Group, wantsReply: boolean): void {
-    if (group.isUnsettled) return this.#core.load(group, () => this.ask(peer, group, wantsReply));
+  /** Tells a peer our vector of a group. */
+  tell(peer: Peer, group: Group, intent: VectorIntent): void {
+    if (group.isUnsettled) return this.#core.load(group, () => this.tell(peer, group, intent));
     this.#core.respond(group, () => {
-      const vector = group.vector.clone();
-      const message = encodeMessage({ kind: "vector", group: refOf(group), wantsReply, vector });
+      const message = encodeMessage({ kind: "vector", group: refOf(group), intent, vector: group.vector.clone() });
       return () => peer.post(message, group.key);
     });
   }
 
-  /** Asks a peer for what we lack of a group, unless that question is still open. */
+  /** Asks a peer for what we lack of a group, whatever else is under way. */
+  ask(peer: Peer, group: Group): void {
+    peer.pulls.set(group.key, this.#core.now());
+    this.tell(peer, group, "ask");
+  }
+
+  /** Asks a peer for what we lack of a group, unless an answer is still to come. */
   pull(peer: Peer, group: Group): void {
-    const now = this.#core.now();
     const asked = peer.pulls.get(group.key);
-    if (asked !== undefined && now - asked < PULL_AGAIN_MS) return;
-    peer.pulls.set(group.key, now);
-    this.ask(peer, group, false);
+    if (asked === undefined || this.#core.now() - asked >= PULL_AGAIN_MS) this.ask(peer, group);
+  }
+
+  /** Part of an answer has come: the rest is on its way. */
+  #answering(peer: Peer, group: Group): void {
+    if (peer.pulls.has(group.key)) peer.pulls.set(group.key, this.#core.now());
   }
 
   onVector(peer: Peer, message: Vector): void {
-    const group = this.groupFor(message.group, message.vector.size > 0 || message.group.epoch > 1);
+    const { group: ref, intent, vector } = message;
+    const group = this.groupFor(ref, vector.size > 0 || ref.epoch > 1);
     if (group === undefined) return this.#tellUnknown(peer, message);
-    if (group.epoch < message.group.epoch) this.#core.enterEpoch(group, message.group);
-    if (group.epoch > message.group.epoch) return this.ask(peer, group, message.group.epoch > 0 || message.wantsReply);
+    if (group.epoch < ref.epoch) this.#core.enterEpoch(group, ref);
+    // It knows an older epoch, or nothing of the group.
+    if (group.epoch > ref.epoch) {
+      this.#core.compared(group);
+      return this.tell(peer, group, intent === "ask" ? "answer" : "tell");
+    }
+    if (intent === "answer") peer.pulls.delete(group.key);
     if (group.phase === "deleted") {
-      if (message.wantsReply) this.ask(peer, group, false);
+      if (intent === "ask") this.tell(peer, group, "answer");
       return this.#core.compared(group);
     }
-    if (!this.checkType(peer, group, message.group)) return;
+    if (!this.checkType(peer, group, ref)) return;
     if (group.isUnsettled) return this.#core.load(group, () => this.onVector(peer, message));
-    if (!message.vector.includes(group.vector)) this.#send(peer, group, message.vector);
-    const isMissing = !group.vector.includes(message.vector);
-    if (!isMissing) this.#core.compared(group);
-    if (message.wantsReply) this.ask(peer, group, false);
-    else if (isMissing) this.pull(peer, group);
+    if (intent === "ask") this.#answer(peer, group, vector);
+    if (intent === "answer") this.#spreadLearnt(group);
+    if (group.vector.includes(vector)) this.#core.compared(group);
+    else this.pull(peer, group);
   }
 
   /** The group that a peer speaks of; added here when it is new, wanted, and not just asked after. */
@@ -180,9 +195,9 @@ export class AntiEntropy {
   }
 
   #tellUnknown(peer: Peer, message: Vector): void {
-    if (!message.wantsReply) return;
+    if (message.intent !== "ask") return;
     const group = { ...message.group, epoch: 0 };
-    peer.post(encodeMessage({ ...message, group, wantsReply: false, vector: new VersionVector() }));
+    peer.post(encodeMessage({ ...message, group, intent: "answer", vector: new VersionVector() }));
   }
 
   /** Whether a peer's type for a group is ours. If not, both sides are told, and nothing is merged. */
@@ -195,12 +210,13 @@ export class AntiEntropy {
 
   onConflict(peer: Peer, ref: GroupRef): void {
     const ours = this.#core.groups.get(ref.key)?.typeName ?? "unknown";
-    const message = `group ${ref.key} is of type ${ours} here and ${ref.type} there; delete it on one side`;
+    const message = `group ${formatGroupId(decodeGroupKey(ref.key))} is of type ${ours} here and ${ref.type} there; delete it on one side`;
     this.#core.notice("TYPE_CONFLICT", message, peer.id);
   }
 
-  /** Sends what a peer at `vector` lacks. */
-  #send(peer: Peer, group: Group, vector: VersionVector): void {
+  /** Sends what a peer at `vector` lacks, and then what is known here, which ends the answer. */
+  #answer(peer: Peer, group: Group, vector: VersionVector): void {
+    if (vector.includes(group.vector)) return this.tell(peer, group, "answer");
     this.#core.load(group, () => {
       this.#core.respond(group, () => {
         const messages = this.missing(group, vector);
@@ -208,6 +224,7 @@ export class AntiEntropy {
           for (const message of messages) peer.post(message, group.key);
         };
       });
+      this.tell(peer, group, "answer");
     });
   }
 
@@ -233,23 +250,23 @@ export class AntiEntropy {
     const group = this.groupFor(message.group, true);
     if (group === undefined) return;
     if (group.epoch < message.group.epoch) this.#core.enterEpoch(group, message.group);
-    if (group.epoch > message.group.epoch || group.phase === "deleted") return this.ask(peer, group, false);
+    if (group.epoch > message.group.epoch || group.phase === "deleted") return this.tell(peer, group, "tell");
     if (!this.checkType(peer, group, message.group)) return;
-    peer.pulls.delete(group.key);
+    this.#answering(peer, group);
     this.#core.load(group, () => {
       if (group.server?.isOpaque && !message.whole && !group.vector.includes(message.vector)) {
         return this.#askWhole(peer, group);
       }
       const isNew = group.server?.joinState(message) === true;
       if (group.vector.includes(message.vector)) this.#core.compared(group);
-      if (isNew) this.spread(group, peer);
+      if (isNew) this.learnt(group, peer);
     });
   }
 
   /** Without its type's code a part of a state cannot be joined: asks as if nothing were known here. */
   #askWhole(peer: Peer, group: Group): void {
     const vector = new VersionVector();
-    peer.post(encodeMessage({ kind: "vector", group: refOf(group), wantsReply: false, vector }), group.key);
+    peer.post(encodeMessage({ kind: "vector", group: refOf(group), intent: "ask", vector }), group.key);
   }
 
   /** Whether a group would have too many actors: then it pauses as a whole, since skipping some would split replicas. */
@@ -259,17 +276,30 @@ export class AntiEntropy {
     if (!group.isPaused) {
       this.#core.notice(
         "LIMIT_EXCEEDED",
-        `group ${group.key} would have ${actors} actors, over ${max}; it takes no more`,
+        `group ${formatGroupId(group.id)} would have ${actors} actors, over ${max}; it takes no more`,
       );
     }
     group.isPaused = true;
     return true;
   }
 
-  /** What was learnt from `source` by repair is told to the other neighbours: healing must not cost an interval a hop. */
-  spread(group: Group, source: Peer): void {
+  /** Something new came from `source` by repair: the other neighbours are told at the end of its answer. */
+  learnt(group: Group, source: Peer): void {
+    this.#answering(source, group);
+    this.#learnt.set(group, source.id);
+  }
+
+  /** What was learnt by repair is told to the other neighbours: healing must not cost an interval a hop. */
+  #spreadLearnt(group: Group): void {
+    const source = this.#learnt.get(group);
+    if (!this.#learnt.delete(group)) return;
     for (const peer of this.#core.peers.values()) {
-      if (peer !== source && peer.isInterestedIn(group.domain)) this.ask(peer, group, false);
+      if (peer.id !== source && peer.isInterestedIn(group.domain)) this.tell(peer, group, "tell");
     }
+  }
+
+  /** The same for what was learnt from answers whose end was lost. */
+  tick(): void {
+    for (const group of this.#learnt.keys()) this.#spreadLearnt(group);
   }
 }

@@ -229,7 +229,7 @@ export class Core {
   /** Asks every peer for what is missing here. */
   #repair(group: Group): void {
     for (const peer of this.#peers.values()) {
-      if (peer.isInterestedIn(group.domain)) this.#antiEntropy.ask(peer, group, true);
+      if (peer.isInterestedIn(group.domain)) this.#antiEntropy.ask(peer, group);
     }
   }
 
@@ -376,6 +376,7 @@ export class Core {
       this.#presence.tick();
       this.#pullPending();
       this.#gossip.pullDeferred();
+      this.#antiEntropy.tick();
       this.#checkClock();
       this.pipeline.retry();
     }
@@ -411,12 +412,13 @@ export class Core {
     if (peer !== undefined) this.#antiEntropy.begin(peer);
   }
 
+  /** Asks one peer at a time for what waiting events miss. */
   #pullPending(): void {
     for (const group of this.#table.active) {
       if (!group.server?.hasPending) continue;
-      for (const peer of this.#peers.values()) {
-        if (peer.isInterestedIn(group.domain)) this.#antiEntropy.pull(peer, group);
-      }
+      const peers = [...this.#peers.values()].filter((peer) => peer.isInterestedIn(group.domain));
+      const peer = peers[Math.floor(this.#options.random() * peers.length)];
+      if (peer !== undefined) this.#antiEntropy.pull(peer, group);
     }
   }
 

@@ -1,5 +1,4 @@
 import { ReplicationError } from "../error.ts";
-import type { PeerId } from "../transport.ts";
 import type { AntiEntropy } from "./anti-entropy.ts";
 import { type Acknowledgements, encodeEvents } from "./acknowledgements.ts";
 import type { CoreContext } from "./context.ts";
@@ -51,12 +50,9 @@ export class Gossip {
     const interested = [...this.#core.peers.values()].filter((peer) => peer.isInterestedIn(group.domain));
     if (interested.length === 0) return;
     const since = this.#core.now() - 2 * this.#heartbeatMs;
-    let repairedFrom: PeerId | undefined;
     for (const { run, source, repaired } of fresh) {
-      if (repaired) {
-        repairedFrom = source;
-        continue;
-      }
+      // The neighbours are told when the whole answer is here.
+      if (repaired) continue;
       let message: Uint8Array | undefined;
       for (const peer of interested) {
         if (peer.id === source || (source !== undefined && peer.hears(source, since))) continue;
@@ -64,16 +60,10 @@ export class Gossip {
         peer.post(message, group.key);
       }
     }
-    if (repairedFrom !== undefined) this.#spread(group, repairedFrom);
   }
 
   #encode(group: Group, run: Run): Uint8Array {
     return encodeEvents(group, run, false, this.#acknowledgements.wanted(group, run));
-  }
-
-  #spread(group: Group, source: PeerId): void {
-    const peer = this.#core.peers.get(source);
-    if (peer !== undefined) this.#antiEntropy.spread(group, peer);
   }
 
   onEvents(peer: Peer, message: Events): void {
@@ -83,10 +73,9 @@ export class Gossip {
     if (group === undefined) return;
     if (group.epoch < message.group.epoch) this.#core.enterEpoch(group, message.group);
     if (group.epoch > message.group.epoch || group.phase === "deleted") {
-      return this.#antiEntropy.ask(peer, group, false);
+      return this.#antiEntropy.tell(peer, group, "tell");
     }
     if (!this.#antiEntropy.checkType(peer, group, message.group)) return;
-    if (message.repaired) peer.pulls.delete(group.key);
     if (!this.#admits(peer, group, run)) return;
     this.#core.load(group, () => this.#receive(peer, group, message, run));
   }
@@ -119,6 +108,7 @@ export class Gossip {
     if (server === undefined || server.epoch !== message.group.epoch) return;
     const { isNew, hasGap } = server.receive(run, peer.id, message.repaired);
     if (isNew) peer.counts.events += run.count;
+    if (isNew && message.repaired) this.#antiEntropy.learnt(group, peer);
     if (hasGap) this.#antiEntropy.pull(peer, group);
     else this.#core.compared(group);
     if (message.wants !== "nothing") this.#acknowledgements.answer(peer, group, run, message.wants === "durable");

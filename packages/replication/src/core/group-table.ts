@@ -113,7 +113,7 @@ export class GroupTable {
     if (this.#types.get(ref.type) === undefined && group.phase !== "deleted") {
       this.#parts.server.notice(
         "UNKNOWN_TYPE",
-        `group ${ref.key} is of type ${ref.type}, which this node was not given`,
+        `group ${formatGroupId(id)} is of type ${ref.type}, which this node was not given`,
       );
     }
     if (group.phase === "deleted") this.#storeDeletion(group);
@@ -157,7 +157,10 @@ export class GroupTable {
         return this.loadFailed(group, error);
       }
       for (const { record, action, reason } of stored.damage) {
-        this.#parts.server.notice("STORAGE_DAMAGED", `group ${group.key}: a ${record} record was ${action}: ${reason}`);
+        this.#parts.server.notice(
+          "STORAGE_DAMAGED",
+          `group ${formatGroupId(group.id)}: a ${record} record was ${action}: ${reason}`,
+        );
       }
     }
     group.activate(server);
@@ -181,7 +184,7 @@ export class GroupTable {
     this.#loading.delete(group);
     this.#parts.server.notice(
       "GROUP_DEGRADED",
-      `group ${group.key} cannot be loaded and stays untouched: ${String(error)}`,
+      `group ${formatGroupId(group.id)} cannot be loaded and stays untouched: ${String(error)}`,
     );
     this.#parts.moved(group);
   }
@@ -194,7 +197,7 @@ export class GroupTable {
       try {
         then(group);
       } catch (error) {
-        this.#parts.server.notice("MALFORMED_FRAME", `group ${group.key}: ${String(error)}`);
+        this.#parts.server.notice("MALFORMED_FRAME", `group ${formatGroupId(group.id)}: ${String(error)}`);
       }
     }
     this.#parts.wake();
@@ -218,7 +221,7 @@ export class GroupTable {
   /** The group enters another epoch, as a peer has. */
   enterEpoch(group: Group, ref: GroupRef): void {
     const events = group.server?.issued?.seq ?? 0;
-    const message = `group ${group.key} goes from epoch ${group.epoch} to ${ref.epoch}, as a peer has it`;
+    const message = `group ${formatGroupId(group.id)} goes from epoch ${group.epoch} to ${ref.epoch}, as a peer has it`;
     this.#parts.server.notice("EPOCH_SUPERSEDED", `${message}; ${events} own events of this process are left behind`);
     this.#restart(group, ref.epoch, ref.type);
     if (group.phase === "deleted") this.#storeDeletion(group);

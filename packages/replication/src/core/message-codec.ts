@@ -2,6 +2,7 @@
 import { Reader, SEQ_MAX, VersionVector, Writer, malformed } from "@coppice/crdt";
 import type { Digest } from "@coppice/storage";
 import {
+  type VectorIntent,
   type Ack,
   type Check,
   type DomainSum,
@@ -37,6 +38,7 @@ const KINDS = [
   "sketch",
   "more",
 ];
+const INTENTS: readonly VectorIntent[] = ["ask", "answer", "tell"];
 const REPAIRED = 1;
 const WANTS_APPLIED = 2;
 const WANTS_DURABLE = 4;
@@ -82,7 +84,7 @@ function writeBody(writer: Writer, message: Message): void {
       return;
     case "vector":
       writeGroup(writer, message.group);
-      writer.byte(message.wantsReply ? 1 : 0);
+      writer.byte(INTENTS.indexOf(message.intent));
       return message.vector.encode(writer);
     case "state":
       return writeState(writer, message);
@@ -207,7 +209,7 @@ function readMessage(reader: Reader, kind: string | undefined): Message | undefi
     case "want":
       return { kind, hashes: readMany(reader, 1, readHash) };
     case "vector":
-      return { kind, group: readGroup(reader), wantsReply: readFlag(reader), vector: VersionVector.decode(reader) };
+      return { kind, group: readGroup(reader), intent: readIntent(reader), vector: VersionVector.decode(reader) };
     case "state":
       return readState(reader);
     case "ack":
@@ -326,6 +328,12 @@ function readFlag(reader: Reader): boolean {
   const byte = reader.byte();
   if (byte > 1) throw malformed("a flag is neither 0 nor 1");
   return byte === 1;
+}
+
+function readIntent(reader: Reader): VectorIntent {
+  const intent = INTENTS[reader.byte()];
+  if (intent === undefined) throw malformed("a vector without a known intent");
+  return intent;
 }
 
 function readGroup(reader: Reader): GroupRef {

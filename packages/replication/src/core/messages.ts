@@ -12,7 +12,7 @@
  * | 4    | sums      | byte reply, uint n, n * (string domain, uint groups, digest)                               |
  * | 5    | list      | string domain, hash from, hash to, uint n, n * (hash, digest), in order of hashes          |
  * | 6    | want      | uint n, n * hash: tell me these groups' vectors                                            |
- * | 7    | vector    | group, byte flags, vector                                                                  |
+ * | 7    | vector    | group, byte intent (0 ask, 1 answer, 2 tell), vector                                       |
  * | 8    | state     | group, byte whole, vector, uint n, n * actor frontier, uint time, bytes body               |
  * | 9    | ack       | string key, uint epoch, actor, uint seq, byte durable                                      |
  * | 10   | conflict  | group: this is its type here                                                               |
@@ -94,11 +94,16 @@ export interface Want {
   readonly hashes: readonly number[];
 }
 
+/**
+ * Why a vector is told. `ask`: send me what I lack, then answer. `answer`: that was what I was asked for, and this is what
+ * I know. `tell`: this is what I know; ask, if you lack something.
+ */
+export type VectorIntent = "ask" | "answer" | "tell";
+
 export interface Vector {
   readonly kind: "vector";
   readonly group: GroupRef;
-  /** The receiver is asked for its own vector, whatever it finds. */
-  readonly wantsReply: boolean;
+  readonly intent: VectorIntent;
   readonly vector: VersionVector;
 }
 

@@ -71,7 +71,7 @@ export class PeerProtocol {
     if (peer === undefined) return;
     for (const key of peer.drained()) {
       const group = this.#core.groups.get(key);
-      if (group !== undefined) this.#parts.antiEntropy.ask(peer, group, true);
+      if (group !== undefined) this.#parts.antiEntropy.ask(peer, group);
     }
   }
 
@@ -165,7 +165,7 @@ export class PeerProtocol {
     };
     const { vector } = emptyMeta(key, key, typeName, 0);
     const group = { key, type: typeName, epoch: 0 };
-    const question = encodeMessage({ kind: "vector", group, wantsReply: true, vector });
+    const question = encodeMessage({ kind: "vector", group, intent: "ask", vector });
     this.#probes.set(key, { question, left: new Set(this.#peers.keys()), done });
     // Those that have not said hello yet are asked when they do.
     for (const peer of this.#peers.values()) if (peer.hello !== undefined) peer.post(question);

@@ -42,7 +42,7 @@ export class Stability {
     this.#rounds.add(round);
     for (const member of members) {
       const peer = this.#core.peers.get(member);
-      if (peer !== undefined) this.#antiEntropy.ask(peer, group, true);
+      if (peer !== undefined) this.#antiEntropy.ask(peer, group);
     }
     if (members.length === 0) this.#end(round);
     return () => this.#end(round);
