@@ -54,7 +54,7 @@ describe("the simulation", () => {
     let crashPoints = 0;
     let sequences = 0;
     for await (const tried of exhaust(1)) {
-      expect(tried.violations, `after ${tried.actions.join(", ")}`).toEqual([]);
+      expect({ after: tried.actions, violations: tried.violations }).toEqual({ after: tried.actions, violations: [] });
       crashPoints += tried.crashPoints;
       sequences++;
     }

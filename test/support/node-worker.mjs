@@ -117,7 +117,7 @@ const commands = {
   },
 };
 
-process.on("message", async ({ call, method, params }) => {
+async function serve({ call, method, params }) {
   try {
     process.send({ call, result: await commands[method](params) });
   } catch (error) {
@@ -126,7 +126,9 @@ process.on("message", async ({ call, method, params }) => {
       error: { name: error.name, code: error.code, message: error.message, cause: String(error.cause) },
     });
   }
-});
+}
+
+process.on("message", (message) => void serve(message));
 // A parent that is gone wants nothing any more.
 process.on("disconnect", () => process.exit());
 process.send({ ready: true });

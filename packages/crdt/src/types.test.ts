@@ -22,6 +22,7 @@ const runs = 150;
 
 const set = (path: string, value: unknown): Note => ({ op: "set", path: [path], value });
 const remove = (...path: string[]): Note => ({ op: "remove", path });
+// oxlint-disable-next-line typescript/no-base-to-string -- the elements of these histories are primitives
 const name = (element: Value): string => (Object.is(element, -0) ? "-0" : `${typeof element} ${String(element)}`);
 const sortedNames = (elements: readonly Value[]): string[] => elements.map(name).sort();
 

@@ -47,7 +47,7 @@ export class RegisterStore {
   value: Stored;
   more: RegisterDot[] | undefined;
 
-  constructor(kind: number, actor: number = NO_ACTOR, seq = 0, time = 0, value: Stored = undefined) {
+  constructor(kind: number, actor: number = NO_ACTOR, seq = 0, time = 0, value?: Stored) {
     this.kind = kind;
     this.sibling = undefined;
     this.actor = actor;

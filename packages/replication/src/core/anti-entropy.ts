@@ -153,8 +153,9 @@ export class AntiEntropy {
     this.tell(peer, group, "ask");
   }
 
-  /** Asks a peer for what we lack of a group, unless an answer is still to come. */
+  /** Asks a peer for what we lack of a group, unless an answer is still to come, or it has to slow down. */
   pull(peer: Peer, group: Group): void {
+    if (peer.deferred.has(group.key)) return;
     const asked = peer.pulls.get(group.key);
     if (asked === undefined || this.#core.now() - asked >= PULL_AGAIN_MS) this.ask(peer, group);
   }

@@ -96,10 +96,10 @@ export class Gossip {
   pullDeferred(): void {
     for (const peer of this.#core.peers.values()) {
       for (const key of peer.deferred) {
+        peer.deferred.delete(key);
         const group = this.#core.groups.get(key);
-        if (group !== undefined) this.#antiEntropy.pull(peer, group);
+        if (group !== undefined) this.#antiEntropy.ask(peer, group);
       }
-      peer.deferred.clear();
     }
   }
 
