@@ -73,13 +73,8 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     "mix(high, seq), mix(low, Math.imul(seq, 0x9e3779b1))",
     "high, low",
   ),
-  core("what a peer lacks is not sent", "anti-entropy", "if (!message.vector.includes(group.vector))", "if (false)"),
-  core(
-    "a later epoch in a vector is ignored",
-    "anti-entropy",
-    "if (group.epoch < message.group.epoch)\n            this.#core.enterEpoch(group, message.group);\n        if (group.epoch > message.group.epoch)\n            return this.ask(peer, group, message.group.epoch > 0",
-    "if (group.epoch > message.group.epoch)\n            return this.ask(peer, group, message.group.epoch > 0",
-  ),
+  core("what a peer lacks is not sent", "anti-entropy", "for (const message of messages)", "for (const message of [])"),
+  core("a later epoch in a vector is ignored", "anti-entropy", "if (group.epoch < ref.epoch)", "if (false)"),
   core("the tail forgets its floor", "tail", "if (!vector.includes(this.#floor))", "if (false)"),
   core(
     "a state join leaves the tail as it was",

@@ -32,7 +32,10 @@ let missed = 0;
 console.log("| planted bug | file | noticed by | at seed |");
 console.log("| --- | --- | --- | --- |");
 for (const bug of bugs) {
-  const { seeds, oracle } = await tryBug(bug, Number(values.seeds));
+  const { seeds, oracle } = await tryBug(bug, Number(values.seeds)).catch((error: unknown) => {
+    console.error(error);
+    return { seeds: 0, oracle: undefined };
+  });
   if (oracle === undefined) missed++;
   console.log(
     `| ${bug.name} | \`${bug.file}\` | ${oracle ?? "**nothing**"} | ${oracle === undefined ? `${seeds} without` : seeds} |`,
