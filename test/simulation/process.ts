@@ -9,7 +9,7 @@ import {
   createGroupStore,
   encodeGroupId,
 } from "@coppice/storage";
-import { type Holdings, hold } from "./guarantees.ts";
+import { type Holding, type Holdings, hold } from "./guarantees.ts";
 import type { Random } from "./random.ts";
 import { SlowBackend } from "./slow-backend.ts";
 import type { SimulatedDisk } from "@coppice/storage/testing";
@@ -55,6 +55,8 @@ export interface ProcessEvents {
   sent(process: SimProcess, peer: string, frame: Uint8Array): void;
   loaded(process: SimProcess, group: Group): void;
   changed(process: SimProcess, group: Group): void;
+  /** A commit that had failed was found on the disk. */
+  found(process: SimProcess, group: string, holding: Holding): void;
   committed(process: SimProcess, holdings: Holdings, isSynced: boolean): void;
   notice(process: SimProcess, code: string, message: string): void;
 }
@@ -226,6 +228,8 @@ export class SimProcess {
     return core;
   }
 
+  /** What failed commits held, by group, until the disk has been read again. */
+  readonly #doubtful = new Map<string, Holding & { readonly end: number }>();
   /** Groups whose loading was told to the world. */
   readonly #seen = new WeakSet<Group>();
 
@@ -246,6 +250,11 @@ export class SimProcess {
     this.#events.stir();
     try {
       const stored = await this.#store.load(group.id);
+      const doubtful = this.#doubtful.get(group.key);
+      this.#doubtful.delete(group.key);
+      if (doubtful !== undefined && stored?.row.epoch === doubtful.epoch && stored.nextPosition >= doubtful.end) {
+        this.#events.found(this, group.key, doubtful);
+      }
       core.loaded(group, stored);
     } catch (error) {
       core.loadFailed(group, error);
@@ -277,6 +286,11 @@ export class SimProcess {
         (error: unknown) => {
           publish();
           this.#events.trace(this, `commit failed: ${String(error)}`);
+          for (const { id, position, count } of commit.records ?? []) {
+            const key = encodeGroupId(id);
+            const holding = holdings.get(key);
+            if (holding !== undefined) this.#doubtful.set(key, { ...holding, end: position + count });
+          }
           if (error instanceof TypeError) this.#events.violate("store", `a commit was refused: ${String(error)}`);
           core.committed(error);
         },

@@ -340,6 +340,9 @@ export class World {
         if (this.#changes++ % 4 === 0) this.#checkGroup(machine, process, group);
         else this.#checkBatches(process, group);
       },
+      found: (process, group, { epoch, vector }) => {
+        if (machine.process === process && !machine.isRotten) hold(machine.guarantees.written, group, epoch, vector);
+      },
       committed: (process, holdings, isSynced) => this.#committed(machine, process, holdings, isSynced),
       notice: (process, code, message) => this.#noticed(process, code, message),
     };
