@@ -389,9 +389,10 @@ export class World {
 
   #noticed(process: SimProcess, code: string, message: string): void {
     this.note(process.name, `${code} ${message}`);
-    const isNeverExpected = ["MALFORMED_FRAME", "JOURNAL_DAMAGED", "INCARNATION_REUSED", "TYPE_CONFLICT"];
+    const isNeverExpected = ["MALFORMED_FRAME", "JOURNAL_DAMAGED", "TYPE_CONFLICT"];
     // Only unsynced writes that were torn out of their order leave a hole.
     const isRotten = this.faultCounts.has("rot");
+    if (!isRotten) isNeverExpected.push("INCARNATION_REUSED");
     if (!this.faultCounts.has("power-cut-scattered") && !isRotten) isNeverExpected.push("STORAGE_DAMAGED");
     if (!this.faultCounts.has("read-error") && !isRotten) isNeverExpected.push("GROUP_DEGRADED");
     if (isNeverExpected.includes(code)) this.violate("notice", `${process.name}: ${code} ${message}`);
