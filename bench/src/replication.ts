@@ -29,7 +29,9 @@ const figures: Figure[] = [];
 for (const name of names) {
   const section = SECTIONS.get(name);
   if (section === undefined) throw new TypeError(`no section ${name}: there are ${[...SECTIONS.keys()].join(", ")}`);
+  const startMs = performance.now();
   figures.push(...(await section()));
+  console.error(`${name}: measured in ${((performance.now() - startMs) / 1000).toFixed(0)} s`);
 }
-console.log(formatTable(figures));
+console.log(`\n${formatTable(figures)}`);
 if (values.json !== undefined) await writeFile(values.json, `${JSON.stringify(figures, undefined, 2)}\n`);

@@ -2,6 +2,9 @@ import { type ChildProcess, fork } from "node:child_process";
 import { once } from "node:events";
 import { fileURLToPath } from "node:url";
 
+/** A command that takes longer has lost its way. */
+const ANSWER_MS_MAX = 60_000;
+
 /** The other process of a measurement; what it can do stands in `worker-main.ts`. */
 export class Worker {
   readonly #child: ChildProcess;
@@ -14,11 +17,13 @@ export class Worker {
   async ask<Answer>(command: string, parameters: object = {}): Promise<Answer> {
     this.#child.send({ command, parameters });
     const ended = new AbortController();
+    const timer = setTimeout(() => this.#child.kill(), ANSWER_MS_MAX).unref();
     const exited = once(this.#child, "exit", { signal: ended.signal }).then(([status, signal]) => {
       throw new Error(`the other process ended with ${String(signal ?? status)} at ${command}`);
     });
     const answered = once(this.#child, "message", { signal: ended.signal });
     const [answer] = (await Promise.race([answered, exited])) as [{ result?: Answer; error?: string }];
+    clearTimeout(timer);
     exited.catch(() => undefined);
     ended.abort();
     if (answer.error !== undefined) throw new Error(`the other process failed: ${answer.error}`);
