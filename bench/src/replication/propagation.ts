@@ -13,7 +13,8 @@ import { Worker } from "./worker.ts";
 
 const ROUNDS = 3;
 const PROBES = 400;
-const WARM_UP_PROBES = 200;
+/** In quick succession: compiled code is what runs in a process that has lived for some seconds. */
+const WARM_UP_PROBES = 10_000;
 /** Between two probes everything is at rest. */
 const PAUSE_MS = 2;
 const WRITES = 20_000;
@@ -26,16 +27,16 @@ const MESSAGE_BYTES = 30;
 
 /** Nanoseconds from the sending of each probe until it is seen in the other process. */
 async function probes(worker: Worker, send: () => void): Promise<number[]> {
-  const run = async (count: number): Promise<number[]> => {
+  const run = async (count: number, pause: () => Promise<void>): Promise<number[]> => {
     for (let index = 0; index < count; index++) {
       send();
-      await sleep(PAUSE_MS);
+      await pause();
     }
     await sleep(50);
     return await worker.ask<number[]>("samples");
   };
-  await run(WARM_UP_PROBES);
-  return await run(PROBES);
+  await run(WARM_UP_PROBES, turn);
+  return await run(PROBES, () => sleep(PAUSE_MS));
 }
 
 interface Round {
