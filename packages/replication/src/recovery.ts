@@ -1,8 +1,8 @@
 import type { Group } from "./core/group.ts";
 import type { GroupStatus } from "./replica.ts";
 
-/** Groups loaded at the same time. */
-const LOADS_AT_ONCE = 16;
+/** Groups loaded at the same time: the storage reads those of one turn together. */
+const LOADS_AT_ONCE = 256;
 
 /** How far a recovery is. */
 export interface RecoveryProgress {
