@@ -145,7 +145,8 @@ export class Node implements AsyncDisposable {
    * when nobody knows it. Its value may lack what peers have until `replica.synced()` resolves.
    *
    * Rejects with `CLOSED`; `INVALID_GROUP_ID` (`StorageError`); `TYPE_CONFLICT` when the group has another type;
-   * `GROUP_DELETED` unless `recreate`; `GROUP_DEGRADED` when what is stored cannot be read; `LIMIT_EXCEEDED`.
+   * `GROUP_DELETED` unless `recreate`; `GROUP_DEGRADED` when what is stored cannot be read; `STORAGE_FAILED` when the
+   * storage did not answer; `LIMIT_EXCEEDED`.
    */
   async open<Value, Mutator extends View, View>(
     id: GroupId,
@@ -182,7 +183,13 @@ export class Node implements AsyncDisposable {
 
   async #active(group: Group, signal: AbortSignal | undefined): Promise<void> {
     this.#driver.core.load(group, () => {});
-    await this.#driver.until(group, () => group.phase !== "loading" && group.phase !== "stored", signal);
+    const isSettled = (): boolean =>
+      group.failure !== undefined || (group.phase !== "loading" && group.phase !== "stored");
+    await this.#driver.until(group, isSettled, signal);
+    if (group.phase === "stored") {
+      const message = `group ${formatGroupId(group.id)} was not read: the storage failed; try again`;
+      throw new ReplicationError("STORAGE_FAILED", message, { cause: group.failure });
+    }
     if (group.phase === "failed") {
       const message = `group ${formatGroupId(group.id)} is stored here but cannot be read; it stays as it is: run "coppice verify" on its data directory`;
       throw new ReplicationError("GROUP_DEGRADED", message, { cause: group.failure });

@@ -143,7 +143,8 @@ export class AntiEntropy {
     if (group.isUnsettled) return this.#core.load(group, () => this.tell(peer, group, intent));
     this.#core.respond(group, () => {
       const message = encodeMessage({ kind: "vector", group: refOf(group), intent, vector: group.vector.clone() });
-      return () => peer.post(message, group.key);
+      // The end of an answer always goes out: a question without one is asked again only after a while.
+      return () => peer.post(message, intent === "answer" ? undefined : group.key);
     });
   }
 

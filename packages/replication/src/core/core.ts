@@ -462,6 +462,11 @@ export class Core {
   }
 
   #send(): void {
-    for (const peer of this.#peers.values()) peer.flush((link, frame) => this.#effects.send(link, frame));
+    for (const peer of this.#peers.values()) {
+      for (const key of peer.flush((link, frame) => this.#effects.send(link, frame))) {
+        const group = this.#table.groups.get(key);
+        if (group !== undefined) this.#antiEntropy.tell(peer, group, "tell");
+      }
+    }
   }
 }

@@ -1,5 +1,12 @@
 import type { AnyCrdtType } from "@coppice/crdt";
-import { type CatalogueRow, type GroupId, type StoredGroup, encodeGroupId, formatGroupId } from "@coppice/storage";
+import {
+  type CatalogueRow,
+  type GroupId,
+  StorageError,
+  type StoredGroup,
+  encodeGroupId,
+  formatGroupId,
+} from "@coppice/storage";
 import { ReplicationError } from "../error.ts";
 import type { CommitPipeline } from "./commit-pipeline.ts";
 import { DomainIndex } from "./domain-index.ts";
@@ -142,6 +149,7 @@ export class GroupTable {
     this.#loading.set(group, waiting);
     if (group.phase === "loading") return;
     group.phase = "loading";
+    group.failure = undefined;
     if (group.isStored) this.#parts.read(group);
     else this.loaded(group, undefined);
   }
@@ -177,11 +185,19 @@ export class GroupTable {
     this.#resume(group);
   }
 
-  /** Nothing stored is touched: the group stays as it is on disk, and takes no part until the next start. */
+  /**
+   * Nothing stored is touched: the group stays as it is on disk. When the storage only did not answer, it is read again
+   * the next time it is needed; otherwise it takes no part until the next start.
+   */
   loadFailed(group: Group, error: unknown): void {
-    group.phase = "failed";
     group.failure = error;
     this.#loading.delete(group);
+    if (error instanceof StorageError && (error.code === "IO" || error.code === "FULL")) {
+      group.phase = "stored";
+      this.#parts.server.notice("STORAGE_FAILED", `group ${formatGroupId(group.id)} was not read: ${error.message}`);
+      return this.#parts.moved(group);
+    }
+    group.phase = "failed";
     this.#parts.server.notice(
       "GROUP_DEGRADED",
       `group ${formatGroupId(group.id)} cannot be loaded and stays untouched: ${String(error)}`,

@@ -65,14 +65,8 @@ export class PeerProtocol {
     this.#parts.gossip.heartbeat();
   }
 
-  /** What was dropped while the link was full is compared again. */
   drained(link: Link): void {
-    const peer = this.#peers.get(link.peer);
-    if (peer === undefined) return;
-    for (const key of peer.drained()) {
-      const group = this.#core.groups.get(key);
-      if (group !== undefined) this.#parts.antiEntropy.ask(peer, group);
-    }
+    this.#peers.get(link.peer)?.drained();
   }
 
   /** Says hello again to the peers whose hello has not come: it, or ours, was lost. */

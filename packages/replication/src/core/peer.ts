@@ -5,13 +5,6 @@ import type { Hello } from "./messages.ts";
 import { PeerMeter } from "./peer-meter.ts";
 import type { Cell } from "./sketch.ts";
 
-/** Messages queued here before they are packed into frames and handed to the transport. */
-interface Queued {
-  readonly message: Uint8Array;
-  /** The group it is about, when losing it only means that the group must be compared again. */
-  readonly key: string | undefined;
-}
-
 /** A linked peer: what it is interested in, whom it hears, and what waits to be sent to it. */
 export class Peer {
   readonly link: Link;
@@ -21,7 +14,8 @@ export class Peer {
   hello: Hello | undefined;
   #hears: ReadonlySet<PeerId> = new Set();
   #heardAt = Number.NEGATIVE_INFINITY;
-  #queue: Queued[] = [];
+  /** Messages that wait to be packed into frames. */
+  #queue: Uint8Array[] = [];
   #queueBytes = 0;
   #isBlocked = false;
   #fragments = 0;
@@ -78,28 +72,34 @@ export class Peer {
       this.#dropped.add(key);
       return;
     }
-    this.#queue.push({ message, key });
+    this.#queue.push(message);
     this.#queueBytes += message.length;
   }
 
-  /** Hands what is queued to the transport, as long as it takes more. */
-  flush(send: (link: Link, frame: Uint8Array) => boolean): void {
-    if (this.#isBlocked || this.#queue.length === 0) return;
-    const frames = packFrames(
-      this.#queue.map(({ message }) => message),
-      () => this.#fragments++,
-    );
+  /**
+   * Hands what is queued to the transport, unless that takes no more. Returns the groups of which something was dropped
+   * and for which there is room again.
+   */
+  flush(send: (link: Link, frame: Uint8Array) => boolean): string[] {
+    if (this.#isBlocked) return [];
+    if (this.#queue.length === 0) return this.#takeDropped();
+    const frames = packFrames(this.#queue, () => this.#fragments++);
     this.#queue = [];
     this.#queueBytes = 0;
     for (const frame of frames) {
       this.counts.bytesOut += frame.length;
       if (!send(this.link, frame)) this.#isBlocked = true;
     }
+    return this.#isBlocked ? [] : this.#takeDropped();
   }
 
-  /** The transport takes more again; returns the groups that must be compared because something was dropped. */
-  drained(): string[] {
+  /** The transport takes more again. */
+  drained(): void {
     this.#isBlocked = false;
+  }
+
+  #takeDropped(): string[] {
+    if (this.#dropped.size === 0) return [];
     const dropped = [...this.#dropped];
     this.#dropped.clear();
     return dropped;

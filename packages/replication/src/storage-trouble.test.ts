@@ -1,0 +1,42 @@
+import { gCounter } from "@coppice/crdt";
+import { StorageError, createGroupStore, memoryStorage } from "@coppice/storage";
+import { describe, expect, it } from "vitest";
+import { Grove, notes } from "./nodes.test-support.ts";
+
+describe("a storage that does not answer", () => {
+  it("fails the open, and the group is read again the next time", async () => {
+    await using grove = new Grove();
+    const backend = memoryStorage();
+    const first = await grove.start("a", [], { storage: backend });
+    (await first.open("c", gCounter)).mutate((c) => c.increment(3));
+    await grove.stop("a");
+    const backing = createGroupStore(backend);
+    let isBroken = true;
+    const storage = new Proxy(backing, {
+      get(target, name) {
+        if (name === "load" && isBroken) return () => Promise.reject(new StorageError("IO", "no answer"));
+        const value: unknown = Reflect.get(target, name);
+        return typeof value === "function" ? (value.bind(target) as unknown) : value;
+      },
+    });
+    const node = await grove.start("a", [], { storage });
+    await expect(node.open("c", gCounter)).rejects.toMatchObject({ code: "STORAGE_FAILED" });
+    isBroken = false;
+    expect((await node.open("c", gCounter)).value()).toBe(3);
+  });
+});
+
+describe("a queue that is too small for an answer", () => {
+  it("sends it in parts, one after the other", async () => {
+    await using grove = new Grove();
+    const a = await grove.start("a", [], { limits: { queueBytesMax: 2000 } });
+    const map = await a.open("m", notes);
+    for (let i = 0; i < 400; i++) {
+      map.mutate((m) => m.set(`k${i}`, "x".repeat(50)));
+      await Promise.resolve();
+    }
+    const b = await grove.start("b", ["a"], { limits: { queueBytesMax: 2000 } });
+    await grove.converged(3000);
+    expect((await b.open("m", notes)).read((m) => m.size)).toBe(400);
+  });
+});
