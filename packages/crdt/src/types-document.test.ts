@@ -1,9 +1,13 @@
 import { readFileSync } from "node:fs";
+import * as A from "@automerge/automerge";
 import { describe, expect, it } from "vitest";
+import * as Y from "yjs";
 import { z } from "zod";
+import { automergeDoc } from "./automerge.ts";
 import * as crdt from "./index.ts";
 import { type TestEvent, type TestReplica, createReplicas, syncAll } from "./testing/index.ts";
 import type { AnyCrdtType } from "./type.ts";
+import { yjsDoc } from "./yjs.ts";
 
 const text = readFileSync(new URL("../../../docs/types.md", import.meta.url), "utf8");
 const examples = [...text.matchAll(/^## (.*?)$|^```ts\n([\s\S]*?)^```$/gm)];
@@ -27,6 +31,10 @@ function scope(): Record<string, unknown> {
   return {
     ...crdt,
     z,
+    A,
+    Y,
+    automergeDoc,
+    yjsDoc,
     replicas: (type: AnyCrdtType) => (made = createReplicas(type, 2)),
     sync: () => syncAll(made),
     bytes: (event: TestEvent | undefined) => event?.delta.length,
@@ -55,7 +63,7 @@ describe("docs/types.md", () => {
     });
   }
 
-  it("has an example of every type that can be opened without a library", () => {
+  it("has an example of every type", () => {
     const sources = examples.map(([, , source]) => source ?? "").join("\n");
     for (const name of [
       "gCounter",
@@ -76,6 +84,8 @@ describe("docs/types.md", () => {
       "twoPSet",
       "orLog",
       "tree",
+      "yjsDoc",
+      "automergeDoc",
     ]) {
       expect(sources).toContain(`${name}(`.replace(/\($/, ""));
     }
