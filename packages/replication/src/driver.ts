@@ -231,7 +231,7 @@ export class Driver {
         return group.vector.toJSON();
       },
       pendingBytes: group.server?.pendingBytes ?? 0,
-      snapshotAt: group.snapshotAt,
+      snapshotAt: group.snapshotBytes > 0 ? group.snapshotAt : 0,
       snapshotBytes: group.snapshotBytes,
       journalBytes: group.journalBytes,
       degraded: group.phase === "failed" || (group.server?.degraded ?? false),

@@ -40,3 +40,28 @@ describe("a queue that is too small for an answer", () => {
     expect((await b.open("m", notes)).read((m) => m.size)).toBe(400);
   });
 });
+
+describe("subscribers of a group with a journal", () => {
+  it("hear of every change, also of those made while a commit is under way", async () => {
+    await using grove = new Grove();
+    const backing = createGroupStore(memoryStorage());
+    const storage = new Proxy(backing, {
+      get(target, name) {
+        if (name === "durability") return () => ({ durable: true, sync: true });
+        const value: unknown = Reflect.get(target, name);
+        return typeof value === "function" ? (value.bind(target) as unknown) : value;
+      },
+    });
+    const node = await grove.start("a", [], { storage });
+    const counter = await node.open("c", gCounter);
+    let told = 0;
+    counter.subscribe(({ value }) => {
+      told = value;
+    });
+    for (let i = 0; i < 20; i++) {
+      counter.mutate((c) => c.increment(1));
+      for (let ticks = i % 4; ticks > 0; ticks--) await Promise.resolve();
+    }
+    await expect.poll(() => told).toBe(20);
+  });
+});

@@ -464,6 +464,8 @@ export class ReplicationServer {
 
   /** Takes what changed since the last call. */
   takeChanges(): Changes {
+    // The next change must be told of again, also while a commit that holds these is still to be made.
+    this.#isDirty = false;
     const changes = this.#changes;
     this.#changes = new Map();
     return changes;

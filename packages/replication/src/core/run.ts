@@ -29,8 +29,7 @@ const DEPENDENCY_BYTES_MIN = 17;
 /** Collects the events that this node makes in one tick; the deltas are written in place, never copied. */
 export class RunBuilder {
   /** Where mutators append. */
-  readonly deltas: Writer = new Writer(256);
-  readonly #writer = new Writer(256);
+  readonly deltas: Writer = new Writer();
   #actor: Actor | undefined;
   #firstSeq = 0;
   #times: number[] = [];
@@ -63,8 +62,7 @@ export class RunBuilder {
   take(): Run | undefined {
     const actor = this.#actor;
     if (actor === undefined) return undefined;
-    const writer = this.#writer;
-    writer.reset();
+    const writer = new Writer(this.deltas.length + 64);
     writer.actor(actor);
     writer.uint(this.#firstSeq);
     writer.uint(this.#lengths.length);

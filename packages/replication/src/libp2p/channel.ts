@@ -1,4 +1,5 @@
 import type { Connection, Stream, StreamMessageEvent } from "@libp2p/interface";
+import { abortQuietly } from "./abort-quietly.ts";
 import { encodeFrames, FrameReader, FrameType, HEADER_BYTES, PROTOCOL, WireError, type Frame } from "./wire.ts";
 
 /** Bytes that go to libp2p in one piece; larger pieces carry no more and delay the first frame. */
@@ -144,8 +145,8 @@ export class Channel {
   }
 
   #tearDown(problem: Error): void {
-    this.#stream.abort(problem);
-    if (this.#isAlone()) this.#connection.abort(problem);
+    abortQuietly(this.#stream, problem);
+    if (this.#isAlone()) abortQuietly(this.#connection, problem);
   }
 
   /** Whether the connection carries no other stream of ours: two dials to one peer may share it. */

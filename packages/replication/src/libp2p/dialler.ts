@@ -1,4 +1,5 @@
 import type { Connection, Stream } from "@libp2p/interface";
+import { abortQuietly } from "./abort-quietly.ts";
 import type { Multiaddr } from "@multiformats/multiaddr";
 import { ReplicationError } from "../error.ts";
 import type { Link, PeerId } from "../transport.ts";
@@ -189,16 +190,17 @@ export class Dialler {
     }
     const standing = linkTo(peer);
     if (standing !== undefined || signal.aborted) {
-      connection.abort(new Error("not needed"));
+      abortQuietly(connection, new Error("not needed"));
       if (standing !== undefined) return standing;
       signal.throwIfAborted();
     }
-    const abort = (): void => connection.abort(new Error("the dial was given up", { cause: signal.reason }));
+    const abort = (): void => abortQuietly(connection, new Error("the dial was given up", { cause: signal.reason }));
     signal.addEventListener("abort", abort);
     try {
       return await open(await openStream(connection, signal), connection);
     } catch (error) {
-      if (!(error instanceof DuplicateLinkError)) connection.abort(new Error("the dial failed", { cause: error }));
+      if (!(error instanceof DuplicateLinkError))
+        abortQuietly(connection, new Error("the dial failed", { cause: error }));
       throw error;
     } finally {
       signal.removeEventListener("abort", abort);

@@ -1,5 +1,6 @@
 import "./globals.ts";
 import type { Connection, ConnectionGater, Stream } from "@libp2p/interface";
+import { abortQuietly } from "./abort-quietly.ts";
 import type { Multiaddr } from "@multiformats/multiaddr";
 import type { Libp2p } from "libp2p";
 import { ReplicationError } from "../error.ts";
@@ -168,7 +169,7 @@ class Libp2pTransport implements Transport {
     running.dialler.stop();
     await running.table.stop();
     // Whatever has not closed by now is not worth waiting for; libp2p alone would wait half a second for each.
-    for (const connection of running.node.getConnections()) connection.abort(new Error("the transport stops"));
+    for (const connection of running.node.getConnections()) abortQuietly(connection, new Error("the transport stops"));
     await running.node.stop();
   }
 
@@ -231,7 +232,7 @@ function closeUnused(node: Libp2p): void {
     const isUsed = connection.streams.some(({ protocol }) => protocol === PROTOCOL);
     // `timeline` is in wall-clock time; a clock that jumps costs a dial at worst.
     const isOld = Date.now() - (connection.timeline.open ?? 0) > UNUSED_MS_MAX;
-    if (isOld && !isUsed) connection.abort(new Error("the connection is not used"));
+    if (isOld && !isUsed) abortQuietly(connection, new Error("the connection is not used"));
   }
 }
 
