@@ -1,7 +1,10 @@
 /**
  * The CRDT package alone, without a replica around it: mutators including their deltas, and remote apply. Yjs runs in
- * the same process for comparison. Prints medians of several rounds in nanoseconds an operation.
+ * the same process for comparison. Prints medians of several rounds in nanoseconds an operation, then what they come to: speeds,
+ * ratios to Yjs, sizes, and the heap of an open map.
  */
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
 import {
   type AnyCrdtType,
   type GCounterMutator,
@@ -19,6 +22,8 @@ import * as Y from "yjs";
 
 const KEYS = 20_000;
 const ROUNDS = 15;
+setFlagsFromString("--expose-gc");
+const collectGarbage = runInNewContext("gc") as () => void;
 const WARM_UP_ROUNDS = 10;
 const keys: readonly string[] = Array.from({ length: KEYS }, (_, index) => `key${String(index).padStart(5, "0")}`);
 
@@ -205,6 +210,18 @@ const yjsSetAll = (doc: Y.Doc): void => {
   for (const key of keys) shared.set(key, "value678");
 };
 report.set("Yjs map set, one update each", median(openDoc, yjsSetAll, KEYS));
+report.set(
+  "Yjs map set, known key, one update each",
+  median(
+    () => {
+      const doc = openDoc();
+      yjsSetAll(doc);
+      return doc;
+    },
+    yjsSetAll,
+    KEYS,
+  ),
+);
 for (const batch of [1, 100, KEYS]) {
   const updates: Uint8Array[] = [];
   const doc = openDoc();
@@ -218,6 +235,75 @@ for (const batch of [1, 100, KEYS]) {
   );
 }
 
-for (const [name, ns] of report) process.stdout.write(`${name.padEnd(48)} ${ns.toFixed(1).padStart(10)} ns\n`);
-process.stdout.write(`${"bytes of a map set".padEnd(48)} ${fill(openMap(), 1)[5]?.length ?? 0}\n`);
-process.stdout.write(`${"bytes of the state, a key".padEnd(48)} ${(body.length / KEYS).toFixed(1)}\n`);
+/** A map of 1 000 keys after `writes` writes in turn, one event each, as it is stored. */
+function stateAfter(writes: number): Uint8Array {
+  const { shell, state, mutator } = openMap();
+  for (let index = 0; index < writes; index++) {
+    shell.next();
+    mutator.set(keys[index % 1000] ?? "", `v${String(index).padStart(7, "0")}`);
+  }
+  return map.encode(state as never);
+}
+
+/** Bytes of heap that each of what `make` returns holds on to. */
+function heapOfEach(make: () => unknown): number {
+  const count = 5000;
+  const held: unknown[] = Array.from({ length: count });
+  for (let index = 0; index < 100; index++) make();
+  collectGarbage();
+  const before = process.memoryUsage().heapUsed;
+  for (let index = 0; index < count; index++) held[index] = make();
+  collectGarbage();
+  const bytes = (process.memoryUsage().heapUsed - before) / count;
+  // Read, so that it is alive until here.
+  return held.length === count ? bytes : Number.NaN;
+}
+
+const tenKeys = openMap();
+for (let index = 0; index < 10; index++) {
+  tenKeys.shell.next();
+  tenKeys.mutator.set(keys[index] ?? "", "value678");
+}
+const tenKeysBody = map.encode(tenKeys.state as never);
+const shell = new Shell(3);
+const ns = (name: string): number => report.get(name) ?? Number.NaN;
+const line = (name: string, value: string): void => void process.stdout.write(`${name.padEnd(56)} ${value}\n`);
+const speed = (name: string): string => `${(1000 / ns(name)).toFixed(2)} M/s`;
+const ratio = (ours: string, theirs: string): string => `${(ns(theirs) / ns(ours)).toFixed(1)} x`;
+
+for (const [name, value] of report) line(name, `${value.toFixed(1).padStart(10)} ns`);
+line("map set, new key, one event each", speed("map set, new key, one event each"));
+line("  to Y.Map.set, one update each", ratio("map set, new key, one event each", "Yjs map set, one update each"));
+line("map set, known key, one event each", speed("map set, known key, one event each"));
+line(
+  "  to Y.Map.set of known keys, one update each",
+  ratio("map set, known key, one event each", "Yjs map set, known key, one update each"),
+);
+for (const batch of [1, 100, KEYS]) {
+  const ours = `apply remote map sets, ${batch} an event`;
+  line(`${ours}, to Yjs`, ratio(ours, `Yjs apply remote map sets, ${batch} an update`));
+}
+line("counter increment, one event each", speed("counter increment, one event each"));
+line("bytes of a map set, 8-byte key and value, delta", String(fill(openMap(), 1)[5]?.length ?? 0));
+line("bytes of a map set, 8-byte key and value, state", (body.length / KEYS).toFixed(1));
+const rewritten = stateAfter(100_000).length;
+line("state of 1 000 keys written 100 000 times", `${rewritten} bytes`);
+line("  to the state of 1 000 keys written once", (rewritten / stateAfter(1000).length).toFixed(2));
+line("  to the JSON of its content", (rewritten / (1000 * '"key00000":"v0000000",'.length + 1)).toFixed(2));
+line("  to the bytes of its keys and values alone", (rewritten / 16_000).toFixed(2));
+line("heap of a map of ten keys, read from its state", `${heapOfEach(() => map.decode(tenKeysBody)).toFixed(0)} bytes`);
+line(
+  "  with its mutator and view",
+  `${heapOfEach(() => {
+    const state = map.decode(tenKeysBody);
+    return [state, map.mutator(state, shell), map.view(state)];
+  }).toFixed(0)} bytes`,
+);
+line(
+  "heap of a Yjs document with a map of ten keys",
+  `${heapOfEach(() => {
+    const doc = new Y.Doc();
+    for (let index = 0; index < 10; index++) doc.getMap("m").set(keys[index] ?? "", `value${index}78`);
+    return doc;
+  }).toFixed(0)} bytes`,
+);
