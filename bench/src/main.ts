@@ -26,10 +26,27 @@ async function run(name: string, args: readonly string[]): Promise<number> {
   return status ?? 1;
 }
 
-const { values, positionals } = parseArgs({
-  options: { json: { type: "string" }, all: { type: "boolean", default: false } },
-  allowPositionals: true,
-});
+/** The command line; an error in it is told in one line. */
+function commandLine(): { values: { json?: string; all?: boolean; help?: boolean }; positionals: string[] } {
+  try {
+    const options = {
+      json: { type: "string" },
+      all: { type: "boolean" },
+      help: { type: "boolean", short: "h" },
+    } as const;
+    return parseArgs({ options, allowPositionals: true });
+  } catch (error) {
+    console.error(error instanceof Error ? error.message : String(error));
+    process.exit(2);
+  }
+}
+
+const { values, positionals } = commandLine();
+if (values.help) {
+  console.log("npm run bench -- [name…] [--all] [--json FILE]\n");
+  for (const [name, what] of BENCHMARKS) console.log(`  ${name.padEnd(12)} ${what}`);
+  process.exit();
+}
 const names = values.all ? [...BENCHMARKS.keys()] : positionals.length > 0 ? positionals : ["replication"];
 const unknown = names.filter((name) => !BENCHMARKS.has(name));
 if (unknown.length > 0) {
