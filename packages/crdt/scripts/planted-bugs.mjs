@@ -1,13 +1,15 @@
 // Plants one small bug at a time into a copy of the sources, and runs the tests on it: each must be caught.
 //
-//   node packages/crdt/scripts/planted-bugs.mjs [part of a name]
+//   node packages/crdt/scripts/planted-bugs.mjs [--places] [part of a name]
+//
+// With --places it only looks whether the code still has the place of each bug.
 import { spawnSync } from "node:child_process";
 import { cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
 const home = fileURLToPath(new URL("..", import.meta.url));
-const copy = join(home, ".tsbuild", "planted");
+const copy = join(home, ".tsbuild", `planted-${process.pid}`);
 
 /** Tests that are about the kernel. */
 const TESTS = ["kernel/collect", "spine", "nesting", "types", "exhaustive", "value"];
@@ -281,22 +283,26 @@ const BUGS = [
   },
 ];
 
+function sourceOf(bug) {
+  const source = readFileSync(join(home, "src", bug.file), "utf8");
+  if (!source.includes(bug.from)) throw new Error(`${bug.name}: ${bug.file} has no ${JSON.stringify(bug.from)}`);
+  return source;
+}
+
 function run(bug) {
   rmSync(copy, { recursive: true, force: true });
   mkdirSync(copy, { recursive: true });
   cpSync(join(home, "src"), join(copy, "src"), { recursive: true });
-  const tests = bug === undefined ? [...TESTS, ...BUGS.flatMap(({ tests = [] }) => tests)] : (bug.tests ?? TESTS);
+  const tests = (bug === undefined ? planted : [bug]).flatMap((each) => each.tests ?? TESTS);
   const include = JSON.stringify([...new Set(tests)].map((name) => `src/${name}.test.ts`));
   writeFileSync(
     join(copy, "vitest.config.mjs"),
     `export default { test: { include: ${include}, bail: 1, testTimeout: 600_000 } };\n`,
   );
   if (bug !== undefined) {
-    const file = join(copy, "src", bug.file);
-    const source = readFileSync(file, "utf8");
-    if (!source.includes(bug.from)) throw new Error(`${bug.name}: ${bug.file} has no ${JSON.stringify(bug.from)}`);
+    const source = sourceOf(bug);
     writeFileSync(
-      file,
+      join(copy, "src", bug.file),
       source.replace(bug.from, () => bug.to),
     );
   }
@@ -308,14 +314,25 @@ function run(bug) {
   return { passed: result.status === 0, output: result.stdout + result.stderr };
 }
 
-const wanted = process.argv[2] ?? "";
+const args = process.argv.slice(2);
+const wanted = args.find((arg) => arg !== "--places") ?? "";
+const planted = BUGS.filter(({ name }) => name.includes(wanted));
+if (planted.length === 0) {
+  process.stdout.write(`No planted bug has ${JSON.stringify(wanted)} in its name.\n`);
+  process.exit(1);
+}
+if (args.includes("--places")) {
+  planted.forEach(sourceOf);
+  process.stdout.write(`${planted.length} places found\n`);
+  process.exit(0);
+}
 const sound = run(undefined);
 if (!sound.passed) {
   process.stdout.write(`${sound.output}\nThe tests fail without any bug.\n`);
   process.exit(1);
 }
 let missed = 0;
-for (const bug of BUGS.filter(({ name }) => name.includes(wanted))) {
+for (const bug of planted) {
   const { passed, output } = run(bug);
   // Only a law or an assertion that fails proves something: no broken build, and no test that ran out of time.
   const broken =
@@ -324,4 +341,5 @@ for (const bug of BUGS.filter(({ name }) => name.includes(wanted))) {
   process.stdout.write(`${passed ? "MISSED" : broken ? "BROKEN" : "caught"}  ${bug.name}\n`);
 }
 rmSync(copy, { recursive: true, force: true });
+process.stdout.write(`${planted.length - missed} of ${planted.length} planted bugs caught\n`);
 process.exit(missed === 0 ? 0 : 1);
