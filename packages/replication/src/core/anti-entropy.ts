@@ -161,6 +161,13 @@ export class AntiEntropy {
     if (asked === undefined || this.#core.now() - asked >= PULL_AGAIN_MS) this.ask(peer, group);
   }
 
+  /** An answer has ended. When it brought something but not all, the rest may be asked for at once, else only later. */
+  #answered(peer: Peer, group: Group, vector: VersionVector): void {
+    const hasBrought = peer.brought.delete(group.key);
+    if (hasBrought || group.vector.includes(vector)) peer.pulls.delete(group.key);
+    this.#spreadLearnt(group);
+  }
+
   /** Part of an answer has come: the rest is on its way. */
   #answering(peer: Peer, group: Group): void {
     if (peer.pulls.has(group.key)) peer.pulls.set(group.key, this.#core.now());
@@ -176,7 +183,6 @@ export class AntiEntropy {
       this.#core.compared(group);
       return this.tell(peer, group, intent === "ask" ? "answer" : "tell");
     }
-    if (intent === "answer") peer.pulls.delete(group.key);
     if (group.phase === "deleted") {
       if (intent === "ask") this.tell(peer, group, "answer");
       return this.#core.compared(group);
@@ -184,7 +190,7 @@ export class AntiEntropy {
     if (!this.checkType(peer, group, ref)) return;
     if (group.isUnsettled) return this.#core.load(group, () => this.onVector(peer, message));
     if (intent === "ask") this.#answer(peer, group, vector);
-    if (intent === "answer") this.#spreadLearnt(group);
+    if (intent === "answer") this.#answered(peer, group, vector);
     if (group.vector.includes(vector)) this.#core.compared(group);
     else this.pull(peer, group);
   }
@@ -288,6 +294,7 @@ export class AntiEntropy {
   /** Something new came from `source` by repair: the other neighbours are told at the end of its answer. */
   learnt(group: Group, source: Peer): void {
     this.#answering(source, group);
+    source.brought.add(group.key);
     this.#learnt.set(group, source.id);
   }
 

@@ -23,6 +23,8 @@ export class Peer {
   readonly #dropped = new Set<string>();
   /** Groups asked for, with the time of asking: one question at a time. */
   readonly pulls: Map<string, number> = new Map();
+  /** Groups of which its answer under way has brought something new. */
+  readonly brought: Set<string> = new Set();
   /** Events from it that were new here, and bytes both ways. */
   readonly counts: { events: number; bytesIn: number; bytesOut: number } = { events: 0, bytesIn: 0, bytesOut: 0 };
   lastSyncAt = 0;
