@@ -281,6 +281,27 @@ const BUGS = [
     from: "if (data === undefined) return;",
     to: "",
   },
+  {
+    name: "yjs: a whole state is passed over",
+    tests: ["document-sync"],
+    file: "yjs.ts",
+    from: "applyUpdates(state, [readBody(body)], touched)",
+    to: "void [state, body, touched]",
+  },
+  {
+    name: "yjs: what an editor did first is lost",
+    tests: ["document-history"],
+    file: "yjs.ts",
+    from: "state.outbox.splice(0)",
+    to: "state.outbox.splice(1)",
+  },
+  {
+    name: "automerge: only the first change of an event arrives",
+    tests: ["document-format"],
+    file: "automerge.ts",
+    from: "while (reader.left > 0) changes.push(",
+    to: "if (reader.left > 0) changes.push(",
+  },
 ];
 
 function sourceOf(bug) {
