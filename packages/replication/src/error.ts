@@ -1,6 +1,5 @@
 /** Codes of {@link ReplicationError}; `docs/errors.md` says what to do about each. */
 export type ReplicationErrorCode =
-  | "ABORTED"
   | "ACK_UNAVAILABLE"
   | "APPLIED_NOT_DURABLE"
   | "BAD_ADDRESS"
