@@ -32,6 +32,14 @@ describe("limits", () => {
     expect(grove.notices.filter(({ code }) => code === "LIMIT_EXCEEDED")).toHaveLength(1);
   });
 
+  it("do not hold a late joiner back because one actor wrote in many groups", async () => {
+    await using grove = new Grove();
+    const a = await grove.start("a");
+    for (let i = 0; i < 50; i++) (await a.open(["g", i], gCounter)).mutate((c) => c.increment(1));
+    await grove.start("b", ["a"], { limits: { newActorsPerMinuteMax: 1 }, heartbeatMs: 60_000 });
+    await grove.converged(3000);
+  });
+
   it("bound what waits for events before it", async () => {
     await using grove = new Grove({ seed: 5 });
     const limits = { pendingBytesMax: 200, tailBytesMax: 2000 };

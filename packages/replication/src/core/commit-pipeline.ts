@@ -115,10 +115,6 @@ export class CommitPipeline {
     this.retry();
   }
 
-  isCommitted(ticket: number): boolean {
-    return ticket <= this.#committedTicket && !this.#failures.has(ticket);
-  }
-
   dirty(group: Group): void {
     this.#dirty.add(group);
   }

@@ -82,9 +82,9 @@ export class Gossip {
 
   /** Whether limits let a run in. What is too fast is asked for again later; a group over its cap pauses as a whole. */
   #admits(peer: Peer, group: Group, run: Run): boolean {
-    const isNewActor = group.vector.get(run.actor) === 0;
-    if (isNewActor && this.#antiEntropy.isFull(group, group.vector.size + 1)) return false;
-    const judgement = peer.meter.judge(run.count, isNewActor, this.#core.now());
+    const isNewInGroup = group.vector.get(run.actor) === 0;
+    if (isNewInGroup && this.#antiEntropy.isFull(group, group.vector.size + 1)) return false;
+    const judgement = peer.meter.judge(run.count, isNewInGroup ? run.actor : undefined, this.#core.now());
     if (judgement === "abuse") {
       throw new ReplicationError("LIMIT_EXCEEDED", "it keeps sending more events than it may (eventsPerSecondMax)");
     }

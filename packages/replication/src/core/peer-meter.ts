@@ -1,3 +1,5 @@
+import type { Actor } from "@coppice/crdt";
+
 /** How fast a peer may make this node work. */
 export interface Rates {
   readonly eventsPerSecondMax: number;
@@ -9,6 +11,8 @@ export type Judgement = "take" | "later" | "abuse";
 
 /** Ignored events, in seconds of the rate, after which a peer that goes on as before counts as abusive. */
 const PATIENCE_S = 60;
+/** Actors remembered of one peer. */
+const KNOWN_ACTORS_MAX = 100_000;
 
 /**
  * Token buckets of one peer. Nothing is lost by ignoring events: their group is asked for again later, as after a lost
@@ -18,6 +22,7 @@ export class PeerMeter {
   readonly #rates: Rates;
   readonly #events: Bucket;
   readonly #actors: Bucket;
+  readonly #known = new Set<Actor>();
   #ignored = 0;
 
   constructor(rates: Rates) {
@@ -26,9 +31,16 @@ export class PeerMeter {
     this.#actors = new Bucket(rates.newActorsPerMinuteMax / 60_000, rates.newActorsPerMinuteMax);
   }
 
-  /** Judges events at a time in milliseconds that never goes back. A new actor counts as one more. */
-  judge(events: number, hasNewActor: boolean, now: number): Judgement {
-    if (hasNewActor && !this.#actors.take(1, now)) return "later";
+  /**
+   * Judges events at a time in milliseconds that never goes back. `actor` is given when it is new in its group; it counts
+   * against the rate only the first time, for one actor may well have written in very many groups.
+   */
+  judge(events: number, actor: Actor | undefined, now: number): Judgement {
+    if (actor !== undefined && !this.#known.has(actor)) {
+      if (!this.#actors.take(1, now)) return "later";
+      if (this.#known.size >= KNOWN_ACTORS_MAX) this.#known.clear();
+      this.#known.add(actor);
+    }
     if (this.#events.take(events, now)) {
       this.#ignored = 0;
       return "take";

@@ -1,7 +1,6 @@
 import {
   type Actor,
   type AnyCrdtType,
-  type GcInfo,
   HybridClock,
   type HybridTime,
   SEQ_MAX,
@@ -145,11 +144,6 @@ export class ReplicationServer {
     this.#incarnation.resume(issued, this.#past.vector);
   }
 
-  /** How far the group's clock runs ahead of the wall clock, in milliseconds. */
-  clockAheadMs(): number {
-    return this.#clock.aheadMs();
-  }
-
   /** The group's digest: O(1) for each event since it was last asked for. */
   digest(): Digest {
     return this.#past.digest();
@@ -253,11 +247,6 @@ export class ReplicationServer {
     const writer = new Writer();
     this.#type.canonical(this.#state, writer);
     return writer.take();
-  }
-
-  /** What could be freed if every replica knew `stable`. */
-  gcInfo(stable: VersionVector): GcInfo {
-    return this.#type.gcInfo?.(this.#state, stable) ?? { collectable: 0, tombstones: 0 };
   }
 
   /** Frees what no replica needs, given that every one knows `stable`; returns how many items. Makes no event. */
