@@ -62,7 +62,11 @@ test("every example of docs/cli.md gives the answer that stands there", { timeou
   await Daemon.start(data);
   const bin = await installed();
   const env = { ...process.env, COPPICE_DATA: data, PATH: `${bin}${delimiter}${process.env["PATH"]}` };
-  const list = examples(await readFile(page, "utf8"));
+  const text = await readFile(page, "utf8");
+  for (const [, name = "", json = ""] of text.matchAll(/`(\w+\.json)`:\n\n```json\n(.*?)```/gs)) {
+    await writeFile(join(data, name), json);
+  }
+  const list = examples(text);
   expect(list.length).toBeGreaterThan(30);
   for (const { command, answer, fails } of list) {
     const result = await shell(command, env);

@@ -56,6 +56,46 @@ describe("settings", () => {
   });
 });
 
+test("domains have their type and storage, and commands find them all when the node is gone", async () => {
+  const data = await temporaryDirectory();
+  const file = join(data, "node.json");
+  const archive = { storage: `level:${join(data, "archive")}`, durability: "sync", type: "orset" };
+  const views = { type: "pncounter", inMemory: true, autoSave: "off" };
+  await writeFile(file, JSON.stringify({ domains: { views, archive, scratch: { storage: "memory:" } } }));
+  const daemon = await Daemon.start(data, "--config", file);
+  const env = { COPPICE_DATA: data };
+  expect(await coppice(["add", "views/home", "3"], env)).toMatchObject({ status: 0, out: "3\n" });
+  expect(
+    await post(daemon, "/v1/groups/archive%2Fa/operations", { operations: [{ op: "add", args: ["x"] }] }),
+  ).toMatchObject({
+    results: [null],
+  });
+  await coppice(["add", "scratch/a", "1"], env);
+  const early = await post(daemon, "/v1/groups/views%2Fhome/operations", {
+    operations: [{ op: "increment" }],
+    ack: "log",
+  });
+  expect(early).toMatchObject({ code: "ACK_UNAVAILABLE", detail: expect.stringContaining("kept in memory") as string });
+  const { out } = await coppice(["domains", "--json"], env);
+  const domains = out
+    .trimEnd()
+    .split("\n")
+    .map((line) => JSON.parse(line) as unknown);
+  expect(domains).toMatchObject([
+    { name: "archive", groups: 1, type: "orset", durability: "sync", inMemory: false },
+    { name: "scratch", groups: 1, type: null, durability: "snapshot" },
+    { name: "views", groups: 1, type: "pncounter", durability: "log", inMemory: true, autoSaveMs: null },
+  ]);
+  await daemon.stop();
+  expect(JSON.parse((await coppice(["verify", "--json"], env)).out)).toMatchObject({ groups: 2, damaged: 0 });
+  const wrong = await coppice(["config", "--domains", "views.type=gconter"]);
+  expect(wrong).toMatchObject({ status: 2, err: expect.stringContaining('Did you mean "gcounter"?') as string });
+
+  const moved = await Daemon.start(data, "--domains", 'archive.storage={"scheme":"memory"}', "views.inMemory=true");
+  expect(moved.events).toContain("storage-moved");
+  expect(await coppice(["get", "views/home"], env)).toMatchObject({ out: "3\n" });
+});
+
 test("serves the views of a module", async () => {
   const data = await temporaryDirectory();
   const file = join(data, "views.mjs");

@@ -222,7 +222,7 @@ export class SimProcess {
       limits: setup.limits,
       syncIntervalMs: 500,
       heartbeatMs: 200,
-      snapshotIntervalMs: setup.snapshotIntervalMs,
+      snapshotIntervalMs: () => setup.snapshotIntervalMs,
       idleGraceMs: setup.idleGraceMs,
     });
     return core;

@@ -1,5 +1,5 @@
 import { createActor } from "@coppice/crdt";
-import { type GroupId, type GroupStorage, encodeGroupId, formatGroupId } from "@coppice/storage";
+import { type GroupId, type GroupStorage, domainOf, encodeGroupId, formatGroupId } from "@coppice/storage";
 import { sha256 } from "@noble/hashes/sha2.js";
 import { randomBytes, utf8ToBytes } from "@noble/hashes/utils.js";
 import { Core } from "./core/core.ts";
@@ -7,7 +7,7 @@ import { formatDigest } from "./core/digest.ts";
 import type { Group } from "./core/group.ts";
 import type { Changes, Origin } from "./core/replication-server.ts";
 import { ReplicationError } from "./error.ts";
-import type { ResolvedNodeOptions } from "./node-options.ts";
+import { type ResolvedNodeOptions, policyOf } from "./node-options.ts";
 import type { GroupStatus } from "./replica.ts";
 import type { Link, PeerId, Transport, TransportEvents } from "./transport.ts";
 
@@ -68,11 +68,14 @@ export class Driver {
       actor: (fresh) => (fresh ? createActor(nodeBytes, randomBytes(8)) : processActor),
       types: options.types,
       domains: options.domains,
-      durability: (group) => (storage.durability(group).durable ? (options.durability ?? "log") : "snapshot"),
+      durability: (group) => {
+        if (!storage.durability(group).durable) return "snapshot";
+        return policyOf(options, domainOf(group)).durability ?? "log";
+      },
       limits: options.limits,
       syncIntervalMs: options.syncIntervalMs,
       heartbeatMs: options.heartbeatMs,
-      snapshotIntervalMs: options.snapshotIntervalMs,
+      snapshotIntervalMs: (domain) => policyOf(options, domain).snapshotIntervalMs,
       idleGraceMs: options.idleGraceMs,
     });
   }

@@ -16,8 +16,8 @@ import { type AckLevel, type Acknowledgement, CommitAcknowledgement, PeerAcknowl
 /** What the handles of a group need of their node beyond its core. */
 export interface HostEnvironment {
   isClosed(): boolean;
-  durability(): { readonly durable: boolean; readonly sync: boolean };
-  /** The node's durability mode, when it was set. */
+  durability(): { readonly durable: boolean; readonly sync: boolean; readonly buffered?: boolean };
+  /** The durability mode of the group's domain, when one was set. */
   readonly mode: Durability | undefined;
   status(): GroupStatus;
   synced(signal: AbortSignal | undefined): Promise<void>;
@@ -36,6 +36,8 @@ export class GroupHost implements ReplicaHost {
   readonly #core: Core;
   readonly #environment: HostEnvironment;
   readonly #isJournalled: boolean;
+  /** Commits wait in memory for the next save. */
+  readonly #isBuffered: boolean;
   #isReleased = false;
   readonly presence: PresenceHost;
 
@@ -45,6 +47,7 @@ export class GroupHost implements ReplicaHost {
     this.#core = core;
     this.#environment = environment;
     this.#isJournalled = environment.durability().durable && environment.mode !== "snapshot";
+    this.#isBuffered = environment.durability().buffered === true;
     this.presence = {
       set: (state) => {
         this.server();
@@ -99,6 +102,10 @@ export class GroupHost implements ReplicaHost {
       const message = `ack "${level}" needs a journal, and group ${name} has none: use a durable storage and durability "log" or "sync"`;
       throw new ReplicationError("ACK_UNAVAILABLE", message);
     }
+    if (level === "log" && this.#isBuffered) {
+      const message = `ack "log": group ${name} is kept in memory until the next save; use "sync", which saves at once`;
+      throw new ReplicationError("ACK_UNAVAILABLE", message);
+    }
     if (level === "sync" && !this.#environment.durability().sync) {
       throw new ReplicationError(
         "ACK_UNAVAILABLE",
@@ -108,7 +115,7 @@ export class GroupHost implements ReplicaHost {
   }
 
   acknowledge<Result>(result: Result, hasWritten: boolean, options: MutateOptions | undefined): Write<Result> {
-    const level = options?.ack ?? (this.#isJournalled ? "log" : "memory");
+    const level = options?.ack ?? (this.#isJournalled && !this.#isBuffered ? "log" : "memory");
     return new Write(result, hasWritten ? this.#acknowledgement(level, options) : undefined);
   }
 

@@ -13,7 +13,7 @@ export {
 export type { Verdict } from "./core/verification.ts";
 export type { PeerEvent } from "./driver.ts";
 export { type CollectionReport, type Node, type PeerStatus, type VerificationReport, createNode } from "./node.ts";
-export type { NodeOptions, Notice } from "./node-options.ts";
+export type { DomainPolicy, NodeOptions, Notice } from "./node-options.ts";
 export type { Presence } from "./presence.ts";
 export type { RecoverOptions, RecoveryProgress, RecoveryReport } from "./recovery.ts";
 export type { Change, GroupStatus, MutateOptions, Replica } from "./replica.ts";

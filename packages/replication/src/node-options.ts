@@ -13,6 +13,12 @@ export interface Notice {
   readonly peer?: PeerId;
 }
 
+/** How the groups of one domain are kept, where that differs from the node's options of the same names. */
+export interface DomainPolicy {
+  readonly durability?: Durability;
+  readonly snapshotIntervalMs?: number | false;
+}
+
 /** Options of `createNode`. */
 export interface NodeOptions {
   /** The CRDT types whose code this node has. Groups of other types are stored and relayed as they are. */
@@ -28,6 +34,8 @@ export interface NodeOptions {
   readonly durability?: Durability;
   /** The domains (first elements of group ids) to replicate. Default: all. */
   readonly domains?: readonly string[];
+  /** For domains that are kept in another way than the others. Default: none. */
+  readonly policies?: Readonly<Record<string, DomainPolicy>>;
   /** Whether to dial the peers of the last run again, for a minute. Default true. */
   readonly redialKnownPeers?: boolean;
   /**
@@ -50,16 +58,23 @@ export interface NodeOptions {
   readonly now?: () => number;
 }
 
+/** {@link DomainPolicy} with every default filled in. */
+export interface ResolvedPolicy {
+  readonly durability: Durability | undefined;
+  readonly snapshotIntervalMs: number | undefined;
+}
+
 /** {@link NodeOptions} with every default filled in. */
 export interface ResolvedNodeOptions {
   readonly types: readonly AnyCrdtType[];
   readonly transport: Transport | undefined;
-  readonly durability: Durability | undefined;
+  /** Of domains that have none of their own. */
+  readonly policy: ResolvedPolicy;
+  readonly policies: ReadonlyMap<string, ResolvedPolicy>;
   readonly domains: readonly string[] | undefined;
   readonly rosters: ReadonlyMap<string, readonly PeerId[]>;
   readonly redialKnownPeers: boolean;
   readonly syncIntervalMs: number;
-  readonly snapshotIntervalMs: number | undefined;
   readonly idleGraceMs: number;
   readonly heartbeatMs: number;
   readonly limits: Limits;
@@ -75,27 +90,43 @@ export function resolveOptions(options: NodeOptions): ResolvedNodeOptions {
     if (typeof type?.name !== "string") throw invalid("types holds something that is not a CRDT type");
     names.add(type.name);
   }
-  const { durability, domains } = options;
-  if (durability !== undefined && !["snapshot", "log", "sync"].includes(durability)) {
-    throw invalid(`durability must be "snapshot", "log" or "sync", not ${JSON.stringify(durability)}`);
-  }
-  const snapshotIntervalMs = options.snapshotIntervalMs ?? 60_000;
+  const { domains } = options;
+  const policy = checkPolicy("", options, { durability: undefined, snapshotIntervalMs: 60_000 });
   return {
     types: options.types,
     transport: options.transport,
-    durability,
+    policy,
+    policies: new Map(
+      Object.entries(options.policies ?? {}).map(([domain, own]) => [
+        domain,
+        checkPolicy(`policies[${JSON.stringify(domain)}].`, own, policy),
+      ]),
+    ),
     domains: domains === undefined ? undefined : [...domains],
     rosters: new Map(Object.entries(options.rosters ?? {}).map(([domain, ids]) => [domain, [...new Set(ids)]])),
     redialKnownPeers: options.redialKnownPeers ?? true,
     syncIntervalMs: checkInterval("syncIntervalMs", options.syncIntervalMs ?? 5000),
-    snapshotIntervalMs:
-      snapshotIntervalMs === false ? undefined : checkInterval("snapshotIntervalMs", snapshotIntervalMs),
     idleGraceMs: checkInterval("idleGraceMs", options.idleGraceMs ?? 60_000),
     heartbeatMs: checkInterval("heartbeatMs", options.heartbeatMs ?? 1000),
     limits: checkLimits({ ...DEFAULT_LIMITS, ...options.limits }),
     onNotice: options.onNotice ?? (() => {}),
     now: options.now ?? Date.now,
   };
+}
+
+/** How the groups of a domain are kept. */
+export function policyOf(options: ResolvedNodeOptions, domain: string): ResolvedPolicy {
+  return options.policies.get(domain) ?? options.policy;
+}
+
+function checkPolicy(place: string, own: DomainPolicy, fallback: ResolvedPolicy): ResolvedPolicy {
+  const { durability = fallback.durability, snapshotIntervalMs = fallback.snapshotIntervalMs } = own;
+  if (durability !== undefined && !["snapshot", "log", "sync"].includes(durability)) {
+    throw invalid(`${place}durability must be "snapshot", "log" or "sync", not ${JSON.stringify(durability)}`);
+  }
+  const isOff = snapshotIntervalMs === false || snapshotIntervalMs === undefined;
+  const intervalMs = isOff ? undefined : checkInterval(`${place}snapshotIntervalMs`, snapshotIntervalMs);
+  return { durability, snapshotIntervalMs: intervalMs };
 }
 
 function checkInterval(name: string, value: number): number {

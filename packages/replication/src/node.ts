@@ -8,7 +8,7 @@ import { Driver, type PeerEvent, closed } from "./driver.ts";
 import { EarlyEvents } from "./early-events.ts";
 import { ReplicationError } from "./error.ts";
 import { GroupHost } from "./group-host.ts";
-import { type NodeOptions, type ResolvedNodeOptions, resolveOptions } from "./node-options.ts";
+import { type NodeOptions, type ResolvedNodeOptions, policyOf, resolveOptions } from "./node-options.ts";
 import { openStorage } from "./node-storage.ts";
 import { type RecoverOptions, type RecoveryReport, recoverGroups } from "./recovery.ts";
 import { type GroupStatus, Replica } from "./replica.ts";
@@ -200,7 +200,7 @@ export class Node implements AsyncDisposable {
     return new GroupHost(group, type, this.#driver.core, {
       isClosed: () => this.#driver.isStopped,
       durability: () => this.#driver.storage.durability(group.id),
-      mode: this.#options.durability,
+      mode: policyOf(this.#options, group.domain).durability,
       status: () => this.#driver.status(group),
       synced: (signal) => this.#synced(group, signal),
       roster: () => this.#roster(group),

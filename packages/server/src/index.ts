@@ -123,6 +123,7 @@ export {
   type Change,
   type CollectionReport,
   DEFAULT_LIMITS,
+  type DomainPolicy,
   type Durability,
   FRAME_BYTES_MAX,
   type GroupStatus,

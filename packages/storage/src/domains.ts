@@ -117,9 +117,10 @@ export class Domains implements GroupStorage {
     await this.#closeRoute(this.adapter(domain));
   }
 
-  durability(id: GroupId): { readonly durable: boolean; readonly sync: boolean } {
-    const { durable, sync } = this.adapter(domainOf(id)).capabilities;
-    return { durable, sync };
+  durability(id: GroupId): { readonly durable: boolean; readonly sync: boolean; readonly buffered?: boolean } {
+    const { adapter, inMemory } = this.domainConfig(domainOf(id));
+    const { durable, sync } = adapter.capabilities;
+    return inMemory ? { durable, sync, buffered: true } : { durable, sync };
   }
 
   async open(options: { signal?: AbortSignal } = {}): Promise<void> {

@@ -100,8 +100,11 @@ export interface NodeRecord {
  * engine fails. Nothing here knows what events or states mean.
  */
 export interface GroupStorage extends AsyncDisposable {
-  /** Whether groups of this id survive the process, and whether `sync` reaches stable storage. */
-  durability(id: GroupId): { readonly durable: boolean; readonly sync: boolean };
+  /**
+   * Whether groups of this id survive the process, and whether `sync` reaches stable storage. `buffered`: a commit
+   * without `sync` goes with the process until it is saved.
+   */
+  durability(id: GroupId): { readonly durable: boolean; readonly sync: boolean; readonly buffered?: boolean };
   /** Opens the backends, takes their writer locks (`LOCKED` when another process holds one). */
   open(options?: { signal?: AbortSignal }): Promise<void>;
   /** Commits atomically; with `sync`, resolves once it is on stable storage. */

@@ -14,6 +14,7 @@ import { StoreEngine } from "./store-engine.ts";
 import { journalLog, parseJournalLog, quarantineOther, ROW_SPACE, rowKey, SWEEP_SPACE } from "./store-keys.ts";
 import { readWhole, storedGroup } from "./stored-group.ts";
 import { sweepGroup } from "./sweep.ts";
+import { WriteBehindBackend } from "./write-behind.ts";
 
 export interface GroupStoreOptions {
   /** How to store bodies of 1 KiB and more. Default "auto". */
@@ -66,9 +67,9 @@ class GroupStore implements GroupStorage {
     this.#queue = new CommitQueue((commits) => this.#write(commits));
   }
 
-  durability(_id: GroupId): { readonly durable: boolean; readonly sync: boolean } {
+  durability(_id: GroupId): { readonly durable: boolean; readonly sync: boolean; readonly buffered?: boolean } {
     const { durable, sync } = this.#backend.capabilities;
-    return { durable, sync };
+    return this.#backend instanceof WriteBehindBackend ? { durable, sync, buffered: true } : { durable, sync };
   }
 
   async open(options: { signal?: AbortSignal } = {}): Promise<void> {

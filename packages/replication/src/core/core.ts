@@ -60,8 +60,8 @@ export interface CoreOptions {
   readonly limits: Limits;
   readonly syncIntervalMs: number;
   readonly heartbeatMs: number;
-  /** Undefined: snapshots only when asked for, when a journal grows long, and at the end. */
-  readonly snapshotIntervalMs: number | undefined;
+  /** Of a domain's groups; undefined for snapshots only when asked for, when a journal grows long, and at the end. */
+  snapshotIntervalMs(domain: string): number | undefined;
   /** How long a loaded group may go unused before it is unloaded. */
   readonly idleGraceMs: number;
 }
@@ -423,10 +423,10 @@ export class Core {
   }
 
   #snapshotsDue(): void {
-    const { snapshotIntervalMs } = this.#options;
-    if (snapshotIntervalMs === undefined) return;
     const now = this.#options.now();
     for (const group of this.#table.active) {
+      const snapshotIntervalMs = this.#options.snapshotIntervalMs(group.domain);
+      if (snapshotIntervalMs === undefined) continue;
       // A snapshot in the future: the clock was set back since.
       const isDue = now - group.snapshotAt >= snapshotIntervalMs || group.snapshotAt > now;
       if (isDue) this.requestSnapshot(group);

@@ -1,14 +1,18 @@
-import { type AnyCrdtType, builtinTypes } from "@coppice/crdt";
-import { type Node, type Notice, createNode } from "@coppice/replication";
+import type { AnyCrdtType } from "@coppice/crdt";
+import { type DomainPolicy, type Node, type Notice, createNode } from "@coppice/replication";
 import { libp2pTransport } from "@coppice/replication/libp2p";
-import { type Damage, type GroupStorage, createGroupStore, formatGroupId } from "@coppice/storage";
-import { levelStorage } from "@coppice/storage/level";
+import { type Damage, type Domains, type GroupStorage, formatGroupId } from "@coppice/storage";
+import type { GatewayDomain } from "../http/domains.ts";
 import { type Gateway, checkBind, startGateway } from "../http/gateway.ts";
 import { VERSION } from "../version.ts";
 import { loadViews } from "./view-modules.ts";
+import type { DomainSettings } from "./domain-settings.ts";
+import { type Layout, createStorage, movedStorages, readLayout, writeLayout } from "./layout.ts";
+import { availableTypes, checkDomainTypes } from "./types.ts";
 import { ensureToken, readTokenPath, removeEndpoint, tokenPath, writeEndpoint } from "./files.ts";
 import type { Permission } from "../http/guard.ts";
 import type { Log } from "./log.ts";
+import { mkdir } from "node:fs/promises";
 
 export interface DaemonOptions {
   /** The data directory. */
@@ -17,8 +21,11 @@ export interface DaemonOptions {
   readonly peers: readonly string[];
   /** Who may connect: peer ids, by default those in `peers`, or anyone. */
   readonly allow: readonly string[] | "any" | undefined;
+  /** Where groups are stored. */
+  readonly layout: Layout;
+  readonly domains: ReadonlyMap<string, DomainSettings>;
   /** The domains to replicate; undefined for all. */
-  readonly domains: readonly string[] | undefined;
+  readonly interest: readonly string[] | undefined;
   readonly durability: "snapshot" | "log" | "sync";
   readonly snapshotIntervalMs: number | false;
   readonly syncIntervalMs: number;
@@ -36,18 +43,6 @@ export interface HttpOptions {
   readonly allowRemote: boolean;
 }
 
-/** Every type there is; those of documents where the libraries they stand on are installed. */
-async function availableTypes(): Promise<readonly AnyCrdtType[]> {
-  const types = [...builtinTypes];
-  try {
-    const { yjsDoc } = await import("@coppice/crdt/yjs");
-    types.push(yjsDoc({}));
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== "ERR_MODULE_NOT_FOUND") throw error;
-  }
-  return types;
-}
-
 /**
  * Runs one node until `stop` fires, then flushes and closes. Fails when the node cannot start, with the library's code;
  * whatever had started by then is closed again.
@@ -57,9 +52,11 @@ export async function runDaemon(options: DaemonOptions, log: Log, stop: AbortSig
   // Before anything is opened or created.
   if (options.http !== undefined) checkBind(options.http.host, options.http.allowRemote);
   const types = await availableTypes();
-  const storage = createGroupStore(levelStorage(options.data), { onDamage: (damage) => logDamage(damage, log) });
+  checkDomainTypes(options.domains, types);
+  const storage = await openLayout(options, log);
   const node = await openNode(options, types, storage, log, stop);
   try {
+    await writeLayout(options.data, options.layout);
     const gateway = await openGateway(options, { node, types, storage }, log);
     try {
       announce(options, node, gateway, log);
@@ -77,6 +74,35 @@ export async function runDaemon(options: DaemonOptions, log: Log, stop: AbortSig
   log("info", "stopped", "stopped");
 }
 
+/** The storage that the settings ask for; they are left in the directory for commands that run without the node. */
+async function openLayout({ data, layout }: DaemonOptions, log: Log): Promise<Domains> {
+  const storage = await createStorage(data, layout, {
+    onDamage: (damage) => logDamage(damage, log),
+    onError: (error) =>
+      log("error", "save-failed", `a domain in memory was not saved, and will be again: ${error.message}`),
+  });
+  await mkdir(data, { recursive: true, mode: 0o700 });
+  const before = (await readLayout(data)) ?? layout;
+  for (const moved of movedStorages(data, before, layout)) {
+    const message = `${moved} is stored elsewhere than at the last start: groups from before stay where they are`;
+    log("warn", "storage-moved", `${message}; to take them along, export them there and import them here`);
+  }
+  return storage;
+}
+
+function policiesOf(domains: ReadonlyMap<string, DomainSettings>): Record<string, DomainPolicy> {
+  const policies = [...domains].map(([name, { durability, snapshotInterval }]): [string, DomainPolicy] => [
+    name,
+    {
+      ...(durability === undefined ? {} : { durability }),
+      ...(snapshotInterval === undefined
+        ? {}
+        : { snapshotIntervalMs: snapshotInterval === false ? false : snapshotInterval * 1000 }),
+    },
+  ]);
+  return Object.fromEntries(policies);
+}
+
 async function openNode(
   options: DaemonOptions,
   types: readonly AnyCrdtType[],
@@ -84,7 +110,7 @@ async function openNode(
   log: Log,
   signal: AbortSignal,
 ): Promise<Node> {
-  const { listen, peers, allow, domains, durability, snapshotIntervalMs, syncIntervalMs } = options;
+  const { listen, peers, allow, interest, durability, snapshotIntervalMs, syncIntervalMs } = options;
   const transport = libp2pTransport({ listen, peers, ...(allow === undefined ? {} : { allow }) });
   return await createNode(
     {
@@ -92,7 +118,8 @@ async function openNode(
       storage,
       transport,
       durability,
-      ...(domains === undefined ? {} : { domains }),
+      policies: policiesOf(options.domains),
+      ...(interest === undefined ? {} : { domains: interest }),
       snapshotIntervalMs,
       syncIntervalMs,
       onNotice: (notice) => logNotice(notice, log),
@@ -116,9 +143,28 @@ function logNotice({ code, message, peer }: Notice, log: Log): void {
   log("warn", "notice", `${message} (${code})`, { code, ...(peer === undefined ? {} : { peer }) });
 }
 
+/** What the server tells of the configured domains. */
+function describeDomains(options: DaemonOptions, storage: Domains): readonly GatewayDomain[] {
+  return [...options.domains].map(([name, { type, durability = options.durability, snapshotInterval }]) => {
+    const { adapter, inMemory, autoSaveMs } = storage.domainConfig(name);
+    const ownMs = snapshotInterval === undefined || snapshotInterval === false ? false : snapshotInterval * 1000;
+    const snapshotIntervalMs = snapshotInterval === undefined ? options.snapshotIntervalMs : ownMs;
+    return {
+      name,
+      type,
+      storage: adapter.name,
+      durability: adapter.capabilities.durable ? durability : "snapshot",
+      snapshotIntervalMs: snapshotIntervalMs === false ? undefined : snapshotIntervalMs,
+      inMemory,
+      autoSaveMs: inMemory && autoSaveMs !== "never" ? autoSaveMs : undefined,
+      isReplicated: options.interest?.includes(name) ?? true,
+    };
+  });
+}
+
 async function openGateway(
   options: DaemonOptions,
-  served: { readonly node: Node; readonly types: readonly AnyCrdtType[]; readonly storage: GroupStorage },
+  served: { readonly node: Node; readonly types: readonly AnyCrdtType[]; readonly storage: Domains },
   log: Log,
 ): Promise<Gateway | undefined> {
   const { http, data } = options;
@@ -135,6 +181,7 @@ async function openGateway(
     ...http,
     ...served,
     views: await loadViews(options.views),
+    domains: describeDomains(options, served.storage),
     tokens,
     processMetrics: true,
     onError: (error) => {

@@ -6,6 +6,7 @@
  * | `token`         | 0600 | the token that allows everything, made at the first start and kept |
  * | `token.read`    | 0600 | the token that allows reading only, likewise                       |
  * | `endpoint.json` | 0600 | where the running node serves HTTP; removed when it stops in order |
+ * | `storage.json`  | 0600 | where its groups are stored, see layout.ts                          |
  */
 import { randomBytes } from "node:crypto";
 import { chmod, mkdir, open, readFile, rename, rm, writeFile } from "node:fs/promises";

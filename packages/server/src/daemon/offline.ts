@@ -7,15 +7,14 @@ import {
   type StorageBackend,
   type TransferProgress,
   checkStorage,
-  createGroupStore,
   exportGroups,
   importGroups,
   repairStorage,
 } from "@coppice/storage";
-import { levelStorage } from "@coppice/storage/level";
 import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import { ServerError } from "../error.ts";
+import { type Layout, PLAIN_LAYOUT, backendsOf, createStorage, readLayout } from "./layout.ts";
 
 interface TransferOptions {
   readonly prefix?: GroupId;
@@ -35,17 +34,23 @@ interface CheckDirectoryOptions {
 
 /** Reads everything and changes nothing. `INVALID_OPTIONS` where no node ever ran. */
 export async function checkDirectory(data: string, options: CheckDirectoryOptions = {}): Promise<CheckReport> {
-  return await withBackend(await existing(data), (backend) => checkStorage(backend, options));
+  const reports = await withBackends(data, (backend) => checkStorage(backend, options));
+  return reports.reduce(addReports);
 }
 
 /** Repairs what can be repaired without peers; what is damaged is moved aside and never deleted. */
 export async function repairDirectory(data: string, options: CheckDirectoryOptions = {}): Promise<RepairReport> {
-  return await withBackend(await existing(data), (backend) => repairStorage(backend, options));
+  const reports = await withBackends(data, (backend) => repairStorage(backend, options));
+  return reports.reduce((sum, report) => ({
+    before: addReports(sum.before, report.before),
+    after: addReports(sum.after, report.after),
+    degraded: [...sum.degraded, ...report.degraded],
+  }));
 }
 
 /** The groups as one portable stream. */
 export async function* exportDirectory(data: string, options: TransferOptions = {}): AsyncGenerator<Uint8Array> {
-  const storage = createGroupStore(levelStorage(await existing(data)));
+  const storage = await createStorage(data, await existing(data));
   await storage.open();
   try {
     yield* exportGroups(storage, options);
@@ -60,7 +65,7 @@ export async function importDirectory(
   chunks: AsyncIterable<Uint8Array>,
   options: ImportDirectoryOptions = {},
 ): Promise<ImportReport> {
-  const storage = createGroupStore(levelStorage(data));
+  const storage = await createStorage(data, (await readLayout(data)) ?? PLAIN_LAYOUT);
   await storage.open();
   const iterator = chunks[Symbol.asyncIterator]();
   try {
@@ -72,18 +77,34 @@ export async function importDirectory(
   }
 }
 
-async function withBackend<R>(data: string, use: (backend: StorageBackend) => Promise<R>): Promise<R> {
-  const backend = levelStorage(data);
-  await backend.open();
-  try {
-    return await use(backend);
-  } finally {
-    await backend.close();
-  }
+function addReports(sum: CheckReport, report: CheckReport): CheckReport {
+  return {
+    groups: sum.groups + report.groups,
+    records: sum.records + report.records,
+    bytes: sum.bytes + report.bytes,
+    damaged: sum.damaged + report.damaged,
+    findings: [...sum.findings, ...report.findings],
+  };
 }
 
-async function existing(data: string): Promise<string> {
+/** One backend after the other, the node's own first: a node that runs has that one locked. */
+async function withBackends<R>(data: string, use: (backend: StorageBackend) => Promise<R>): Promise<readonly R[]> {
+  const results: R[] = [];
+  for (const backend of await backendsOf(data, await existing(data))) {
+    await backend.open();
+    try {
+      results.push(await use(backend));
+    } finally {
+      await backend.close();
+    }
+  }
+  return results;
+}
+
+async function existing(data: string): Promise<Layout> {
+  const layout = await readLayout(data);
+  if (layout !== undefined) return layout;
   const found = await stat(join(data, "db")).catch(() => undefined);
   if (found === undefined) throw new ServerError("INVALID_OPTIONS", `${data} is no data directory of a node`);
-  return data;
+  return PLAIN_LAYOUT;
 }

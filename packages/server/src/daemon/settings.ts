@@ -5,9 +5,14 @@
 import { readFile } from "node:fs/promises";
 import { ServerError } from "../error.ts";
 import { didYouMean } from "../suggest.ts";
-
-/** What a setting holds, and so how its text is read. */
-export type SettingKind = "text" | "list" | "flag" | "seconds" | "secondsOrOff" | "choice";
+import {
+  type DomainSetting,
+  type DomainSettings,
+  domainsOf,
+  readDomainText,
+  readDomainsObject,
+} from "./domain-settings.ts";
+import { type SettingKind, type SettingValue, type StorageObject, readSetting } from "./setting-kinds.ts";
 
 export interface Setting {
   /** The name in the configuration file, and of the option. */
@@ -20,8 +25,7 @@ export interface Setting {
   readonly fallback?: SettingValue;
 }
 
-export type SettingName = keyof Settings;
-export type SettingValue = string | number | boolean | readonly string[];
+export type SettingName = Exclude<keyof Settings, "domains">;
 export type SettingSource = "flag" | "environment" | "file" | "default";
 
 /** Every setting with its value. What has no default may be absent. */
@@ -31,7 +35,10 @@ export interface Settings {
   readonly peer: readonly string[];
   readonly allow?: readonly string[];
   readonly allowAny: boolean;
-  readonly domain?: readonly string[];
+  /** The domains to replicate; without it, all. */
+  readonly interest?: readonly string[];
+  readonly domains: ReadonlyMap<string, DomainSettings>;
+  readonly storage?: string | StorageObject;
   readonly durability: "snapshot" | "log" | "sync";
   /** Seconds, false for off. */
   readonly snapshotInterval: number | false;
@@ -46,13 +53,15 @@ export interface Settings {
 
 /** A setting's value and where it comes from. */
 export interface Resolved {
-  readonly setting: Setting;
+  /** As in the file; of a domain's setting its way there: `domains.views.type`. */
+  readonly name: string;
+  /** The environment variable that could set it. */
+  readonly variable: string;
   readonly value: SettingValue | undefined;
   readonly source: SettingSource;
+  /** Of a domain's setting. */
+  readonly domain?: DomainSetting;
 }
-
-const SECONDS_MIN = 0.01;
-const SECONDS_MAX = 86_400;
 
 export const SETTINGS: readonly Setting[] = [
   { name: "data", kind: "text", option: "--data <dir>", description: "the data directory" },
@@ -78,10 +87,16 @@ export const SETTINGS: readonly Setting[] = [
   },
   { name: "allowAny", kind: "flag", option: "--allow-any", description: "let any peer connect", fallback: false },
   {
-    name: "domain",
+    name: "storage",
+    kind: "storage",
+    option: "--storage <uri>",
+    description: "where groups are stored, such as level:/var/data; without it, in the data directory",
+  },
+  {
+    name: "interest",
     kind: "list",
-    option: "--domain <name...>",
-    description: "replicate only groups whose id begins with one of these; without it, all",
+    option: "--interest <domain...>",
+    description: "replicate only groups of these domains (the first part of their ids); without it, all",
   },
   {
     name: "durability",
@@ -149,8 +164,15 @@ export const SETTINGS: readonly Setting[] = [
   },
 ];
 
+/** The option that sets single domains, beside those of {@link SETTINGS}. */
+export const DOMAINS_OPTION = {
+  option: "--domains <domain.setting=value...>",
+  description: "settings of single domains, such as views.type=gcounter; or all of them as JSON",
+} as const;
+const DOMAINS_VARIABLE = "COPPICE_DOMAINS";
+
 /** The environment variable of a setting: `COPPICE_ALLOW_ANY` for `allowAny`. */
-export function environmentName(name: SettingName): string {
+function environmentName(name: SettingName): string {
   return `COPPICE_${name.replaceAll(/[A-Z]/g, (letter) => `_${letter}`).toUpperCase()}`;
 }
 
@@ -165,29 +187,63 @@ export interface SettingSources {
 
 /** Resolves every setting. Throws `INVALID_OPTIONS`, naming the setting and where its value stands. */
 export function resolveSettings(sources: SettingSources): readonly Resolved[] {
-  return SETTINGS.map((setting) => {
-    const { name, fallback } = setting;
-    const flag = sources.flags[name];
-    if (flag !== undefined) return { setting, value: read(setting, flag, setting.option), source: "flag" };
-    const variable = environmentName(name);
-    const text = sources.environment[variable];
-    if (text !== undefined && text !== "") {
-      const given = setting.kind === "list" ? text.split(",").map((part) => part.trim()) : text;
-      return { setting, value: read(setting, given, variable), source: "environment" };
-    }
-    const given = sources.file?.[name];
-    if (given !== undefined) return { setting, value: read(setting, given, `"${name}" in the file`), source: "file" };
-    return { setting, value: fallback, source: "default" };
-  });
+  return [...SETTINGS.map((setting) => resolveOne(setting, sources)), ...resolveDomains(sources)];
 }
 
-/** The values alone. */
+function resolveOne(setting: Setting, sources: SettingSources): Resolved {
+  const { name, fallback } = setting;
+  const variable = environmentName(name);
+  const found = (given: unknown, where: string, source: SettingSource): Resolved => {
+    return { name, variable, value: readSetting(setting, given, where), source };
+  };
+  const flag = sources.flags[name];
+  if (flag !== undefined) return found(flag, setting.option, "flag");
+  const text = sources.environment[variable];
+  if (text !== undefined && text !== "") {
+    return found(setting.kind === "list" ? splitList(text) : text, variable, "environment");
+  }
+  const given = sources.file?.[name];
+  if (given !== undefined) return found(given, `"${name}" in the file`, "file");
+  return { name, variable, value: fallback, source: "default" };
+}
+
+/** Those of domains, each on its own: a flag for one setting of a domain leaves the file its others. */
+function resolveDomains({ flags, environment, file }: SettingSources): readonly Resolved[] {
+  const text = environment[DOMAINS_VARIABLE];
+  const given = flags["domains"];
+  const bySource: readonly (readonly [SettingSource, readonly DomainSetting[]])[] = [
+    ["file", file?.["domains"] === undefined ? [] : readDomainsObject(file["domains"], "domains")],
+    ["environment", readDomainTexts(text === undefined || text === "" ? [] : splitDomains(text), DOMAINS_VARIABLE)],
+    ["flag", readDomainTexts(Array.isArray(given) ? given : [], "--domains")],
+  ];
+  const resolved = new Map<string, Resolved>();
+  for (const [source, settings] of bySource) {
+    for (const domain of settings) {
+      const name = `domains.${domain.domain}.${domain.name}`;
+      resolved.set(name, { name, variable: DOMAINS_VARIABLE, value: domain.value, source, domain });
+    }
+  }
+  return [...resolved.values()].toSorted((left, right) => (left.name < right.name ? -1 : 1));
+}
+
+function readDomainTexts(texts: readonly unknown[], where: string): readonly DomainSetting[] {
+  return texts.flatMap((text) => readDomainText(String(text), where));
+}
+
+function splitDomains(text: string): readonly string[] {
+  return text.trimStart().startsWith("{") ? [text.trim()] : splitList(text);
+}
+
+function splitList(text: string): readonly string[] {
+  return text.split(",").map((part) => part.trim());
+}
+
+/** The values alone. Throws `INVALID_OPTIONS` for those that contradict each other. */
 export function settingsOf(resolved: readonly Resolved[]): Settings {
-  const entries = resolved
-    .filter(({ value }) => value !== undefined)
-    .map(({ setting, value }) => [setting.name, value]);
+  const own = resolved.filter(({ value, domain }) => value !== undefined && domain === undefined);
+  const domains = domainsOf(resolved.flatMap(({ domain }) => (domain === undefined ? [] : [domain])));
   // Each value was read by its setting's kind.
-  return Object.fromEntries(entries) as unknown as Settings;
+  return { ...Object.fromEntries(own.map(({ name, value }) => [name, value])), domains } as unknown as Settings;
 }
 
 /** Reads a configuration file. Throws `INVALID_OPTIONS` when it is missing, not JSON, or has a name that means nothing. */
@@ -202,49 +258,11 @@ export async function readSettingsFile(path: string): Promise<{ readonly [name: 
   if (typeof json !== "object" || json === null || Array.isArray(json)) {
     throw new ServerError("INVALID_OPTIONS", `the configuration file ${path} must hold an object`);
   }
-  const names = SETTINGS.map(({ name }) => name);
+  const names = [...SETTINGS.map(({ name }): string => name), "domains"];
   for (const name of Object.keys(json)) {
-    if (names.includes(name as SettingName)) continue;
+    if (names.includes(name)) continue;
     const suggestion = didYouMean(name, names);
     throw new ServerError("INVALID_OPTIONS", `${path} has an unknown setting ${JSON.stringify(name)}.${suggestion}`);
   }
   return json as { readonly [name: string]: unknown };
 }
-
-function read(setting: Setting, given: unknown, where: string): SettingValue {
-  const value = READERS[setting.kind](given, setting);
-  if (value !== undefined) return value;
-  throw new ServerError(
-    "INVALID_OPTIONS",
-    `${where} must be ${WANTED[setting.kind](setting)}, not ${JSON.stringify(given)}`,
-  );
-}
-
-type Reader = (given: unknown, setting: Setting) => SettingValue | undefined;
-
-const READERS: { readonly [Kind in SettingKind]: Reader } = {
-  text: (given) => (typeof given === "string" && given !== "" ? given : undefined),
-  list: (given) => (isTextList(given) ? given : undefined),
-  flag: (given) =>
-    given === true || given === "true" ? true : given === false || given === "false" ? false : undefined,
-  seconds: (given) => {
-    const seconds = typeof given === "string" && given.trim() !== "" ? Number(given) : given;
-    return typeof seconds === "number" && seconds >= SECONDS_MIN && seconds <= SECONDS_MAX ? seconds : undefined;
-  },
-  secondsOrOff: (given, setting) => (given === "off" || given === false ? false : READERS.seconds(given, setting)),
-  choice: (given, { choices }) => (typeof given === "string" && choices?.includes(given) === true ? given : undefined),
-};
-
-function isTextList(given: unknown): given is readonly string[] {
-  return Array.isArray(given) && given.every((item) => typeof item === "string" && item !== "");
-}
-
-const SECONDS = `a number of seconds from ${SECONDS_MIN} to ${SECONDS_MAX}`;
-const WANTED: { readonly [Kind in SettingKind]: (setting: Setting) => string } = {
-  text: () => "a text",
-  list: () => "a list of texts",
-  flag: () => "true or false",
-  seconds: () => SECONDS,
-  secondsOrOff: () => `${SECONDS}, or "off"`,
-  choice: ({ choices = [] }) => `one of ${choices.join(", ")}`,
-};

@@ -69,6 +69,25 @@ export interface TypesBody {
   }[];
 }
 
+/** `GET /v1/domains` */
+export interface DomainsBody {
+  readonly domains: readonly DomainBody[];
+}
+
+/** A domain; what is null is as the node's own setting, or not known. */
+export interface DomainBody {
+  readonly name: string;
+  readonly configured: boolean;
+  readonly groups: number;
+  readonly type: string | null;
+  readonly storage: string | null;
+  readonly durability: string | null;
+  readonly snapshotIntervalMs: number | null;
+  readonly inMemory: boolean | null;
+  readonly autoSaveMs: number | null;
+  readonly replicated: boolean | null;
+}
+
 /** `GET /v1/peers` */
 export interface PeersBody {
   readonly peers: readonly PeerBody[];

@@ -1,5 +1,6 @@
 import { type GroupId, formatGroupId, parseGroupId } from "@coppice/storage";
 import { type GroupStatus, type Node, type Replica, ReplicationError } from "@coppice/replication";
+import type { DomainRegistry } from "./domains.ts";
 import type { TypeRegistry } from "./operations.ts";
 
 /** A replica of whatever type. */
@@ -9,6 +10,7 @@ export type AnyReplica = Replica<unknown, unknown, unknown>;
 export interface RouteContext {
   readonly node: Node;
   readonly types: TypeRegistry;
+  readonly domains: DomainRegistry;
   /** Fires when the server closes: what waits must end. */
   readonly closing: AbortSignal;
   /** Longest wait for an acknowledgement or a connection. */

@@ -11,6 +11,8 @@ import { Metrics } from "./metrics.ts";
 import { TypeRegistry } from "./operations.ts";
 import { toProblem } from "./problem.ts";
 import { collectOpenApi } from "./openapi.ts";
+import { DomainRegistry, type GatewayDomain } from "./domains.ts";
+import { domainRoutes } from "./routes/domains.ts";
 import { exportRoutes } from "./routes/export.ts";
 import { groupRoutes } from "./routes/groups.ts";
 import { healthRoutes } from "./routes/health.ts";
@@ -32,6 +34,8 @@ export interface GatewayOptions {
   readonly node: Node;
   /** The types that groups may have here, usually those that the node was created with. */
   readonly types: readonly AnyCrdtType[];
+  /** The configured domains: a new group gets its domain's type when a request names none. Default: none. */
+  readonly domains?: readonly GatewayDomain[];
   /** The tokens that are accepted and what each allows; at least one. */
   readonly tokens: ReadonlyMap<string, Permission>;
   /** Where to listen. Default 127.0.0.1. */
@@ -115,6 +119,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   const context: RouteContext = {
     node: options.node,
     types: new TypeRegistry(options.types),
+    domains: new DomainRegistry(options.domains ?? []),
     closing: closing.signal,
     waitMsMax: options.waitMsMax ?? 60_000,
   };
@@ -160,6 +165,7 @@ function addRoutes(app: FastifyInstance, context: RouteContext, guard: Guard, pr
   statusRoutes(app, context);
   groupRoutes(app, context);
   typeRoutes(app, context);
+  domainRoutes(app, context);
   operationRoutes(app, context);
   recoveryRoutes(app, context);
   peerRoutes(app, context);

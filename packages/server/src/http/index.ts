@@ -1,4 +1,5 @@
 /** The HTTP server, for programs that run a node themselves and serve it, with views of their own. */
+export type { GatewayDomain } from "./domains.ts";
 export { Gateway, type GatewayOptions, startGateway } from "./gateway.ts";
 export type { Permission } from "./guard.ts";
 export type { Problem } from "./problem.ts";

@@ -65,7 +65,7 @@ export function registerStorageScheme(scheme: string, factory: StorageFactory): 
  * Fails with `INVALID_OPTIONS`, also for a scheme that nobody registered.
  */
 export async function resolveStorage(target: string | StorageTarget): Promise<StorageBackend> {
-  const { scheme, location = "", ...options } = typeof target === "string" ? parseTarget(target) : target;
+  const { scheme, location = "", ...options } = parseStorageTarget(target);
   const factory = factories.get(scheme);
   if (factory === undefined) {
     const known = storageSchemes().join(", ");
@@ -76,6 +76,11 @@ export async function resolveStorage(target: string | StorageTarget): Promise<St
     throw new StorageError("INVALID_ADAPTER", `the scheme ${scheme}: did not make a storage backend`);
   }
   return backend;
+}
+
+/** What a URI, a directory, or an object as JSON names, as an object. Throws `INVALID_OPTIONS`. */
+export function parseStorageTarget(target: string | StorageTarget): StorageTarget {
+  return typeof target === "string" ? parseTarget(target) : target;
 }
 
 /** {@link resolveStorage}, and opens the backend. Fails with `LOCKED` when another process has it open. */

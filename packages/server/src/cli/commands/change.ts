@@ -1,6 +1,7 @@
 /** Commands that change a group: any operation by name, and short forms for the common ones. */
 import { type Command, InvalidArgumentError } from "commander";
-import type { GroupBody, OperationsBody } from "../../http/api.ts";
+import { domainOf, parseGroupId } from "@coppice/storage";
+import type { DomainsBody, GroupBody, OperationsBody } from "../../http/api.ts";
 import type { Operation, PathStep } from "../../http/operations.ts";
 import { type Client, groupPath } from "../client.ts";
 import { type CliContext, type ClientOptions, aboutGroup, connect, groupId, withConnection } from "../context.ts";
@@ -54,7 +55,7 @@ function addCommand(program: Command, { streams }: CliContext): void {
     );
   withConnection(withAck(command)).action(async (id: string, text: string, options: ChangeOptions) => {
     const client = await connect(options);
-    const type = await typeOf(client, id, options.type ?? "gcounter");
+    const type = await typeOf(client, id, options.type, "gcounter");
     const op = ADDING.get(type);
     if (op === undefined) throw new CliError(EXIT.usage, "UNKNOWN_OPERATION", `a ${type} has nothing to add to`);
     const argument = op === "increment" ? wholeNumber(text) : jsonOrText(text);
@@ -81,7 +82,7 @@ function setCommand(program: Command, { streams }: CliContext): void {
     async (id: string, first: string, second: string | undefined, options: ChangeOptions) => {
       const args = second === undefined ? [jsonOrText(first)] : [first, jsonOrText(second)];
       const client = await connect(options);
-      const type = await typeOf(client, id, options.type ?? (second === undefined ? "lww" : "lwwmap"));
+      const type = await typeOf(client, id, options.type, second === undefined ? "lww" : "lwwmap");
       const body = await change(client, id, { ...options, type }, [{ op: "set", args }]);
       if (options.json === true) streams.out(`${JSON.stringify({ id, digest: body.digest })}\n`);
     },
@@ -147,14 +148,17 @@ function withAck(command: Command): Command {
   return command.option("--ack <level>", "what to wait for: memory, log, sync, or a number of peers", parseAck);
 }
 
-/** What the group is decides; `fallback` is for one that does not exist. */
-async function typeOf(client: Client, id: string, fallback: string): Promise<string> {
+/** What the group is decides; for one that does not exist what was asked for, else its domain, else `fallback`. */
+async function typeOf(client: Client, id: string, asked: string | undefined, fallback: string): Promise<string> {
   try {
     return (await client.request<GroupBody>("GET", groupPath(id))).type;
   } catch (error) {
-    if (error instanceof CliError && error.code === "UNKNOWN_GROUP") return fallback;
-    throw error;
+    if (!(error instanceof CliError) || error.code !== "UNKNOWN_GROUP") throw error;
   }
+  if (asked !== undefined) return asked;
+  const { domains } = await client.request<DomainsBody>("GET", "/v1/domains");
+  const name = domainOf(parseGroupId(id));
+  return domains.find((domain) => domain.name === name)?.type ?? fallback;
 }
 
 async function change(

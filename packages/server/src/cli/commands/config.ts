@@ -1,8 +1,8 @@
 import type { Command } from "commander";
-import { environmentName } from "../../daemon/settings.ts";
 import type { CliContext } from "../context.ts";
 import { table } from "../output.ts";
 import { daemonOptions, resolve, withSettings } from "./start.ts";
+import { availableTypes, checkDomainTypes } from "../../daemon/types.ts";
 import { settingsOf } from "../../daemon/settings.ts";
 
 interface ConfigFlags {
@@ -20,17 +20,19 @@ export function configCommand(program: Command, { streams }: CliContext): void {
     .addHelpText("after", "\nExample:\n  $ COPPICE_DATA=./a coppice config --durability sync");
   withSettings(command).action(async (flags: ConfigFlags) => {
     const resolved = await resolve(flags);
-    if (settingsOf(resolved).data !== undefined) daemonOptions(settingsOf(resolved));
+    const settings = settingsOf(resolved);
+    checkDomainTypes(settings.domains, await availableTypes());
+    if (settings.data !== undefined) daemonOptions(settings);
     if (flags.json === true) {
-      const entries = resolved.map(({ setting, value, source }) => [setting.name, { value: value ?? null, source }]);
+      const entries = resolved.map(({ name, value, source }) => [name, { value: value ?? null, source }]);
       streams.out(`${JSON.stringify(Object.fromEntries(entries))}\n`);
       return;
     }
-    const rows = resolved.map(({ setting, value, source }) => [
-      setting.name,
+    const rows = resolved.map(({ name, value, source, variable }) => [
+      name,
       value === undefined ? "-" : JSON.stringify(value),
       source,
-      environmentName(setting.name),
+      variable,
     ]);
     streams.out(table(["SETTING", "VALUE", "FROM", "VARIABLE"], rows));
   });

@@ -1,6 +1,6 @@
 /** Commands about the node as a whole and its peers. */
 import type { Command } from "commander";
-import type { PeersBody, RecoveryBody, StatusBody, TypesBody } from "../../http/api.ts";
+import type { DomainsBody, PeersBody, RecoveryBody, StatusBody, TypesBody } from "../../http/api.ts";
 import { type CliContext, type ClientOptions, connect, groupId, withConnection } from "../context.ts";
 import { CliError, EXIT } from "../failure.ts";
 import { formatBytes, printable, table } from "../output.ts";
@@ -12,6 +12,7 @@ interface RecoverOptions extends ClientOptions {
 export function nodeCommands(program: Command, context: CliContext): void {
   statusCommand(program, context);
   typesCommand(program, context);
+  domainsCommand(program, context);
   peersCommand(program, context);
   connectCommand(program, context);
   disconnectCommand(program, context);
@@ -60,6 +61,31 @@ function typesCommand(program: Command, { streams }: CliContext): void {
           types.map(({ name, operations }) => [name, operations.join(", ")]),
         ),
       );
+  });
+}
+
+function domainsCommand(program: Command, { streams }: CliContext): void {
+  const command = program
+    .command("domains")
+    .summary("list the domains and how each is kept")
+    .description("Lists the domains that are configured or have groups, and how each is kept.")
+    .addHelpText("after", "\nExample:\n  $ coppice domains --data ./a");
+  withConnection(command).action(async (options: ClientOptions) => {
+    const { domains } = await (await connect(options)).request<DomainsBody>("GET", "/v1/domains");
+    if (options.json === true) {
+      for (const domain of domains) streams.out(`${JSON.stringify(domain)}\n`);
+      return;
+    }
+    const rows = domains.map(({ name, groups, type, storage, durability, inMemory, replicated }) => [
+      printable(name),
+      groups,
+      type ?? "-",
+      durability ?? "-",
+      replicated === null ? "-" : replicated ? "yes" : "no",
+      storage === null ? "-" : `${storage}${inMemory === true ? ", in memory" : ""}`,
+    ]);
+    const head = ["DOMAIN", "GROUPS", "TYPE", "DURABILITY", "REPLICATED", "STORAGE"];
+    streams.out(rows.length === 0 ? "no domains\n" : table(head, rows));
   });
 }
 

@@ -1,7 +1,9 @@
 import { type Command, Option } from "commander";
 import type { DaemonOptions, HttpOptions } from "../../daemon/daemon.ts";
 import { type Log, jsonLog, textLog } from "../../daemon/log.ts";
-import { SETTINGS, type Settings, readSettingsFile, resolveSettings, settingsOf } from "../../daemon/settings.ts";
+import { DOMAINS_OPTION, SETTINGS, type Settings } from "../../daemon/settings.ts";
+import { readSettingsFile, resolveSettings, settingsOf } from "../../daemon/settings.ts";
+import { layoutOf } from "../../daemon/layout.ts";
 import type { Resolved } from "../../daemon/settings.ts";
 import { ServerError } from "../../error.ts";
 import type { CliContext } from "../context.ts";
@@ -47,6 +49,7 @@ export function withSettings(command: Command): Command {
     const added = new Option(option, text);
     command.addOption(choices === undefined ? added : added.choices(choices));
   }
+  command.option(DOMAINS_OPTION.option, DOMAINS_OPTION.description);
   return command.option("--config <file>", "a JSON file of settings");
 }
 
@@ -80,7 +83,7 @@ function isAbort(error: unknown): boolean {
 
 /** What the daemon is to do. Throws `INVALID_OPTIONS` for settings that contradict each other. */
 export function daemonOptions(settings: Settings): DaemonOptions {
-  const { data, allow, allowAny, snapshotInterval, domain } = settings;
+  const { data, allow, allowAny, snapshotInterval } = settings;
   if (data === undefined) {
     throw new ServerError("INVALID_OPTIONS", "a node needs a data directory: --data DIR, or COPPICE_DATA");
   }
@@ -95,13 +98,27 @@ export function daemonOptions(settings: Settings): DaemonOptions {
     listen: settings.listen,
     peers: settings.peer,
     allow: allowAny ? "any" : allow,
-    domains: domain,
+    layout: layoutOf(data, settings),
+    domains: settings.domains,
+    interest: interestOf(settings),
     durability: settings.durability,
     snapshotIntervalMs: snapshotInterval === false ? false : snapshotInterval * 1000,
     syncIntervalMs: settings.syncInterval * 1000,
     views: settings.views,
     http: httpOptions(settings),
   };
+}
+
+/** The domains to replicate: once anything says which, no others. */
+function interestOf({ interest, domains }: Settings): readonly string[] | undefined {
+  const isNamed = [...domains.values()].some((domain) => domain.interest !== undefined);
+  if (!isNamed) return interest;
+  const names = new Set(interest);
+  for (const [name, domain] of domains) {
+    if (domain.interest === false) names.delete(name);
+    else if (domain.interest === true || interest === undefined) names.add(name);
+  }
+  return [...names];
 }
 
 function httpOptions(settings: Settings): HttpOptions | undefined {

@@ -145,8 +145,11 @@ async function mutate(
   return { results, digest, ...value };
 }
 
-/** The type to open the group as. What is stored decides; `type` creates, and otherwise only says what is expected. */
-function typeOf({ node, types }: RouteContext, text: string, request: OperationsRequest): AnyCrdtType {
+/**
+ * The type to open the group as. What is stored decides; `type`, or else that of the domain, creates. A group that was
+ * deleted begins anew only as `recreate` says, so a type from its domain is no reason to be asked for one.
+ */
+function typeOf({ node, types, domains }: RouteContext, text: string, request: OperationsRequest): AnyCrdtType {
   const id = parseGroupId(text);
   const status = node.group(id);
   const exists = status !== undefined && status.phase !== "deleted";
@@ -155,7 +158,8 @@ function typeOf({ node, types }: RouteContext, text: string, request: Operations
     throw new ReplicationError("TYPE_CONFLICT", detail);
   }
   if (exists) return types.get(status.type);
-  if (request.type !== undefined) return types.get(request.type);
+  const name = request.type ?? domains.typeOf(id);
+  if (name !== undefined) return types.get(name);
   if (status === undefined) throw unknownGroup(id);
   throw new ServerError("INVALID_REQUEST", `the group ${formatGroupId(id)} was deleted; to begin anew, give its type`);
 }

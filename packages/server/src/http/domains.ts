@@ -1,0 +1,36 @@
+import { type GroupId, domainOf } from "@coppice/storage";
+
+/** A configured domain, as the server shows it. */
+export interface GatewayDomain {
+  readonly name: string;
+  /** The type of groups that are created without one. */
+  readonly type?: string | undefined;
+  /** The name of its backend. */
+  readonly storage?: string | undefined;
+  readonly durability?: "snapshot" | "log" | "sync" | undefined;
+  /** Undefined: only when needed. */
+  readonly snapshotIntervalMs?: number | undefined;
+  readonly inMemory?: boolean | undefined;
+  /** Undefined: only when asked for, or not in memory at all. */
+  readonly autoSaveMs?: number | undefined;
+  /** Whether the node is interested in it. Default true. */
+  readonly isReplicated?: boolean | undefined;
+}
+
+/** The configured domains by name. */
+export class DomainRegistry {
+  readonly #domains: ReadonlyMap<string, GatewayDomain>;
+
+  constructor(domains: readonly GatewayDomain[]) {
+    this.#domains = new Map(domains.map((domain) => [domain.name, domain]));
+  }
+
+  get all(): readonly GatewayDomain[] {
+    return [...this.#domains.values()];
+  }
+
+  /** The type of a new group for which none was given, if its domain has one. */
+  typeOf(id: GroupId): string | undefined {
+    return this.#domains.get(domainOf(id))?.type;
+  }
+}
