@@ -44,8 +44,10 @@ export function startCommand(program: Command, context: CliContext): void {
 /** Adds every setting as an option, and the one that names a file of settings. */
 export function withSettings(command: Command): Command {
   for (const { option, description, fallback, choices } of SETTINGS) {
-    const shown = fallback === undefined || fallback === false || (Array.isArray(fallback) && fallback.length === 0);
-    const text = shown ? description : `${description} (default: ${String(fallback)})`;
+    const isNothing =
+      fallback === undefined || fallback === false || (Array.isArray(fallback) && fallback.length === 0);
+    const standard = Array.isArray(fallback) ? fallback.join(" ") : JSON.stringify(fallback);
+    const text = isNothing ? description : `${description} (default: ${standard.replaceAll('"', "")})`;
     const added = new Option(option, text);
     command.addOption(choices === undefined ? added : added.choices(choices));
   }
