@@ -220,11 +220,17 @@ class LevelBackend extends StorageBackend {
 
   protected override explain(cause: unknown): StorageError | undefined {
     if (hasCode(cause, "LEVEL_LOCKED")) {
-      const advice = "stop the other process, or use another directory";
-      return new StorageError("LOCKED", `${this.name} is in use by another process: ${advice}`, { cause });
+      const inProcess = "another process: stop the other process, or use another directory";
+      const advice = this.#files ? inProcess : "another tab: close that tab, or use another name";
+      const message = `${this.name} is in use by ${advice}`;
+      return new StorageError("LOCKED", message, { cause });
     }
     const text = messages(cause);
-    if (/No space left|ENOSPC|QuotaExceeded|disk quota/i.test(text)) {
+    if (/QuotaExceeded/i.test(text)) {
+      const advice = "free some, or ask for persistent storage; writing goes on then, and nothing written is lost";
+      return new StorageError("FULL", `${this.name}: the browser's quota is used up: ${advice}`, { cause });
+    }
+    if (/No space left|ENOSPC|disk quota/i.test(text)) {
       const advice =
         "free space; writing goes on then, and nothing acknowledged is lost. It cannot be opened on a full disk";
       return new StorageError("FULL", `${this.name}: the disk is full: ${advice}`, { cause });
