@@ -211,6 +211,7 @@ export class SimProcess {
             this.#events.loaded(this, group);
           } else if (group.phase !== "active") this.#seen.delete(group);
         },
+        discovered: () => {},
         notice: (code, message) => this.#events.notice(this, code, message),
       },
       now: () => this.now(),

@@ -18,6 +18,7 @@ export function recording(from: string, inner: Transport, frames: Recorded[]): T
     pause: (link) => inner.pause(link),
     resume: (link) => inner.resume(link),
     connect: (address, options) => inner.connect(address, options),
+    discovered: (addresses, source) => inner.discovered(addresses, source),
     disconnect: (peer) => inner.disconnect(peer),
     stop: () => inner.stop(),
   };
@@ -58,6 +59,8 @@ export class Puppet implements Transport {
   pause(): void {}
 
   resume(): void {}
+
+  discovered(): void {}
 
   async connect(): Promise<Link> {
     return this.#link;

@@ -29,8 +29,8 @@ export class Driver {
   readonly #presenceWatchers = new Map<Group, Set<() => void>>();
   readonly #peerWatchers = new Set<(event: PeerEvent, peer: PeerId) => void>();
   readonly #waiters = new Map<Group, Set<() => void>>();
-  /** Addresses of peers seen in this run. */
-  readonly addresses: Set<string> = new Set();
+  /** Where the peers seen in this run said last that they can be dialled; latest first. */
+  readonly #addresses = new Map<PeerId, readonly string[]>();
   #timer: ReturnType<typeof setInterval> | undefined;
   #isStopped = false;
 
@@ -60,6 +60,9 @@ export class Driver {
         },
         moved: (group) => {
           for (const check of this.#waiters.get(group) ?? []) check();
+        },
+        discovered: (addresses) => {
+          if (options.peerExchange) this.transport().discovered(addresses, "peers");
         },
         notice: (code, message, peer) => this.notice(code, message, peer),
       },
@@ -133,7 +136,8 @@ export class Driver {
   events(): TransportEvents {
     return {
       linkUp: (link: Link) => {
-        for (const address of link.addresses) this.addresses.add(address);
+        this.#addresses.delete(link.peer);
+        this.#addresses.set(link.peer, link.addresses);
         const isNew = !this.core.peers.has(link.peer);
         this.core.linkUp(link);
         if (isNew) this.#tellPeers("join", link.peer);
@@ -241,6 +245,13 @@ export class Driver {
       isPaused: group.isPaused,
       isCompared: group.isCompared,
     };
+  }
+
+  /** Addresses worth dialling in the next run, latest first; of `former` those of peers not seen in this one. */
+  knownAddresses(former: readonly string[]): string[] {
+    const seen = [...this.#addresses.keys()];
+    const unseen = former.filter((address) => !seen.some((peer) => address.endsWith(`/${peer}`)));
+    return [...[...this.#addresses.values()].toReversed().flat(), ...unseen];
   }
 
   /** Waits until everything written so far is committed. Rejects with `STORAGE_FAILED`. */

@@ -2,6 +2,7 @@ import { ReplicationError } from "./error.ts";
 import type { MemoryFaults } from "./memory-lane.ts";
 import { MemoryFabric, type EndSeed, type Schedule, type Wire, type WireEnd } from "./memory-network.ts";
 import {
+  type DiscoverySource,
   FRAME_BYTES_MAX,
   type Link,
   type LinkEnd,
@@ -21,6 +22,8 @@ export interface MemoryNetworkOptions {
   readonly schedule?: Schedule;
   /** Faults on every link from the start; none by default. */
   readonly faults?: Partial<MemoryFaults>;
+  /** Whether nodes dial members that their peers tell of. By default not: links are those that a test lays. */
+  readonly peerExchange?: boolean;
   /** Silence after which an end gives a link up; 5 000 by default. */
   readonly halfOpenMs?: number;
   /** First and longest pause between redials; 100 and 5 000 by default. */
@@ -57,10 +60,12 @@ export interface MemoryNetwork {
 /** Creates an empty network, which holds nothing open once its transports have stopped. */
 export function createMemoryNetwork(options: MemoryNetworkOptions = {}): MemoryNetwork {
   const { seed = 1, schedule = scheduleReally, faults = {}, halfOpenMs = 5_000, redialMs = [100, 5_000] } = options;
+  const { peerExchange = false } = options;
   const fabric = new MemoryFabric(schedule, randomFrom(seed), halfOpenMs, faults);
   const running: Running = new Map();
   return {
-    transport: (name, { allow = "any" } = {}) => new MemoryTransport({ name, allow, fabric, running, redialMs }),
+    transport: (name, { allow = "any" } = {}) =>
+      new MemoryTransport({ name, allow, fabric, running, redialMs, peerExchange }),
     setFaults: (changes: Partial<MemoryFaults>, from?: string, to?: string) => fabric.setFaults(changes, from, to),
     clearFaults: () => fabric.clearFaults(),
     partition(from, to, { oneWay = false } = {}) {
@@ -90,6 +95,7 @@ interface Setup {
   readonly fabric: MemoryFabric;
   readonly running: Running;
   readonly redialMs: readonly [first: number, max: number];
+  readonly peerExchange: boolean;
 }
 
 interface Dial {
@@ -103,6 +109,8 @@ interface Dial {
   lastCode: string | undefined;
 }
 
+/** How long a hint is dialled. */
+const HINT_MS = 60_000;
 const ADDRESS = /^memory:\/(.+)$/;
 
 class MemoryTransport implements Transport {
@@ -180,6 +188,15 @@ class MemoryTransport implements Transport {
       dial.waiters.add(waiter);
       this.#attempt(dial);
     });
+  }
+
+  discovered(addresses: readonly string[], source: DiscoverySource): void {
+    if (source === "peers" && !this.#setup.peerExchange) return;
+    for (const address of addresses) {
+      const peer = ADDRESS.exec(address)?.[1];
+      if (peer === undefined || peer === this.#setup.name || this.#dials.has(peer) || this.#ends.has(peer)) continue;
+      this.connect(address, { signal: AbortSignal.timeout(HINT_MS) }).catch(() => {});
+    }
   }
 
   async disconnect(peer: PeerId): Promise<void> {

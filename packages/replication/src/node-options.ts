@@ -39,6 +39,11 @@ export interface NodeOptions {
   /** Whether to dial the peers of the last run again, for a minute. Default true. */
   readonly redialKnownPeers?: boolean;
   /**
+   * Whether to dial members that peers tell of, while this node has few links (fewer than 8, or than 3 to peers
+   * interested in one of its domains). Only those that the transport admits are dialled. Default true.
+   */
+  readonly peerExchange?: boolean;
+  /**
    * For each domain that has one, its roster: the ids of all nodes that write in it, this one included. It closes the
    * membership, as `majority`, `all` and `collect` need; every node must be given the same. Default: none.
    */
@@ -74,6 +79,7 @@ export interface ResolvedNodeOptions {
   readonly domains: readonly string[] | undefined;
   readonly rosters: ReadonlyMap<string, readonly PeerId[]>;
   readonly redialKnownPeers: boolean;
+  readonly peerExchange: boolean;
   readonly syncIntervalMs: number;
   readonly idleGraceMs: number;
   readonly heartbeatMs: number;
@@ -105,6 +111,7 @@ export function resolveOptions(options: NodeOptions): ResolvedNodeOptions {
     domains: domains === undefined ? undefined : [...domains],
     rosters: new Map(Object.entries(options.rosters ?? {}).map(([domain, ids]) => [domain, [...new Set(ids)]])),
     redialKnownPeers: options.redialKnownPeers ?? true,
+    peerExchange: options.peerExchange ?? true,
     syncIntervalMs: checkInterval("syncIntervalMs", options.syncIntervalMs ?? 5000),
     idleGraceMs: checkInterval("idleGraceMs", options.idleGraceMs ?? 60_000),
     heartbeatMs: checkInterval("heartbeatMs", options.heartbeatMs ?? 1000),

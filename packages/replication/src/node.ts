@@ -18,8 +18,6 @@ import type { PeerId } from "./transport.ts";
 const PROBE_MS = 500;
 /** A node without any link counts as alone after this time: `synced` waits no longer. */
 const ALONE_AFTER_MS = 2000;
-/** How long a peer known from the last run is dialled. */
-const REDIAL_KNOWN_MS = 60_000;
 /** Addresses of peers kept for the next run. */
 const KNOWN_PEERS_MAX = 100;
 /** How often `synced` looks again. */
@@ -86,7 +84,6 @@ export class Node implements AsyncDisposable {
   readonly #options: ResolvedNodeOptions;
   readonly #driver: Driver;
   readonly #startedAt = performance.now();
-  readonly #closed = new AbortController();
   #closing: Promise<void> | undefined;
 
   /** Used by {@link createNode}. */
@@ -123,12 +120,11 @@ export class Node implements AsyncDisposable {
     this.#driver = new Driver(options, storage, id);
   }
 
-  /** Dials the peers known from the last run, for a bounded time. */
+  /** Dials the peers known from the last run. */
   #redial(addresses: readonly string[]): void {
     const { transport } = this.#options;
     if (transport === undefined || !this.#options.redialKnownPeers) return;
-    const signal = AbortSignal.any([this.#closed.signal, AbortSignal.timeout(REDIAL_KNOWN_MS)]);
-    for (const address of addresses) transport.connect(address, { signal }).catch(() => {});
+    transport.discovered(addresses, "record");
   }
 
   #noteFailure(error: unknown): void {
@@ -417,7 +413,6 @@ export class Node implements AsyncDisposable {
 
   async #close(): Promise<void> {
     this.#driver.stopClock();
-    this.#closed.abort();
     try {
       await this.snapshot();
     } finally {
@@ -431,9 +426,9 @@ export class Node implements AsyncDisposable {
   }
 
   async #writeRecord(clean: boolean): Promise<void> {
-    const { storage, addresses } = this.#driver;
+    const { storage } = this.#driver;
     const former = await storage.readNode();
-    const peers = [...new Set([...addresses, ...(former?.peers ?? [])])].slice(0, KNOWN_PEERS_MAX);
+    const peers = this.#driver.knownAddresses(former?.peers ?? []).slice(0, KNOWN_PEERS_MAX);
     await storage.writeNode({ nodeId: this.id, starts: former?.starts ?? 1, clean, peers });
   }
 

@@ -1,6 +1,7 @@
 import { gCounter } from "@coppice/crdt";
 import { memoryStorage } from "@coppice/storage";
 import { describe, expect, it } from "vitest";
+import type { Node } from "./node.ts";
 import { Grove } from "./nodes.test-support.ts";
 
 describe("membership", () => {
@@ -34,6 +35,34 @@ describe("membership", () => {
     await grove.start("b");
     const again = await grove.start("a", [], { storage });
     await expect.poll(() => again.peers().map(({ id }) => id)).toEqual(["b"]);
+  });
+});
+
+describe("peer exchange", () => {
+  const peersOf = (node: Node): string[] =>
+    node
+      .peers()
+      .map(({ id }) => id)
+      .toSorted();
+
+  it("links those who know one member with all others", async () => {
+    await using grove = new Grove({ peerExchange: true });
+    const nodes = [await grove.start("a"), await grove.start("b", ["a"]), await grove.start("c", ["a"])];
+    nodes.push(await grove.start("d", ["c"]));
+    for (const node of nodes) await expect.poll(() => peersOf(node)).toHaveLength(3);
+    await grove.stop("a");
+    for (const node of nodes.slice(1)) await expect.poll(() => peersOf(node)).toHaveLength(2);
+  });
+
+  it("leaves alone those who share no domain, and whoever does not want it", async () => {
+    await using grove = new Grove({ peerExchange: true });
+    await grove.start("hub");
+    const fruit = await grove.start("fruit", ["hub"], { domains: ["fruit", "both"] });
+    const stone = await grove.start("stone", ["hub"], { domains: ["stone"] });
+    const loner = await grove.start("loner", ["hub"], { peerExchange: false, domains: ["none"] });
+    const both = await grove.start("both", ["hub"], { domains: ["both", "stone"] });
+    await expect.poll(() => peersOf(both)).toEqual(["fruit", "hub", "stone"]);
+    expect([peersOf(fruit), peersOf(stone), peersOf(loner)]).toEqual([["both", "hub"], ["both", "hub"], ["hub"]]);
   });
 });
 

@@ -16,6 +16,9 @@ export interface Link {
 /** Why a link ended. */
 export type LinkEnd = "closed" | "reset" | "superseded" | "rejected" | "stopped";
 
+/** Who knew of an address: linked peers, or the last run of this node. */
+export type DiscoverySource = "peers" | "record";
+
 /** What a transport tells its node. Calls come in order; none comes after `stop()` has resolved. */
 export interface TransportEvents {
   linkUp(link: Link): void;
@@ -67,6 +70,12 @@ export interface Transport {
    * `ReplicationError`: `BAD_ADDRESS`, `DIAL_FAILED`, `NOT_ADMITTED`; on abort with the signal's reason.
    */
   connect(address: string, options?: { signal?: AbortSignal }): Promise<Link>;
+  /**
+   * Hints where peers may be reached, as other peers (`peers`) or the last run (`record`) knew it: each is dialled for a
+   * while, unless it is linked or not admitted. Promises nothing, fails never, raises no notice. A transport that has no
+   * use for hints ignores them.
+   */
+  discovered(addresses: readonly string[], source: DiscoverySource): void;
   /** Ends the link to a peer and stops redialling it. */
   disconnect(peer: PeerId): Promise<void>;
   /** Ends all links and listeners; idempotent. */

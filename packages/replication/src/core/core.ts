@@ -12,6 +12,7 @@ import { GroupTable } from "./group-table.ts";
 import { idleGroups } from "./idle-groups.ts";
 import type { Limits } from "./limits.ts";
 import type { Peer } from "./peer.ts";
+import { PeerExchange } from "./peer-exchange.ts";
 import { PeerProtocol } from "./peer-protocol.ts";
 import { PresenceTable } from "./presence.ts";
 import type { Changes } from "./replication-server.ts";
@@ -40,6 +41,8 @@ export interface CoreEffects {
   presenceChanged(group: Group): void;
   /** Something about the group's phase or comparison with peers changed. */
   moved(group: Group): void;
+  /** A peer that a link would be good to may be reached there. */
+  discovered(addresses: readonly string[]): void;
   notice(code: string, message: string, peer?: PeerId): void;
 }
 
@@ -80,6 +83,7 @@ export class Core {
   readonly #antiEntropy: AntiEntropy;
   readonly #acknowledgements: Acknowledgements;
   readonly #gossip: Gossip;
+  readonly #exchange: PeerExchange;
   readonly #protocol: PeerProtocol;
   readonly #verification: Verification;
   readonly #presence: PresenceTable;
@@ -138,6 +142,12 @@ export class Core {
     this.#verification = new Verification(context);
     this.#presence = new PresenceTable(context, options.self, (group) => this.#effects.presenceChanged(group));
     this.#stability = new Stability(context, this.#antiEntropy);
+    this.#exchange = new PeerExchange(context, {
+      self: options.self,
+      domains: options.domains,
+      random: () => options.random(),
+      discovered: (addresses) => this.#effects.discovered(addresses),
+    });
     this.#protocol = new PeerProtocol(context, this.#peers, {
       self: options.self,
       domains: options.domains,
@@ -148,6 +158,7 @@ export class Core {
       verification: this.#verification,
       presence: this.#presence,
       stability: this.#stability,
+      exchange: this.#exchange,
       drop: (peer) => this.#effects.drop(peer),
     });
     this.#nextHeartbeatAt = this.#steadyNow() + options.heartbeatMs;
@@ -409,7 +420,9 @@ export class Core {
   #syncWithRandomPeer(): void {
     const peers = [...this.#peers.values()].filter((peer) => peer.hello !== undefined);
     const peer = peers[Math.floor(this.#options.random() * peers.length)];
-    if (peer !== undefined) this.#antiEntropy.begin(peer);
+    if (peer === undefined) return;
+    this.#antiEntropy.begin(peer);
+    this.#exchange.tell(peer);
   }
 
   /** Asks one peer at a time for what waiting events miss. */

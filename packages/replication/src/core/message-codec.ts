@@ -11,6 +11,7 @@ import {
   type GroupRef,
   type Hello,
   type List,
+  type Member,
   type Message,
   type Presence,
   type Sketch,
@@ -37,6 +38,7 @@ const KINDS = [
   "presence",
   "sketch",
   "more",
+  "members",
 ];
 const INTENTS: readonly VectorIntent[] = ["ask", "answer", "tell"];
 const REPAIRED = 1;
@@ -104,6 +106,8 @@ function writeBody(writer: Writer, message: Message): void {
       writer.string(message.domain);
       writer.uint(message.version);
       return writer.uint(message.from);
+    case "members":
+      return writeMembers(writer, message.members);
     case "presence":
       writer.string(message.key);
       writer.string(message.origin);
@@ -129,6 +133,15 @@ function writeCheck(writer: Writer, check: Check): void {
 function wantsBits(wants: Events["wants"]): number {
   if (wants === "nothing") return 0;
   return wants === "applied" ? WANTS_APPLIED : WANTS_DURABLE;
+}
+
+function writeMembers(writer: Writer, members: readonly Member[]): void {
+  writer.uint(members.length);
+  for (const { peer, addresses, domains } of members) {
+    writer.string(peer);
+    writeStrings(writer, addresses);
+    writeStrings(writer, domains);
+  }
 }
 
 function writeStrings(writer: Writer, texts: readonly string[]): void {
@@ -226,9 +239,15 @@ function readMessage(reader: Reader, kind: string | undefined): Message | undefi
       return readSketch(reader);
     case "more":
       return { kind, domain: reader.string(), version: reader.uint(), from: reader.uint() };
+    case "members":
+      return { kind, members: readMany(reader, 3, readMember) };
     default:
       return undefined;
   }
+}
+
+function readMember(reader: Reader): Member {
+  return { peer: reader.string(), addresses: readStrings(reader), domains: readStrings(reader) };
 }
 
 function readHello(reader: Reader): Hello {

@@ -21,6 +21,7 @@
  * | 13   | presence  | string key, string origin, uint clock, bytes state (at most 4 KiB; empty: gone)            |
  * | 14   | sketch    | string domain, uint version, uint from, uint n, n * cell (`sketch.ts`)                      |
  * | 15   | more      | string domain, uint version, uint from: the cells so far were too few                      |
+ * | 16   | members   | uint n, n * (string peer, strings addresses, strings domains): linked here (`peer-exchange.ts`) |
  *
  * cell: uint32 * 2 hash, digest, uint32 check, int count.
  * group: string key, string type, uint epoch. hash: uint of 53 bits. digest: two uint32, little-endian.
@@ -28,6 +29,7 @@
  */
 import type { Actor, VersionVector } from "@coppice/crdt";
 import type { Digest } from "@coppice/storage";
+import type { PeerId } from "../transport.ts";
 import type { Cell } from "./sketch.ts";
 
 export const PROTOCOL_VERSION = 1;
@@ -176,7 +178,22 @@ export interface More {
   readonly from: number;
 }
 
+/** A peer linked to the sender, for those that are not linked to it yet. */
+export interface Member {
+  readonly peer: PeerId;
+  /** Where it says it can be dialled. */
+  readonly addresses: readonly string[];
+  /** Domains that it shares with the receiver; none stands for all. */
+  readonly domains: readonly string[];
+}
+
+export interface Members {
+  readonly kind: "members";
+  readonly members: readonly Member[];
+}
+
 export type Message =
+  | Members
   | Sketch
   | More
   | Hello

@@ -12,6 +12,7 @@ import type { Limits } from "./limits.ts";
 import { decodeMessage, encodeMessage } from "./message-codec.ts";
 import { type Hello, type Message, PROTOCOL_VERSION } from "./messages.ts";
 import { Peer } from "./peer.ts";
+import type { PeerExchange } from "./peer-exchange.ts";
 import type { PresenceTable } from "./presence.ts";
 import type { Stability } from "./stability.ts";
 import type { Verification } from "./verification.ts";
@@ -27,6 +28,7 @@ export interface ProtocolParts {
   readonly verification: Verification;
   readonly presence: PresenceTable;
   readonly stability: Stability;
+  readonly exchange: PeerExchange;
   drop(peer: PeerId): void;
 }
 
@@ -89,6 +91,7 @@ export class PeerProtocol {
     if (!hello.heard) this.#greet(peer);
     if (!isFirst) return;
     this.#parts.presence.greet(peer);
+    this.#parts.exchange.greet(peer);
     this.#parts.gossip.heartbeat();
     for (const { left, question } of this.#probes.values()) if (left.has(peer.id)) peer.post(question);
     // One side is enough: the other answers with what differs.
@@ -142,6 +145,8 @@ export class PeerProtocol {
         return verification.onCheck(peer, message);
       case "presence":
         return presence.onPresence(peer, message);
+      case "members":
+        return this.#parts.exchange.onMembers(message);
       case "fragment": {
         const whole = peer.reassembly.add(message);
         return whole === undefined ? undefined : this.#message(peer, decodeMessage(whole));

@@ -11,6 +11,15 @@ export function parseDialAddress(text: string): Multiaddr {
   return parse(text, DIAL_EXAMPLE);
 }
 
+/** An address that somebody else told of; undefined when it is of no use. */
+export function parseHint(text: string): Multiaddr | undefined {
+  try {
+    return parseDialAddress(text);
+  } catch {
+    return undefined;
+  }
+}
+
 /** Throws `BAD_ADDRESS`. */
 export function parseListenAddress(text: string): Multiaddr {
   const address = parse(text, LISTEN_EXAMPLE);

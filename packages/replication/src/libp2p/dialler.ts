@@ -1,6 +1,6 @@
 import type { Connection, Stream } from "@libp2p/interface";
 import { abortQuietly } from "./abort-quietly.ts";
-import type { Multiaddr } from "@multiformats/multiaddr";
+import { type Multiaddr, multiaddr } from "@multiformats/multiaddr";
 import { ReplicationError } from "../error.ts";
 import type { Link, PeerId } from "../transport.ts";
 import { peerOf, withoutPeer } from "./address.ts";
@@ -15,6 +15,11 @@ const QUICK_FAILURES = 16;
 const FAILURES_MAX_AFTER_LINK = 3;
 /** For a dial with its handshake. */
 const DIAL_MS_MAX = 15_000;
+/** Failures in a row after which a hint is forgotten: one that never led anywhere, and one that did. */
+const HINT_FAILURES_MAX = 10;
+const HINT_FAILURES_MAX_ONCE_LINKED = 40;
+/** Hints followed at a time. */
+const HINTS_MAX = 256;
 /** A link that lasted less does not reset the pauses between redials. */
 const SETTLED_MS = 5_000;
 
@@ -38,8 +43,12 @@ interface Waiter {
   reject(error: unknown): void;
 }
 
+/** Who wants an address dialled: the options or a call of `connect`, or just a hint. */
+type Origin = "wanted" | "hint";
+
 interface Target {
   readonly address: Multiaddr;
+  origin: Origin;
   /** Known from the address, or from the first connection. */
   peer: PeerId | undefined;
   readonly waiters: Set<Waiter>;
@@ -52,7 +61,7 @@ interface Target {
   noticed: string | undefined;
 }
 
-/** Dials addresses, and keeps dialling those that are to be kept. */
+/** Dials addresses: for good those that are wanted, for a while those that were only hinted at. */
 export class Dialler {
   readonly #options: DiallerOptions;
   readonly #targets = new Map<string, Target>();
@@ -64,14 +73,24 @@ export class Dialler {
 
   /** Dials an address from now on, whatever comes of the first attempt. */
   keep(address: Multiaddr): void {
-    const target = this.#target(address);
+    const target = this.#target(address, "wanted");
+    target.kept = true;
+    this.#attempt(target);
+  }
+
+  /** Dials an address of a peer without a link for a while, without notices. */
+  follow(address: Multiaddr): void {
+    const peer = peerOf(address);
+    if (peer === undefined || this.#options.linkTo(peer) !== undefined) return;
+    if (this.#targets.has(address.toString()) || this.#targets.size >= HINTS_MAX) return;
+    const target = this.#target(address, "hint");
     target.kept = true;
     this.#attempt(target);
   }
 
   /** See `Transport.connect`. */
   connect(address: Multiaddr, signal: AbortSignal | undefined): Promise<Link> {
-    const target = this.#target(address);
+    const target = this.#target(address, "wanted");
     const standing = this.#standing(target);
     if (standing !== undefined) {
       target.kept = true;
@@ -97,7 +116,18 @@ export class Dialler {
   }
 
   onUp(link: Link): void {
-    for (const target of this.#targets.values()) if (target.peer === link.peer) this.#reached(target, link);
+    const addresses = new Set(link.addresses);
+    let hasMoved = false;
+    for (const target of this.#targets.values()) {
+      if (target.peer !== link.peer) continue;
+      const isStale =
+        target.failures > 0 && addresses.size > 0 && !addresses.has(`${withoutPeer(target.address)}/p2p/${link.peer}`);
+      if (isStale) hasMoved = true;
+      if (isStale && target.origin === "hint") this.#drop(target);
+      else this.#reached(target, link);
+    }
+    // The peer came back elsewhere: should this link be lost, it is dialled there.
+    if (hasMoved) for (const address of link.addresses) this.#reached(this.#target(multiaddr(address), "hint"), link);
   }
 
   onDown(link: Link): void {
@@ -125,12 +155,16 @@ export class Dialler {
     }
   }
 
-  #target(address: Multiaddr): Target {
+  #target(address: Multiaddr, origin: Origin): Target {
     const key = address.toString();
     const known = this.#targets.get(key);
-    if (known !== undefined) return known;
+    if (known !== undefined) {
+      if (origin === "wanted") known.origin = origin;
+      return known;
+    }
     const target: Target = {
       address,
+      origin,
       peer: peerOf(address),
       waiters: new Set(),
       kept: false,
@@ -226,9 +260,12 @@ export class Dialler {
     // The other side's own dial has won: its link is about to stand here too.
     if (error instanceof DuplicateLinkError && target.failures < QUICK_FAILURES) return this.#redial(target);
     const failure = this.#explain(target, error, peerWasReached && !timedOut);
-    if (target.noticed !== failure.code) this.#options.notice(failure.code, failure.message, target.peer);
-    target.noticed = failure.code;
-    if (target.kept) this.#redial(target);
+    const isWorthNotice = target.origin === "wanted" || target.linkedAtMs > 0;
+    if (isWorthNotice && target.noticed !== failure.code) {
+      this.#options.notice(failure.code, failure.message, target.peer);
+      target.noticed = failure.code;
+    }
+    if (target.kept && !isExhausted(target)) this.#redial(target);
     else this.#drop(target);
     rejectAll(target, failure);
   }
@@ -241,7 +278,11 @@ export class Dialler {
       const message = `${where} hung up on this node after learning its id: most likely it does not admit ${this.#options.self}; add that id to its \`allow\``;
       return new ReplicationError("NOT_ADMITTED", message, { cause: error });
     }
-    const problem = error instanceof Error ? error.message : String(error);
+    let problem = error instanceof Error ? error.message : String(error);
+    // What answers there does not speak our way: another program, or a node of a network with another key.
+    if (name === "EncryptionFailedError" || name === "TimeoutError") {
+      problem += "; is a node listening there, and do both have the same network key, or none?";
+    }
     return new ReplicationError("DIAL_FAILED", `could not reach ${where}: ${problem}`, { cause: error });
   }
 
@@ -252,6 +293,11 @@ export class Dialler {
     clearTimeout(target.timer);
     target.timer = setTimeout(() => this.#attempt(target), longest * (0.5 + Math.random() / 2));
   }
+}
+
+function isExhausted({ origin, failures, linkedAtMs }: Target): boolean {
+  if (origin === "wanted") return false;
+  return failures >= (linkedAtMs > 0 ? HINT_FAILURES_MAX_ONCE_LINKED : HINT_FAILURES_MAX);
 }
 
 function rejectAll(target: Target, error: Error): void {

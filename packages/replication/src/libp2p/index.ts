@@ -1,1 +1,2 @@
+export { createNetworkKey } from "./network-key.ts";
 export { libp2pTransport, type Libp2pTransportOptions } from "./libp2p-transport.ts";

@@ -41,6 +41,11 @@ export class Lab {
     return new Intruder(node);
   }
 
+  /** Something else to be stopped with the lab. */
+  alsoStop(stop: () => unknown): void {
+    this.#stops.push(stop);
+  }
+
   async close(): Promise<void> {
     await Promise.all(this.#stops.splice(0).map((stop) => stop()));
   }

@@ -4,10 +4,19 @@ import { abortQuietly } from "./abort-quietly.ts";
 import type { Multiaddr } from "@multiformats/multiaddr";
 import type { Libp2p } from "libp2p";
 import { ReplicationError } from "../error.ts";
-import { FRAME_BYTES_MAX, type Link, type PeerId, type Transport, type TransportContext } from "../transport.ts";
-import { checkPeerId, parseDialAddress, parseListenAddress, peerOf, withoutPeer } from "./address.ts";
+import {
+  type DiscoverySource,
+  FRAME_BYTES_MAX,
+  type Link,
+  type PeerId,
+  type Transport,
+  type TransportContext,
+} from "../transport.ts";
+import { checkPeerId, parseDialAddress, parseHint, parseListenAddress, peerOf, withoutPeer } from "./address.ts";
 import { Dialler } from "./dialler.ts";
 import { LinkTable } from "./link-table.ts";
+import { type LocalDiscovery, discoverLocally } from "./local-discovery.ts";
+import { parseNetworkKey } from "./network-key.ts";
 import { createNode, dialAlone, loadIdentity } from "./node.ts";
 import { FrameType, PROTOCOL } from "./wire.ts";
 
@@ -28,6 +37,18 @@ export interface Libp2pTransportOptions {
   readonly allow?: readonly string[] | "any";
   /** Multiaddrs to tell others instead of those listened on, for a node behind a port forwarding. */
   readonly announce?: readonly string[];
+  /**
+   * A secret of the whole network, from `createNetworkKey`: nodes without it cannot even begin to talk to this one. 32
+   * bytes, their 64 hexadecimal digits, or the text of a swarm key file. It encrypts all traffic once more, which takes a
+   * quarter of the throughput. None by default.
+   */
+  readonly networkKey?: string | Uint8Array;
+  /**
+   * Whether to find other nodes on the local network by multicast DNS, and be found. Dialled are those that `allow` (or
+   * `peers`) admits, while there are fewer than eight links. A number sets how often to ask, in milliseconds; 10 000 by
+   * default. False by default.
+   */
+  readonly mdns?: boolean | number;
   /** Connections at a time, both ways; more inbound ones are refused. 300 by default. */
   readonly connectionsMax?: number;
   /** Inbound connections a second from one host; more are refused. 100 by default. */
@@ -52,6 +73,11 @@ interface CheckedOptions {
   readonly peers: readonly Multiaddr[];
   readonly announce: readonly Multiaddr[];
   readonly allow: ReadonlySet<PeerId> | "any";
+  /** Whether `allow` was given: then the peers of the last run need to be in it. */
+  readonly isAllowGiven: boolean;
+  readonly networkKey: Uint8Array | undefined;
+  /** How often to ask the local network; undefined: never. */
+  readonly mdnsMs: number | undefined;
   readonly connectionsMax: number;
   readonly inboundConnectionsPerSecond: number;
   readonly heartbeatMs: number;
@@ -63,8 +89,13 @@ interface Running {
   readonly table: LinkTable;
   readonly dialler: Dialler;
   readonly heartbeat: NodeJS.Timeout;
+  /** Set once started, where wanted. */
+  local?: LocalDiscovery;
 }
 
+/** While a node has fewer links, it dials whom it finds on the local network. */
+const LOCAL_LINKS_WANTED = 8;
+const MDNS_MS = 10_000;
 /** How long a connection may be without a stream of ours. */
 const UNUSED_MS_MAX = 20_000;
 /** Refused peers for which a notice was raised, before the memory of them is cleared. */
@@ -103,9 +134,12 @@ class Libp2pTransport implements Transport {
     try {
       await node.start();
       signal?.throwIfAborted();
+      if (this.#options.mdnsMs !== undefined)
+        running.local = await this.#discoverLocally(running, this.#options.mdnsMs);
       if (this.#stopping !== undefined) throw new ReplicationError("CLOSED", "stopped while starting");
     } catch (error) {
       clearInterval(running.heartbeat);
+      await running.local?.stop();
       await node.stop();
       if (signal?.aborted === true || error instanceof ReplicationError) throw error;
       const where = this.#options.listen.join(", ");
@@ -116,6 +150,12 @@ class Libp2pTransport implements Transport {
     const self = node.peerId.toString();
     for (const address of this.#options.peers) if (peerOf(address) !== self) running.dialler.keep(address);
     return self;
+  }
+
+  #discoverLocally({ node, table }: Running, intervalMs: number): Promise<LocalDiscovery> {
+    return discoverLocally(node, intervalMs, (addresses) => {
+      if (table.linkCount < LOCAL_LINKS_WANTED) this.discovered(addresses, "peers");
+    });
   }
 
   addresses(): readonly string[] {
@@ -150,6 +190,24 @@ class Libp2pTransport implements Transport {
     return running.dialler.connect(parsed, signal);
   }
 
+  discovered(addresses: readonly string[], source: DiscoverySource): void {
+    const running = this.#running;
+    if (running === undefined) return;
+    for (const text of addresses) {
+      const address = parseHint(text);
+      const peer = address === undefined ? undefined : peerOf(address);
+      if (address === undefined || peer === undefined || peer === running.node.peerId.toString()) continue;
+      // Without a list of its own, a node admits whom it has dialled on purpose, in the last run too.
+      if (source === "record" && !this.#options.isAllowGiven) this.#dialled.add(peer);
+      if (this.#admits(peer)) running.dialler.follow(address);
+    }
+  }
+
+  #admits(peer: PeerId): boolean {
+    const { allow } = this.#options;
+    return allow === "any" || allow.has(peer) || this.#dialled.has(peer);
+  }
+
   async disconnect(peer: PeerId): Promise<void> {
     this.#running?.dialler.disconnect(peer);
     await this.#running?.table.disconnect(peer);
@@ -167,6 +225,7 @@ class Libp2pTransport implements Transport {
     this.#running = undefined;
     clearInterval(running.heartbeat);
     running.dialler.stop();
+    await running.local?.stop();
     await running.table.stop();
     // Whatever has not closed by now is not worth waiting for; libp2p alone would wait half a second for each.
     for (const connection of running.node.getConnections()) abortQuietly(connection, new Error("the transport stops"));
@@ -209,8 +268,7 @@ class Libp2pTransport implements Transport {
       denyDialMultiaddr: () => false,
       denyInboundEncryptedConnection: (peerId) => {
         const peer = peerId.toString();
-        const { allow } = this.#options;
-        if (allow === "any" || allow.has(peer) || this.#dialled.has(peer)) return false;
+        if (this.#admits(peer)) return false;
         if (!this.#refused.has(peer) && this.#stopping === undefined) {
           if (this.#refused.size >= REFUSED_MAX) this.#refused.clear();
           this.#refused.add(peer);
@@ -243,11 +301,19 @@ function checkOptions(options: Libp2pTransportOptions): CheckedOptions {
     listen: (options.listen ?? []).map(parseListenAddress),
     announce: (options.announce ?? []).map(parseDialAddress),
     peers,
+    isAllowGiven: options.allow !== undefined,
+    networkKey: options.networkKey === undefined ? undefined : parseNetworkKey(options.networkKey),
+    mdnsMs: intervalOf(options.mdns ?? false),
     allow: options.allow === "any" ? "any" : new Set((options.allow ?? named).map(checkPeerId)),
     connectionsMax: atLeast(1, "connectionsMax", options.connectionsMax ?? 300),
     inboundConnectionsPerSecond: atLeast(1, "inboundConnectionsPerSecond", options.inboundConnectionsPerSecond ?? 100),
     heartbeatMs: atLeast(10, "heartbeatMs", options.heartbeatMs ?? 5_000),
   };
+}
+
+function intervalOf(mdns: boolean | number): number | undefined {
+  if (typeof mdns === "boolean") return mdns ? MDNS_MS : undefined;
+  return atLeast(100, "mdns", mdns);
 }
 
 function atLeast(min: number, name: string, value: number): number {

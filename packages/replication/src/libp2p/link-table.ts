@@ -65,6 +65,10 @@ export class LinkTable {
     });
   }
 
+  get linkCount(): number {
+    return this.#up.size;
+  }
+
   linkTo(peer: PeerId): Link | undefined {
     return this.#up.get(peer)?.link;
   }

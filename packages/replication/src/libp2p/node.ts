@@ -10,6 +10,7 @@ import type { Multiaddr } from "@multiformats/multiaddr";
 import { createLibp2p, type Libp2p } from "libp2p";
 import { ReplicationError } from "../error.ts";
 import type { TransportContext } from "../transport.ts";
+import { protectorOf } from "./network-key.ts";
 
 export interface NodeOptions {
   readonly privateKey: PrivateKey;
@@ -18,11 +19,14 @@ export interface NodeOptions {
   readonly connectionsMax: number;
   readonly inboundConnectionsPerSecond: number;
   readonly connectionGater: ConnectionGater;
+  /** Only nodes with the same key can talk to each other. */
+  readonly networkKey?: Uint8Array | undefined;
 }
 
 /** A libp2p node with every limit set, not started; the defaults of libp2p allow gigabytes a connection. */
-export function createNode(options: NodeOptions): Promise<Libp2p> {
+export async function createNode(options: NodeOptions): Promise<Libp2p> {
   const { privateKey, listen, announce, connectionsMax, inboundConnectionsPerSecond, connectionGater } = options;
+  const { networkKey } = options;
   return createLibp2p({
     start: false,
     privateKey,
@@ -51,6 +55,7 @@ export function createNode(options: NodeOptions): Promise<Libp2p> {
       reconnectRetries: 0,
     },
     connectionGater,
+    ...(networkKey === undefined ? {} : { connectionProtector: await protectorOf(networkKey) }),
     // The links have a heartbeat of their own, without a stream for each beat.
     connectionMonitor: { enabled: false },
   });
