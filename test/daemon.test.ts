@@ -146,6 +146,38 @@ test("a token for reading reads, and is refused for anything else", async () => 
   expect(refused).toMatchObject({ status: 4, err: expect.stringContaining("FORBIDDEN") as string });
 });
 
+test("tokens are made, used and revoked by the command line, with a node and without", async () => {
+  const data = await temporaryDirectory();
+  const daemon = await Daemon.start(data);
+  await coppice(["add", "notes/a", "--data", data]);
+  const tokenFile = join(data, "ann.token");
+  const made = await coppice(["token", "create", "--domain", "notes", "--json", "--data", data]);
+  const { token, id } = JSON.parse(made.out) as { token: string; id: string };
+  await writeFile(tokenFile, token);
+  const get = ["get", "notes/a", "--data", data, "--token-file", tokenFile];
+  expect(await coppice(get)).toMatchObject({ status: 0, out: "1\n" });
+  const watching = coppice(["watch", "notes/a", "--data", data, "--token-file", tokenFile]);
+  await until(async () => {
+    const headers = { authorization: `Bearer ${(await readFile(daemon.ready.tokenFile ?? "", "utf8")).trim()}` };
+    return (await (await fetch(`${daemon.ready.url}/v1/metrics`, { headers })).text()).includes("coppice_watchers 1");
+  });
+  expect(await coppice(["token", "revoke", id, "--data", data])).toMatchObject({ status: 0 });
+  expect(await watching).toMatchObject({
+    status: 4,
+    out: "1\n",
+    err: expect.stringContaining("TOKEN_REVOKED") as string,
+  });
+  expect(await coppice(get)).toMatchObject({ status: 4 });
+  await daemon.stop();
+  const offline = await coppice(["token", "create", "--label", "offline", "--data", data]);
+  await writeFile(tokenFile, offline.out);
+  await Daemon.start(data);
+  expect(await coppice(get)).toMatchObject({ status: 0 });
+  expect((await coppice(["token", "list", "--data", data])).out).toMatch(/read +all +never +offline/);
+  const nowhere = await coppice(["token", "list", "--data", join(data, "none")]);
+  expect(nowhere).toMatchObject({ status: 3 });
+});
+
 test("a signal that a runner passes on twice is one request", async () => {
   const data = await temporaryDirectory();
   const daemon = await Daemon.start(data);

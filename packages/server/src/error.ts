@@ -4,7 +4,7 @@ export type ServerErrorCode =
   | "ADDRESS_IN_USE"
   /** A request body above the limit. */
   | "BODY_TOO_LARGE"
-  /** The token allows reading only. */
+  /** The token does not allow this, or not for this domain. */
   | "FORBIDDEN"
   /** The `Host` header names none of the hosts this server answers for. */
   | "HOST_NOT_ALLOWED"
@@ -16,10 +16,12 @@ export type ServerErrorCode =
   | "INVALID_OPTIONS"
   /** A request that does not match its schema. */
   | "INVALID_REQUEST"
-  /** No such route, peer or view. */
+  /** No such route, peer, token or view. */
   | "NOT_FOUND"
   /** The `Origin` header names no origin that was allowed. */
   | "ORIGIN_NOT_ALLOWED"
+  /** The token that a stream was opened with was revoked, or has expired. */
+  | "TOKEN_REVOKED"
   /** No token, or a wrong one. */
   | "UNAUTHORIZED"
   /** The type has no operation of this name. */

@@ -1,6 +1,7 @@
 /** The command line's way to a running node: its HTTP server. */
 import type { Problem } from "../http/problem.ts";
-import { readEndpoint, readToken, tokenPath } from "../daemon/files.ts";
+import { readTokenText } from "../auth/token-files.ts";
+import { readEndpoint, tokenPath } from "../daemon/files.ts";
 import { CliError, EXIT, exitStatus } from "./failure.ts";
 
 export interface Connection {
@@ -54,11 +55,14 @@ async function fromDirectory(data: string, file: string, timeoutMs: number): Pro
 }
 
 async function loadToken(file: string): Promise<string> {
+  let text: string | undefined;
   try {
-    return await readToken(file);
+    text = await readTokenText(file);
   } catch (error) {
     throw cannotRead(file, error);
   }
+  if (text === undefined) throw new CliError(EXIT.usage, "INVALID_OPTIONS", `there is no ${file}`);
+  return text;
 }
 
 function cannotRead(path: string, error: unknown): unknown {

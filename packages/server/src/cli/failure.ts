@@ -47,6 +47,7 @@ const CODES: ReadonlyMap<string, number> = new Map([
   ["FORBIDDEN", EXIT.refused],
   ["HOST_NOT_ALLOWED", EXIT.refused],
   ["ORIGIN_NOT_ALLOWED", EXIT.refused],
+  ["TOKEN_REVOKED", EXIT.refused],
   ["UNAUTHORIZED", EXIT.refused],
   ["NOT_FOUND", EXIT.notFound],
   ["UNKNOWN_GROUP", EXIT.notFound],

@@ -8,6 +8,7 @@ import { groupsCommand } from "./commands/groups.ts";
 import { nodeCommands } from "./commands/node.ts";
 import { startCommand } from "./commands/start.ts";
 import { storageCommands } from "./commands/storage.ts";
+import { tokenCommand } from "./commands/token.ts";
 import { watchCommand } from "./commands/watch.ts";
 import type { CliContext } from "./context.ts";
 import { EXIT, toCliError } from "./failure.ts";
@@ -40,6 +41,7 @@ export function createProgram(streams: Streams): Command {
   changeCommands(program, context);
   nodeCommands(program, context);
   storageCommands(program, context);
+  tokenCommand(program, context);
   configCommand(program, context);
   completionCommand(program, context);
   return program;

@@ -6,11 +6,11 @@ import type { GatewayDomain } from "../http/domains.ts";
 import { type Gateway, checkBind, startGateway } from "../http/gateway.ts";
 import { VERSION } from "../version.ts";
 import { loadViews } from "./view-modules.ts";
+import { TokenStore } from "../auth/token-store.ts";
 import type { DomainSettings } from "./domain-settings.ts";
 import { type Layout, createStorage, movedStorages, readLayout, writeLayout } from "./layout.ts";
 import { availableTypes, checkDomainTypes } from "./types.ts";
-import { ensureToken, readTokenPath, removeEndpoint, tokenPath, writeEndpoint } from "./files.ts";
-import type { Permission } from "../http/guard.ts";
+import { readTokenPath, removeEndpoint, tokenPath, writeEndpoint } from "./files.ts";
 import type { Log } from "./log.ts";
 import { mkdir } from "node:fs/promises";
 
@@ -173,16 +173,12 @@ async function openGateway(
     await removeEndpoint(data);
     return undefined;
   }
-  const tokens = new Map<string, Permission>([
-    [await ensureToken(readTokenPath(data)), "read"],
-    [await ensureToken(tokenPath(data)), "write"],
-  ]);
   const gateway = await startGateway({
     ...http,
     ...served,
     views: await loadViews(options.views),
     domains: describeDomains(options, served.storage),
-    tokens,
+    tokens: await TokenStore.open(data),
     processMetrics: true,
     onError: (error) => {
       const text = error instanceof Error ? (error.stack ?? error.message) : String(error);

@@ -1,6 +1,7 @@
 /** The bodies of requests and responses, as the server sends and the client reads them. */
 import type { GroupStatus, PeerStatus } from "@coppice/replication";
 import { formatGroupId } from "@coppice/storage";
+import type { Scope } from "../auth/grant.ts";
 
 /** `GET /v1/status` */
 export interface StatusBody {
@@ -117,6 +118,28 @@ export interface RecoveryBody {
   readonly degraded: readonly GroupBody[];
   readonly failed: readonly GroupBody[];
   readonly unknown: readonly GroupBody[];
+}
+
+/** `GET /v1/tokens` */
+export interface TokensBody {
+  readonly tokens: readonly TokenBody[];
+}
+
+/** A token without its secret. */
+export interface TokenBody {
+  readonly id: string;
+  readonly label: string;
+  readonly scope: Scope;
+  /** null means all. */
+  readonly domains: readonly string[] | null;
+  readonly createdAt: string;
+  readonly expiresAt: string | null;
+}
+
+/** `POST /v1/tokens` */
+export interface NewTokenBody extends TokenBody {
+  /** The text to send; it cannot be had again. */
+  readonly token: string;
 }
 
 /** The body that describes a peer. */

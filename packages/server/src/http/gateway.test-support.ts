@@ -36,12 +36,13 @@ export interface Served {
 export async function serve(
   options: Partial<GatewayOptions> = {},
   nodeOptions: Partial<NodeOptions> = {},
+  token: string = TOKEN,
 ): Promise<Served> {
   const node = await createNode({ types: builtinTypes, ...nodeOptions });
   onTestFinished(() => node.close());
   const errors: unknown[] = [];
   const tokens = new Map([
-    [TOKEN, "write"],
+    [TOKEN, "admin"],
     [READ_TOKEN, "read"],
   ] as const);
   const gateway = await startGateway({
@@ -52,7 +53,7 @@ export async function serve(
     ...options,
   });
   onTestFinished(() => gateway.close());
-  const document = await call(gateway, "GET", "/v1/openapi.json");
+  const document = await call(gateway, "GET", "/v1/openapi.json", { token });
   const check = contractOf(document.body);
   return {
     node,

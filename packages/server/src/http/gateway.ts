@@ -4,9 +4,11 @@ import { type Node, ReplicationError } from "@coppice/replication";
 import type { GroupStorage } from "@coppice/storage";
 import { setMaxListeners } from "node:events";
 import { type FastifyInstance, type FastifyReply, fastify } from "fastify";
+import type { Scope } from "../auth/grant.ts";
+import { TokenStore } from "../auth/token-store.ts";
 import { ServerError } from "../error.ts";
 import type { RouteContext } from "./context.ts";
-import { type Guard, type Permission, addGuard } from "./guard.ts";
+import { addGuard } from "./guard.ts";
 import { Metrics } from "./metrics.ts";
 import { TypeRegistry } from "./operations.ts";
 import { toProblem } from "./problem.ts";
@@ -23,6 +25,7 @@ import { recoveryRoutes } from "./routes/recovery.ts";
 import { snapshotRoutes } from "./routes/snapshots.ts";
 import { socketRoutes } from "./routes/socket.ts";
 import { statusRoutes } from "./routes/status.ts";
+import { tokenRoutes } from "./routes/tokens.ts";
 import { typeRoutes } from "./routes/types.ts";
 import { viewRoutes } from "./routes/views.ts";
 import { watchRoutes } from "./routes/watch.ts";
@@ -36,8 +39,8 @@ export interface GatewayOptions {
   readonly types: readonly AnyCrdtType[];
   /** The configured domains: a new group gets its domain's type when a request names none. Default: none. */
   readonly domains?: readonly GatewayDomain[];
-  /** The tokens that are accepted and what each allows; at least one. */
-  readonly tokens: ReadonlyMap<string, Permission>;
+  /** The tokens that are accepted: a store, or texts and what each allows; at least one. */
+  readonly tokens: TokenStore | ReadonlyMap<string, Scope>;
   /** Where to listen. Default 127.0.0.1. */
   readonly host?: string;
   /** Default 0: any free port. */
@@ -104,7 +107,8 @@ export class Gateway implements AsyncDisposable {
  */
 export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   const { host = "127.0.0.1", port = 0 } = options;
-  if (options.tokens.size === 0) throw new ServerError("INVALID_OPTIONS", "a gateway needs at least one token");
+  const tokens = options.tokens instanceof TokenStore ? options.tokens : TokenStore.of(options.tokens);
+  if (tokens.size === 0) throw new ServerError("INVALID_OPTIONS", "a gateway needs at least one token");
   checkBind(host, options.allowRemote === true);
   const closing = new AbortController();
   // One listener for each request that waits is no leak.
@@ -115,7 +119,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     options: { maxPayload: SOCKET_MESSAGE_BYTES_MAX, handleProtocols: chooseProtocol },
   });
   const hosts = new Set(options.allowHosts);
-  const guard = addGuard(app, { tokens: options.tokens, hosts: () => hosts, origins: new Set(options.allowOrigins) });
+  addGuard(app, { tokens, hosts: () => hosts, origins: new Set(options.allowOrigins) });
   const context: RouteContext = {
     node: options.node,
     types: new TypeRegistry(options.types),
@@ -124,11 +128,12 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     waitMsMax: options.waitMsMax ?? 60_000,
   };
   const views = new Views(options.node, options.views ?? []);
-  addRoutes(app, context, guard, options.processMetrics === true);
-  viewRoutes(app, context, views, guard);
+  addRoutes(app, context, options.processMetrics === true);
+  tokenRoutes(app, tokens);
+  viewRoutes(app, context, views);
   if (options.storage !== undefined) exportRoutes(app, context, options.storage);
   // Who has the type has Yjs, which is an optional dependency.
-  if (context.types.find("yjs") !== undefined) yjsRoutes(app, context, guard, await import("yjs"));
+  if (context.types.find("yjs") !== undefined) yjsRoutes(app, context, await import("yjs"));
   try {
     await views.load(closing.signal);
   } catch (error) {
@@ -151,14 +156,17 @@ export function checkBind(host: string, allowRemote: boolean): void {
 }
 
 /** Each family of routes has its file in `routes`. */
-function addRoutes(app: FastifyInstance, context: RouteContext, guard: Guard, processMetrics: boolean): void {
+function addRoutes(app: FastifyInstance, context: RouteContext, processMetrics: boolean): void {
   const hub = new WatchHub(context);
   const metrics = new Metrics(context.node, hub, processMetrics);
   metrics.observe(app);
   const document = collectOpenApi(app);
   app.get(
     "/v1/openapi.json",
-    { schema: { summary: "This document", tags: ["node"], response: { 200: { type: "object" } } } },
+    {
+      config: { needs: { scope: "read", over: "any" } },
+      schema: { summary: "This document", tags: ["node"], response: { 200: { type: "object" } } },
+    },
     () => document,
   );
   healthRoutes(app, context);
@@ -171,7 +179,7 @@ function addRoutes(app: FastifyInstance, context: RouteContext, guard: Guard, pr
   peerRoutes(app, context);
   snapshotRoutes(app, context);
   watchRoutes(app, context, hub);
-  socketRoutes(app, context, hub, guard);
+  socketRoutes(app, context, hub);
   metricsRoutes(app, metrics);
 }
 

@@ -4,45 +4,48 @@
  * choose the `Host` that a rebound DNS name leads to, cannot hide its `Origin`, and cannot declare JSON without a
  * preflight.
  */
-import { createHash, timingSafeEqual } from "node:crypto";
-import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
+import { parseGroupId } from "@coppice/storage";
+import type { FastifyInstance, FastifyReply, FastifyRequest, RouteOptions } from "fastify";
+import type { Grant, Scope } from "../auth/grant.ts";
+import type { TokenStore } from "../auth/token-store.ts";
 import { ServerError } from "../error.ts";
 
-/** What a token allows. */
-export type Permission = "read" | "write";
-
 export interface GuardOptions {
-  /** The tokens, and what each allows. */
-  readonly tokens: ReadonlyMap<string, Permission>;
+  readonly tokens: TokenStore;
   /** The `Host` headers that are answered, with their port; exact. */
   hosts(): ReadonlySet<string>;
   /** The origins that may call, beside those of `hosts`; exact. */
   readonly origins: ReadonlySet<string>;
 }
 
+/** What a route needs of a token. */
+export interface Need {
+  readonly scope: Scope;
+  /**
+   * `group`: the token must be good for the domain of the group that the parameter `id` names. `node`: it must be good
+   * for every domain. `any`: its domains make no difference, or the route itself looks at them.
+   */
+  readonly over: "group" | "node" | "any";
+}
+
 declare module "fastify" {
   interface FastifyContextConfig {
-    /** What the token must allow; by default `read` for GET and HEAD, otherwise `write`. */
-    readonly permission?: Permission;
+    /** Every route says what it needs. */
+    readonly needs?: Need;
+  }
+  interface FastifyRequest {
+    /** What the caller may do; streams ask it again for each message. */
+    grant: Grant;
   }
 }
 
-const SAFE_METHODS: ReadonlySet<string> = new Set(["GET", "HEAD"]);
+/** For what is no route: whoever has a token is told so. */
+const NEED_OF_NOTHING: Need = { scope: "read", over: "any" };
 
-/** What routes can ask of the guard. */
-export interface Guard {
-  /** What the token of a request allows now; undefined once it is no token any more. */
-  permissionOf(request: FastifyRequest): Permission | undefined;
-}
-
-/** Puts the guard before every route of `app`, unknown ones included. */
-export function addGuard(app: FastifyInstance, options: GuardOptions): Guard {
-  const guard: Guard = {
-    permissionOf: (request) => {
-      const token = tokenOf(request);
-      return token === undefined ? undefined : lookUp(token, options.tokens);
-    },
-  };
+/** Puts the guard before every route of `app`, unknown ones included, and demands that each says what it needs. */
+export function addGuard(app: FastifyInstance, options: GuardOptions): void {
+  app.decorateRequest("grant");
+  app.addHook("onRoute", checkDeclared);
   app.addHook("onRequest", (request, reply, done) => {
     checkHost(request, options);
     checkOrigin(request, reply, options);
@@ -50,11 +53,15 @@ export function addGuard(app: FastifyInstance, options: GuardOptions): Guard {
       answerPreflight(reply);
       return;
     }
-    checkToken(request, guard);
+    request.grant = authenticate(request, options.tokens);
+    authorize(request);
     checkMediaType(request);
     done();
   });
-  return guard;
+}
+
+function checkDeclared(route: RouteOptions): void {
+  if (route.config?.needs === undefined) throw new TypeError(`the route ${route.url} must declare what it needs`);
 }
 
 function checkHost(request: FastifyRequest, options: GuardOptions): void {
@@ -98,19 +105,20 @@ function answerPreflight(reply: FastifyReply): void {
     .send();
 }
 
-function checkToken(request: FastifyRequest, guard: Guard): void {
-  if (tokenOf(request) === undefined) {
-    throw new ServerError("UNAUTHORIZED", 'send the token as "Authorization: Bearer TOKEN"');
-  }
-  const permission = guard.permissionOf(request);
-  if (permission === undefined) throw new ServerError("UNAUTHORIZED", "the token is not one of this server's");
-  const needed = request.routeOptions.config.permission ?? (SAFE_METHODS.has(request.method) ? "read" : "write");
-  if (needed === "write") requireWrite(permission);
+function authenticate(request: FastifyRequest, tokens: TokenStore): Grant {
+  const token = tokenOf(request);
+  if (token === undefined) throw new ServerError("UNAUTHORIZED", 'send the token as "Authorization: Bearer TOKEN"');
+  const grant = tokens.identify(token);
+  if (grant === undefined) throw new ServerError("UNAUTHORIZED", "the token is not one of this server's");
+  return grant;
 }
 
-/** Throws `FORBIDDEN` for what allows reading only. */
-export function requireWrite(permission: Permission | undefined): void {
-  if (permission !== "write") throw new ServerError("FORBIDDEN", "this token allows reading only");
+function authorize({ grant, routeOptions, params }: FastifyRequest): void {
+  const { scope, over } = routeOptions.config.needs ?? NEED_OF_NOTHING;
+  grant.require(scope);
+  if (over === "node") grant.requireUnlimited();
+  // A token for everything needs no look at the id, which the route reads anyhow.
+  if (over === "group" && !grant.isUnlimited) grant.require(scope, parseGroupId((params as { id: string }).id));
 }
 
 function tokenOf(request: FastifyRequest): string | undefined {
@@ -121,23 +129,10 @@ function tokenOf(request: FastifyRequest): string | undefined {
   return /(?:^|,)\s*bearer\.([\w-]+)/.exec(request.headers["sec-websocket-protocol"] ?? "")?.[1];
 }
 
-function lookUp(given: string, tokens: GuardOptions["tokens"]): Permission | undefined {
-  // Digests are of one length, whatever is given.
-  const hash = digest(given);
-  let found: Permission | undefined;
-  // Every token is compared, so the time taken tells nothing about which one came close.
-  for (const [token, permission] of tokens) if (timingSafeEqual(digest(token), hash)) found = permission;
-  return found;
-}
-
 /** Without a declared JSON body a form of a foreign page could post. */
 function checkMediaType(request: FastifyRequest): void {
   if (request.method !== "POST" && request.method !== "PUT" && request.method !== "PATCH") return;
   const type = request.headers["content-type"]?.split(";", 1)[0]?.trim().toLowerCase();
   if (type === "application/json") return;
   throw new ServerError("UNSUPPORTED_MEDIA_TYPE", 'the body must be declared as "Content-Type: application/json"');
-}
-
-function digest(token: string): Buffer {
-  return createHash("sha256").update(token).digest();
 }

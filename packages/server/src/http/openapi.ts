@@ -52,6 +52,7 @@ function describe(route: RouteOptions, path: string, method: string): object {
     operationId: `${method.toLowerCase()}${path.replaceAll(/\/v1|[{}]/g, "").replaceAll(/\/(\w)/g, upper)}`,
     summary,
     tags,
+    security: [{ token: roles(route) }],
     parameters: [
       ...parameters("path", schema.params as ObjectSchema | undefined),
       ...parameters("query", schema.querystring as ObjectSchema | undefined),
@@ -67,6 +68,16 @@ function describe(route: RouteOptions, path: string, method: string): object {
       },
     },
   };
+}
+
+/** OpenAPI lets a scheme without scopes of its own list the roles that a caller needs. */
+function roles({ config }: RouteOptions): string[] {
+  const { needs } = config ?? {};
+  if (needs === undefined) return [];
+  return [
+    needs.scope,
+    ...(needs.over === "any" ? [] : [needs.over === "group" ? "domain of the group" : "every domain"]),
+  ];
 }
 
 function upper(_match: string, letter: string): string {

@@ -62,6 +62,7 @@ const STATUS: { readonly [code: string]: number | undefined } = {
   ORIGIN_NOT_ALLOWED: 403,
   STORAGE_FAILED: 503,
   TIMEOUT: 504,
+  TOKEN_REVOKED: 401,
   TYPE_CONFLICT: 409,
   UNAUTHORIZED: 401,
   UNKNOWN_GROUP: 404,

@@ -1,9 +1,9 @@
 /** Views: named functions of an embedding program, served over HTTP so that any language can call them. */
 import type { Node } from "@coppice/replication";
 import { ReplicationError } from "@coppice/replication";
+import { SCOPES, type Scope } from "../auth/grant.ts";
 import { ServerError } from "../error.ts";
 import { didYouMean } from "../suggest.ts";
-import type { Permission } from "./guard.ts";
 import type { Session } from "./sessions.ts";
 
 /** What a view's handler gets beside its parameters. */
@@ -26,8 +26,10 @@ export interface View {
   readonly scope?: "session" | "global";
   /** How long a call may take. Default 10 000. */
   readonly timeoutMs?: number | "infinity";
-  /** What a token must allow; `write` for a view that changes something. Default `read`. */
-  readonly permission?: Permission;
+  /** The scope that a token must have; `write` for a view that changes something. Default `read`. */
+  readonly permission?: Scope;
+  /** The domains that a token must be good for. Default: all, as a handler can reach every group. */
+  readonly domains?: readonly string[];
   /** Runs once, before the server is reachable; a throw keeps it from starting. */
   readonly load?: (context: Omit<ViewContext, "session">) => unknown;
   /**
@@ -38,8 +40,9 @@ export interface View {
 }
 
 /** A view with its defaults. */
-export interface CheckedView extends Required<Omit<View, "description" | "load">> {
+export interface CheckedView extends Required<Omit<View, "description" | "domains" | "load">> {
   readonly description: string;
+  readonly domains: View["domains"];
   readonly load: View["load"];
 }
 
@@ -56,13 +59,13 @@ export function checkView(view: View): CheckedView {
   }
   if (kind !== "scalar" && kind !== "batch") throw invalid(`${about} must be of kind "scalar" or "batch"`);
   if (scope !== "session" && scope !== "global") throw invalid(`${about} must have the scope "session" or "global"`);
-  if (permission !== "read" && permission !== "write") throw invalid(`${about} must need "read" or "write"`);
+  if (!SCOPES.includes(permission)) throw invalid(`${about} must need one of ${SCOPES.join(", ")}`);
   if (timeoutMs !== "infinity" && !(timeoutMs > 0 && timeoutMs <= TIMEOUT_MS_MAX)) {
     throw invalid(`${about} must have a timeoutMs above 0, or "infinity"`);
   }
   if (typeof handler !== "function") throw invalid(`${about} needs a handler`);
-  const { description = "" } = view;
-  return { name, description, kind, scope, timeoutMs, permission, handler, load };
+  const { description = "", domains } = view;
+  return { name, description, kind, scope, timeoutMs, permission, domains, handler, load };
 }
 
 /** The views of one server. */

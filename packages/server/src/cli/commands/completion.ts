@@ -8,6 +8,8 @@ interface Described {
   readonly name: string;
   readonly summary: string;
   readonly options: readonly string[];
+  /** The names of its own commands. */
+  readonly nested: readonly string[];
 }
 
 export function completionCommand(program: Command, { streams }: CliContext): void {
@@ -24,7 +26,8 @@ export function completionCommand(program: Command, { streams }: CliContext): vo
 
 function describe(command: Command): Described {
   const options = command.options.flatMap(({ long }) => (long === undefined ? [] : [long]));
-  return { name: command.name(), summary: command.summary(), options: [...options, "--help"] };
+  const nested = command.commands.map((child) => child.name());
+  return { name: command.name(), summary: command.summary(), options: [...options, "--help"], nested };
 }
 
 const SCRIPTS: { readonly [Name in Shell]: (commands: readonly Described[]) => string } = {
@@ -35,7 +38,7 @@ const SCRIPTS: { readonly [Name in Shell]: (commands: readonly Described[]) => s
     return
   fi
   case "\${COMP_WORDS[1]}" in
-${commands.map(({ name, options }) => `    ${name}) COMPREPLY=($(compgen -W "${options.join(" ")}" -- "$current")) ;;\n`).join("")}  esac
+${commands.map(({ name, options, nested }) => `    ${name}) COMPREPLY=($(compgen -W "${[...nested, ...options].join(" ")}" -- "$current")) ;;\n`).join("")}  esac
 }
 complete -o default -F _coppice coppice
 `,
@@ -47,17 +50,21 @@ complete -o default -F _coppice coppice
     return
   fi
   case $words[2] in
-${commands.map(({ name, options }) => `    ${name}) compadd -- ${options.join(" ")}; _files ;;\n`).join("")}  esac
+${commands.map(({ name, options, nested }) => `    ${name}) compadd -- ${[...nested, ...options].join(" ")}; _files ;;\n`).join("")}  esac
 }
 compdef _coppice coppice
 `,
   fish: (commands) =>
     commands
-      .map(({ name, summary, options }) => {
+      .map(({ name, summary, options, nested }) => {
         const own = options.map(
           (option) => `complete -c coppice -n "__fish_seen_subcommand_from ${name}" -l ${option.slice(2)}\n`,
         );
-        return `complete -c coppice -n __fish_use_subcommand -a ${name} -d "${summary}"\n${own.join("")}`;
+        const inner = nested.map(
+          (child) => `complete -c coppice -n "__fish_seen_subcommand_from ${name}" -a ${child}\n`,
+        );
+        const lines = [...inner, ...own].join("");
+        return `complete -c coppice -n __fish_use_subcommand -a ${name} -d "${summary}"\n${lines}`;
       })
       .join(""),
 };

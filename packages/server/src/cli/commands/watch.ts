@@ -1,5 +1,6 @@
 import type { Command } from "commander";
 import type { ValueBody } from "../../http/api.ts";
+import type { Problem } from "../../http/problem.ts";
 import { type Client, groupPath } from "../client.ts";
 import {
   type CliContext,
@@ -11,7 +12,7 @@ import {
   withConnection,
 } from "../context.ts";
 import { readEvents } from "../event-stream.ts";
-import { CliError, EXIT } from "../failure.ts";
+import { CliError, EXIT, exitStatus } from "../failure.ts";
 import { display } from "../output.ts";
 
 const RETRY_MS = 500;
@@ -53,6 +54,7 @@ async function* follow(options: ClientOptions, id: string): AsyncGenerator<Value
       lostAtMs = undefined;
       for await (const { event, id: digest, data } of readEvents(stream)) {
         if (event === "deleted") return;
+        if (event === "error") throw refusal(data);
         last = digest;
         yield JSON.parse(data) as ValueBody;
       }
@@ -67,6 +69,12 @@ async function* follow(options: ClientOptions, id: string): AsyncGenerator<Value
     }
     await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
   }
+}
+
+/** The node ends a stream whose token was revoked. */
+function refusal(data: string): CliError {
+  const { code, detail } = JSON.parse(data) as Problem;
+  return new CliError(exitStatus(code), code, detail);
 }
 
 async function open(client: Client, id: string, last: string): Promise<AsyncIterable<Uint8Array>> {

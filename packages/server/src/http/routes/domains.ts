@@ -47,6 +47,7 @@ export function domainRoutes(app: FastifyInstance, { node, domains }: RouteConte
   app.get(
     "/v1/domains",
     {
+      config: { needs: { scope: "read", over: "node" } },
       schema: {
         summary: "The domains that are configured or have groups, by name",
         tags: ["node"],

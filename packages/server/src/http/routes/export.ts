@@ -12,6 +12,7 @@ export function exportRoutes(app: FastifyInstance, context: RouteContext, storag
   app.get<ExportRequest>(
     "/v1/export",
     {
+      config: { needs: { scope: "read", over: "node" } },
       schema: {
         summary: "The groups as one portable stream: a backup while the node runs, each group whole",
         tags: ["node"],

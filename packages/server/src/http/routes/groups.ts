@@ -1,6 +1,7 @@
 import type { GroupStatus } from "@coppice/replication";
 import { encodeGroupId, encodeGroupPrefix, formatGroupId, parseGroupId } from "@coppice/storage";
 import type { FastifyInstance, FastifyReply } from "fastify";
+import type { Grant } from "../../auth/grant.ts";
 import { ServerError } from "../../error.ts";
 import { type GroupBody, type GroupPageBody, type ValueBody, groupBody } from "../api.ts";
 import { type RouteContext, findGroup, withDeadline, withReplica } from "../context.ts";
@@ -67,6 +68,7 @@ export function groupRoutes(app: FastifyInstance, context: RouteContext): void {
   app.get<{ Querystring: ListQuery }>(
     "/v1/groups",
     {
+      config: { needs: { scope: "read", over: "any" } },
       schema: {
         summary: "The groups of this node, by id, in pages",
         tags: ["groups"],
@@ -74,11 +76,12 @@ export function groupRoutes(app: FastifyInstance, context: RouteContext): void {
         response: { 200: pageSchema },
       },
     },
-    ({ query }) => listGroups(context, query),
+    ({ query, grant }) => listGroups(context, query, grant),
   );
   app.get<{ Params: IdParams }>(
     "/v1/groups/:id",
     {
+      config: { needs: { scope: "read", over: "group" } },
       schema: {
         summary: "A group without its value",
         tags: ["groups"],
@@ -91,6 +94,7 @@ export function groupRoutes(app: FastifyInstance, context: RouteContext): void {
   app.delete<{ Params: IdParams }>(
     "/v1/groups/:id",
     {
+      config: { needs: { scope: "write", over: "group" } },
       schema: {
         summary: "Deletes a group, here and on every peer",
         tags: ["groups"],
@@ -111,6 +115,7 @@ function valueRoute(app: FastifyInstance, context: RouteContext): void {
   app.get<{ Params: IdParams; Querystring: ValueQuery; Headers: { "if-none-match"?: string } }>(
     "/v1/groups/:id/value",
     {
+      config: { needs: { scope: "read", over: "group" } },
       schema: {
         summary: "A group's value; with `If-None-Match`, only when it has changed",
         tags: ["groups"],
@@ -132,7 +137,7 @@ function valueRoute(app: FastifyInstance, context: RouteContext): void {
   );
 }
 
-function listGroups({ node }: RouteContext, query: ListQuery): GroupPageBody {
+function listGroups({ node }: RouteContext, query: ListQuery, grant: Grant): GroupPageBody {
   const limit = query.limit === undefined ? PAGE_DEFAULT : Number(query.limit);
   if (limit < 1 || limit > PAGE_MAX) {
     throw new ServerError("INVALID_REQUEST", `limit must be from 1 to ${PAGE_MAX}, not ${limit}`);
@@ -140,9 +145,14 @@ function listGroups({ node }: RouteContext, query: ListQuery): GroupPageBody {
   const prefix = query.prefix === undefined || query.prefix === "" ? undefined : parseGroupId(query.prefix);
   if (prefix !== undefined) encodeGroupPrefix(prefix);
   const after = query.after === undefined ? "" : encodeGroupId(parseGroupId(query.after));
-  const page = firstAfter(node.groups(prefix === undefined ? {} : { prefix }), after, limit + 1);
-  const groups = page.slice(0, limit).map(groupBody);
-  return { groups, next: page.length > limit ? (groups.at(-1)?.id ?? null) : null };
+  const groups = reachable(node.groups(prefix === undefined ? {} : { prefix }), grant);
+  const page = firstAfter(groups, after, limit + 1);
+  const bodies = page.slice(0, limit).map(groupBody);
+  return { groups: bodies, next: page.length > limit ? (bodies.at(-1)?.id ?? null) : null };
+}
+
+function* reachable(groups: Iterable<GroupStatus>, grant: Grant): Iterable<GroupStatus> {
+  for (const status of groups) if (grant.isUnlimited || grant.reaches(status.id)) yield status;
 }
 
 /** The first `count` living groups behind the key `after`, by key. */

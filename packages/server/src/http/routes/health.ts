@@ -14,12 +14,16 @@ const healthSchema = {
 export function healthRoutes(app: FastifyInstance, context: RouteContext): void {
   app.get(
     "/v1/live",
-    { schema: { summary: "Whether the process answers", tags: ["node"], response: { 200: healthSchema } } },
+    {
+      config: { needs: { scope: "read", over: "any" } },
+      schema: { summary: "Whether the process answers", tags: ["node"], response: { 200: healthSchema } },
+    },
     () => ({ status: "ok" }),
   );
   app.get(
     "/v1/ready",
     {
+      config: { needs: { scope: "read", over: "any" } },
       schema: {
         summary: "Whether writes reach the storage; a problem such as `STORAGE_FAILED` when they do not",
         tags: ["node"],

@@ -6,6 +6,7 @@ export function metricsRoutes(app: FastifyInstance, metrics: Metrics): void {
   app.get(
     "/v1/metrics",
     {
+      config: { needs: { scope: "read", over: "node" } },
       schema: {
         summary: "Metrics in the text format of Prometheus",
         tags: ["node"],

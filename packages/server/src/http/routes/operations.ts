@@ -97,6 +97,7 @@ export function operationRoutes(app: FastifyInstance, context: RouteContext): vo
   app.post<{ Params: { readonly id: string }; Body: OperationsRequest }>(
     "/v1/groups/:id/operations",
     {
+      config: { needs: { scope: "write", over: "group" } },
       schema: {
         summary: "Performs operations as one atomic event",
         tags: ["groups"],

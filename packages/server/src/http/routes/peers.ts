@@ -65,12 +65,16 @@ export function peerRoutes(app: FastifyInstance, context: RouteContext): void {
   const { node } = context;
   app.get(
     "/v1/peers",
-    { schema: { summary: "The peers that this node knows", tags: ["peers"], response: { 200: peersSchema } } },
+    {
+      config: { needs: { scope: "read", over: "node" } },
+      schema: { summary: "The peers that this node knows", tags: ["peers"], response: { 200: peersSchema } },
+    },
     (): PeersBody => ({ peers: node.peers().map(peerBody) }),
   );
   app.post<{ Body: ConnectRequest }>(
     "/v1/peers",
     {
+      config: { needs: { scope: "admin", over: "node" } },
       schema: {
         summary: "Connects to a peer, and again whenever the link is lost",
         tags: ["peers"],
@@ -86,6 +90,7 @@ export function peerRoutes(app: FastifyInstance, context: RouteContext): void {
   app.delete<{ Params: { readonly peer: string } }>(
     "/v1/peers/:peer",
     {
+      config: { needs: { scope: "admin", over: "node" } },
       schema: {
         summary: "Ends the link to a peer",
         tags: ["peers"],

@@ -42,6 +42,7 @@ export function recoveryRoutes(app: FastifyInstance, { node, closing }: RouteCon
   app.post<{ Body: RecoveryRequest }>(
     "/v1/recoveries",
     {
+      config: { needs: { scope: "admin", over: "node" } },
       schema: {
         summary: "Loads every stored group and reports what was found",
         tags: ["node"],

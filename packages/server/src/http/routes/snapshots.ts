@@ -16,6 +16,7 @@ export function snapshotRoutes(app: FastifyInstance, context: RouteContext): voi
   app.post<{ Body: SnapshotRequest }>(
     "/v1/snapshots",
     {
+      config: { needs: { scope: "admin", over: "node" } },
       schema: {
         summary: "Takes snapshots now; answers once they are stored",
         tags: ["node"],

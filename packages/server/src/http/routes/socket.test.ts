@@ -109,15 +109,6 @@ test("takes the token as a subprotocol, as pages must give it", async () => {
   await expect.poll(() => socket.messages.length).toBe(1);
 });
 
-test("checks the token again at each message", async () => {
-  const tokens = new Map([[TOKEN, "read"]] as const);
-  const served = await serve({ tokens });
-  const socket = await new Socket(served, { headers: { authorization: `Bearer ${TOKEN}` } }).opened();
-  tokens.delete(TOKEN);
-  socket.say({ watch: "a" });
-  await expect.poll(() => socket.closeCode).toBe(1008);
-});
-
 test("a message that is too large ends the socket, and the server's end too", async () => {
   const served = await serve();
   const large = await new Socket(served).opened();

@@ -10,11 +10,13 @@
  * | server | `{"event": "error", "id", "code", "detail"}` | the watch of `id` failed, or a message was refused |
  */
 import type { WebSocket } from "@fastify/websocket";
+import { parseGroupId } from "@coppice/storage";
 import type { FastifyInstance } from "fastify";
 import { ServerError } from "../../error.ts";
 import { type RouteContext, findGroup } from "../context.ts";
-import type { Guard } from "../guard.ts";
+import type { Grant } from "../../auth/grant.ts";
 import { toProblem } from "../problem.ts";
+import { closeWhenRevoked } from "../sockets.ts";
 import type { Watch, WatchEvent, WatchHub, Watcher } from "../watch-hub.ts";
 
 /** Above this much unsent data nothing more is sent until it has gone. */
@@ -22,7 +24,6 @@ const BUFFER_BYTES_MAX = 1 << 20;
 const HEARTBEAT_MS = 15_000;
 const WATCHES_MAX = 1000;
 const MESSAGE_BYTES_MAX = 64 * 1024;
-const POLICY_VIOLATION = 1008;
 const MESSAGE_TOO_BIG = 1009;
 
 interface Message {
@@ -32,10 +33,11 @@ interface Message {
 }
 
 /** The WebSocket. The guard has checked host, origin and token before the upgrade. */
-export function socketRoutes(app: FastifyInstance, context: RouteContext, hub: WatchHub, guard: Guard): void {
+export function socketRoutes(app: FastifyInstance, context: RouteContext, hub: WatchHub): void {
   app.get(
     "/v1/watch",
     {
+      config: { needs: { scope: "read", over: "any" } },
       websocket: true,
       schema: {
         summary: "A WebSocket that watches groups; the token may also be the subprotocol `bearer.TOKEN`",
@@ -43,12 +45,11 @@ export function socketRoutes(app: FastifyInstance, context: RouteContext, hub: W
         response: { 101: { type: "null", description: "The protocol changes to WebSocket" } },
       },
     },
-    (socket, request) => {
-      const session = new SocketSession(socket, context, hub);
+    (socket, { grant }) => {
+      const session = new SocketSession(socket, context, hub, grant);
+      closeWhenRevoked(socket, grant);
       socket.on("message", (data: Buffer, isBinary: boolean) => {
-        // The token may have been withdrawn since the upgrade.
-        if (guard.permissionOf(request) === undefined) socket.close(POLICY_VIOLATION, "UNAUTHORIZED");
-        else if (data.length > MESSAGE_BYTES_MAX) socket.close(MESSAGE_TOO_BIG, "BODY_TOO_LARGE");
+        if (data.length > MESSAGE_BYTES_MAX) socket.close(MESSAGE_TOO_BIG, "BODY_TOO_LARGE");
         else void session.receive(isBinary ? "" : data.toString());
       });
     },
@@ -59,15 +60,17 @@ class SocketSession {
   readonly #socket: WebSocket;
   readonly #context: RouteContext;
   readonly #hub: WatchHub;
+  readonly #grant: Grant;
   /** What is watched; undefined while the watch is being opened. */
   readonly #watches = new Map<string, Watch | undefined>();
   readonly #heartbeat: NodeJS.Timeout;
   #isAlive = true;
 
-  constructor(socket: WebSocket, context: RouteContext, hub: WatchHub) {
+  constructor(socket: WebSocket, context: RouteContext, hub: WatchHub, grant: Grant) {
     this.#socket = socket;
     this.#context = context;
     this.#hub = hub;
+    this.#grant = grant;
     this.#heartbeat = setInterval(() => this.#beat(), HEARTBEAT_MS);
     this.#heartbeat.unref();
     socket.on("pong", () => (this.#isAlive = true));
@@ -102,6 +105,7 @@ class SocketSession {
     if (this.#watches.size >= WATCHES_MAX) {
       throw new ServerError("INVALID_REQUEST", `a socket watches at most ${WATCHES_MAX} groups`);
     }
+    this.#grant.require("read", parseGroupId(id));
     const group = findGroup(this.#context, id);
     this.#watches.set(id, undefined);
     try {

@@ -25,7 +25,10 @@ export function statusRoutes(app: FastifyInstance, context: RouteContext): void 
   const { node, types } = context;
   app.get(
     "/v1/status",
-    { schema: { summary: "What this node is", tags: ["node"], response: { 200: statusSchema } } },
+    {
+      config: { needs: { scope: "read", over: "any" } },
+      schema: { summary: "What this node is", tags: ["node"], response: { 200: statusSchema } },
+    },
     (): StatusBody => ({
       version: VERSION,
       peerId: node.id,

@@ -28,6 +28,7 @@ export function typeRoutes(app: FastifyInstance, { types }: RouteContext): void 
   app.get(
     "/v1/types",
     {
+      config: { needs: { scope: "read", over: "any" } },
       schema: {
         summary: "The types of this node and their operations",
         tags: ["node"],

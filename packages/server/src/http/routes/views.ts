@@ -1,7 +1,7 @@
-import type { FastifyInstance, FastifyRequest } from "fastify";
+import type { FastifyInstance } from "fastify";
+import type { Grant } from "../../auth/grant.ts";
 import { ServerError } from "../../error.ts";
 import type { RouteContext } from "../context.ts";
-import { type Guard, requireWrite } from "../guard.ts";
 import { Sessions } from "../sessions.ts";
 import type { CheckedView, Views } from "../views.ts";
 import { fromJson, toJson } from "../wire-json.ts";
@@ -28,7 +28,7 @@ const viewsSchema = {
           kind: { type: "string", enum: ["scalar", "batch"] },
           scope: { type: "string", enum: ["session", "global"] },
           timeoutMs: { type: ["number", "null"], description: "null for no limit" },
-          permission: { type: "string", enum: ["read", "write"] },
+          permission: { type: "string", enum: ["read", "write", "admin"] },
         },
       },
     },
@@ -71,7 +71,7 @@ const sessionSchema = {
 } as const;
 
 /** Calling views, and the sessions that some of them need. */
-export function viewRoutes(app: FastifyInstance, context: RouteContext, views: Views, guard: Guard): void {
+export function viewRoutes(app: FastifyInstance, context: RouteContext, views: Views): void {
   const sessions = new Sessions();
   app.addHook("onClose", (_instance, done) => {
     sessions.endAll();
@@ -79,14 +79,17 @@ export function viewRoutes(app: FastifyInstance, context: RouteContext, views: V
   });
   app.get(
     "/v1/views",
-    { schema: { summary: "The views that can be called", tags: ["views"], response: { 200: viewsSchema } } },
+    {
+      config: { needs: { scope: "read", over: "any" } },
+      schema: { summary: "The views that can be called", tags: ["views"], response: { 200: viewsSchema } },
+    },
     () => ({ views: views.all.map(describe) }),
   );
   app.post<CallRequest>(
     "/v1/views/:name",
     {
       // The view says whether it needs more.
-      config: { permission: "read" },
+      config: { needs: { scope: "read", over: "any" } },
       schema: {
         summary: "Calls a view",
         tags: ["views"],
@@ -96,9 +99,9 @@ export function viewRoutes(app: FastifyInstance, context: RouteContext, views: V
       },
     },
     async (request) => {
-      const { body, params } = request;
+      const { body, params, grant } = request;
       const view = views.get(params.name);
-      checkPermission(view, request, guard);
+      checkPermission(view, grant);
       const session = body.session === undefined ? undefined : sessions.use(body.session);
       if (view.scope === "session" && session === undefined) {
         throw new ServerError("INVALID_REQUEST", `the view ${view.name} needs a session: POST /v1/sessions`);
@@ -113,7 +116,7 @@ function sessionRoutes(app: FastifyInstance, sessions: Sessions): void {
   app.post(
     "/v1/sessions",
     {
-      config: { permission: "read" },
+      config: { needs: { scope: "read", over: "any" } },
       schema: {
         summary: "Begins a session; it ends after half an hour without use",
         tags: ["views"],
@@ -126,7 +129,7 @@ function sessionRoutes(app: FastifyInstance, sessions: Sessions): void {
   app.delete<{ Params: { readonly session: string } }>(
     "/v1/sessions/:session",
     {
-      config: { permission: "read" },
+      config: { needs: { scope: "read", over: "any" } },
       schema: {
         summary: "Ends a session",
         tags: ["views"],
@@ -141,8 +144,10 @@ function sessionRoutes(app: FastifyInstance, sessions: Sessions): void {
   );
 }
 
-function checkPermission(view: CheckedView, request: FastifyRequest, guard: Guard): void {
-  if (view.permission === "write") requireWrite(guard.permissionOf(request));
+function checkPermission({ permission, domains }: CheckedView, grant: Grant): void {
+  if (domains === undefined) grant.requireUnlimited();
+  grant.require(permission);
+  for (const domain of domains ?? []) grant.requireDomain(domain);
 }
 
 function describe({ name, description, kind, scope, timeoutMs, permission }: CheckedView): object {

@@ -1,6 +1,9 @@
 import type { ServerResponse } from "node:http";
 import type { FastifyInstance, FastifyReply } from "fastify";
+import type { Grant } from "../../auth/grant.ts";
+import { ServerError } from "../../error.ts";
 import { type RouteContext, findGroup } from "../context.ts";
+import { toProblem } from "../problem.ts";
 import { groupIdParams } from "../schemas.ts";
 import type { Watch, WatchEvent, WatchHub, Watcher } from "../watch-hub.ts";
 
@@ -22,6 +25,7 @@ export function watchRoutes(app: FastifyInstance, context: RouteContext, hub: Wa
   app.get<WatchRequest>(
     "/v1/groups/:id/watch",
     {
+      config: { needs: { scope: "read", over: "group" } },
       schema: {
         summary: "Server-sent events: the value now and after each change; `Last-Event-ID` resumes",
         tags: ["groups"],
@@ -33,15 +37,17 @@ export function watchRoutes(app: FastifyInstance, context: RouteContext, hub: Wa
             after: { type: "string", description: "As `Last-Event-ID`: the digest that is known already" },
           },
         },
-        response: { 200: { description: "A stream of `value` events and at last `deleted`", type: "string" } },
+        response: {
+          200: { description: "A stream of `value` events and at last `deleted` or `error`", type: "string" },
+        },
         produces: ["text/event-stream"],
       },
     },
-    async ({ params, query, headers }, reply) => {
+    async ({ params, query, headers, grant }, reply) => {
       const after = query.after ?? headers["last-event-id"];
       const stream = new EventStream(reply);
       const watch = await hub.watch(findGroup(context, params.id), stream, after);
-      stream.begin(watch);
+      stream.begin(watch, grant);
     },
   );
 }
@@ -59,7 +65,7 @@ class EventStream implements Watcher {
   }
 
   /** Sends the head: from here on the response is a stream. */
-  begin(watch: Watch): void {
+  begin(watch: Watch, grant: Grant): void {
     const raw = this.#raw;
     this.#reply.hijack();
     raw.writeHead(200, {
@@ -74,7 +80,9 @@ class EventStream implements Watcher {
       this.#stalled = undefined;
       watch.resume();
     });
+    const stopListening = grant.onEnd(() => this.#refuse());
     raw.on("close", () => {
+      stopListening();
       clearInterval(this.#heartbeat);
       clearTimeout(this.#stalled);
       watch.stop();
@@ -90,6 +98,12 @@ class EventStream implements Watcher {
 
   end(): void {
     this.#raw.end();
+  }
+
+  #refuse(): void {
+    const { code, detail } = toProblem(new ServerError("TOKEN_REVOKED", "the token was revoked or has expired"));
+    this.#write(`event: error\ndata: ${JSON.stringify({ code, detail })}\n\n`);
+    this.end();
   }
 
   #write(text: string): boolean {

@@ -2,17 +2,17 @@ import type { WebSocket } from "@fastify/websocket";
 import type { YjsMutator, YjsView } from "@coppice/crdt/yjs";
 import { type Replica, ReplicationError } from "@coppice/replication";
 import { encodeGroupId, parseGroupId } from "@coppice/storage";
-import type { FastifyInstance, FastifyRequest } from "fastify";
+import type { FastifyInstance } from "fastify";
 import type * as Yjs from "yjs";
 import { type RouteContext, withDeadline } from "../context.ts";
-import { type Guard, requireWrite } from "../guard.ts";
+import type { Grant } from "../../auth/grant.ts";
 import { toProblem } from "../problem.ts";
 import { groupIdParams } from "../schemas.ts";
+import { POLICY_VIOLATION, closeWhenRevoked } from "../sockets.ts";
 import { type YjsClient, YjsRoom } from "../yjs-room.ts";
 
 /** An editor that takes less than it is sent is disconnected at this much; it then asks for what it lacks. */
 const BUFFER_BYTES_MAX = 16 << 20;
-const POLICY_VIOLATION = 1008;
 const TRY_AGAIN_LATER = 1013;
 
 const YJS_TYPE = "yjs";
@@ -21,11 +21,12 @@ const YJS_TYPE = "yjs";
  * What the provider of y-websocket connects to: `new WebsocketProvider(url + "/v1/yjs", encodeURIComponent(id), doc,
  * { protocols: ["coppice", "bearer.TOKEN"] })`. A group that is new is created, when the token allows changes.
  */
-export function yjsRoutes(app: FastifyInstance, context: RouteContext, guard: Guard, yjs: typeof Yjs): void {
+export function yjsRoutes(app: FastifyInstance, context: RouteContext, yjs: typeof Yjs): void {
   const rooms = new Rooms(context, yjs);
   app.get<{ Params: { readonly id: string } }>(
     "/v1/yjs/:id",
     {
+      config: { needs: { scope: "read", over: "group" } },
       websocket: true,
       schema: {
         summary: "A Yjs document over the WebSocket protocol of y-websocket",
@@ -33,38 +34,32 @@ export function yjsRoutes(app: FastifyInstance, context: RouteContext, guard: Gu
         params: groupIdParams,
         response: { 101: { type: "null", description: "The protocol changes to WebSocket" } },
       },
-      preValidation: async (request) => {
-        const exists = context.node.group(parseGroupId(request.params.id)) !== undefined;
-        if (!exists) requireWrite(guard.permissionOf(request));
+      preValidation: async ({ params, grant }) => {
+        const exists = context.node.group(parseGroupId(params.id)) !== undefined;
+        if (!exists) grant.require("write");
       },
     },
-    (socket, request) => {
-      void serveEditor(socket, request, rooms, guard, request.params.id);
+    (socket, { grant, params }) => {
+      void serveEditor(socket, rooms, grant, params.id);
     },
   );
 }
 
-async function serveEditor(
-  socket: WebSocket,
-  request: FastifyRequest,
-  rooms: Rooms,
-  guard: Guard,
-  id: string,
-): Promise<void> {
+async function serveEditor(socket: WebSocket, rooms: Rooms, grant: Grant, id: string): Promise<void> {
+  closeWhenRevoked(socket, grant);
   const client: YjsClient = {
     send: (message) => {
       socket.send(message);
       if (socket.bufferedAmount > BUFFER_BYTES_MAX) socket.close(TRY_AGAIN_LATER, "too slow");
     },
-    mayWrite: () => guard.permissionOf(request) === "write",
+    mayWrite: () => grant.permits("write"),
   };
   // Listening begins at once: what arrives while the group is being opened waits.
   const early: Buffer[] = [];
   let room: YjsRoom | undefined;
   const receive = (message: Buffer): void => {
     try {
-      if (guard.permissionOf(request) === undefined) socket.close(POLICY_VIOLATION, "UNAUTHORIZED");
-      else room?.receive(client, message);
+      if (grant.isValid) room?.receive(client, message);
     } catch (error) {
       socket.close(POLICY_VIOLATION, toProblem(error).code);
     }
