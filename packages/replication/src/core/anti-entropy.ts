@@ -7,15 +7,19 @@ import { ZERO_DIGEST, equalDigest } from "./digest.ts";
 import type { Group } from "./group.ts";
 import { encodeMessage } from "./message-codec.ts";
 import type { DomainSum, GroupRef, List, State, Sums, Vector, VectorIntent, Want, More, Sketch } from "./messages.ts";
-import type { Peer } from "./peer.ts";
-import { SKETCH_CELLS_MAX } from "./sketch.ts";
+import type { Peer, PeerSketch } from "./peer.ts";
+import { CELL_WORDS, SKETCH_CELLS_MAX } from "./sketch.ts";
 
 /** Domains of fewer groups are compared by list. */
 const SKETCH_GROUPS_MIN = 256;
 /** Cells sent at first: enough for about 20 differing groups. */
-const SKETCH_CELLS = 64;
+const SKETCH_CELLS = 48;
+/** By how much the cells grow when they were too few: doubling them would send a third more than needed. */
+const SKETCH_GROWTH = 1.5;
 /** A question to a peer about a group is asked again after this time without an answer. */
 const PULL_AGAIN_MS = 1000;
+/** The greatest hash of a group. */
+const HASH_MAX = 2 ** 32 - 1;
 
 /**
  * Anti-entropy: finds and repairs every difference between two peers, whatever caused it.
@@ -79,15 +83,14 @@ export class AntiEntropy {
   onSketch(peer: Peer, { domain: name, version, from, cells }: Sketch): void {
     const domain = this.#core.domains.get(name);
     if (domain === undefined) return;
-    const former = peer.sketches.get(name);
-    const known = former?.version === version && former.cells.length === from ? [...former.cells, ...cells] : cells;
-    peer.sketches.delete(name);
+    const former = peer.takeSketch(name);
+    const known = from === 0 ? cells : joinCells(former, version, from, cells);
     // Written to meanwhile: the next comparison begins anew.
-    if (known.length !== from + cells.length) return;
+    if (known === undefined) return;
     const differing = domain.differing(known);
     if (differing === undefined) {
-      peer.sketches.set(name, { version, cells: [...known] });
-      return peer.post(encodeMessage({ kind: "more", domain: name, version, from: known.length }));
+      peer.keepSketch(name, { version, cells: known });
+      return peer.post(encodeMessage({ kind: "more", domain: name, version, from: known.length / CELL_WORDS }));
     }
     const unknown: number[] = [];
     for (const hash of differing) {
@@ -99,11 +102,11 @@ export class AntiEntropy {
     this.#core.comparedDomain(name, differing);
   }
 
-  /** The peer needs more cells: as many again, and the whole list where that would be shorter or there are no more. */
+  /** The peer needs more cells, or the whole list where that would be shorter or there are no more. */
   onMore(peer: Peer, { domain: name, version, from }: More): void {
     const domain = this.#core.domains.get(name);
     if (domain === undefined || !peer.isInterestedIn(name)) return;
-    const to = Math.min(2 * from, SKETCH_CELLS_MAX);
+    const to = Math.min(Math.ceil(SKETCH_GROWTH * from), SKETCH_CELLS_MAX);
     if (from === 0 || from >= to || to > domain.sum().groups) return this.#list(peer, name);
     this.#sketch(peer, name, version === domain.version ? from : 0, to);
   }
@@ -111,9 +114,7 @@ export class AntiEntropy {
   #list(peer: Peer, name: string): void {
     const pages = this.#core.domains.get(name)?.pages();
     if (pages === undefined) {
-      return peer.post(
-        encodeMessage({ kind: "list", domain: name, from: 0, to: Number.MAX_SAFE_INTEGER, entries: [] }),
-      );
+      return peer.post(encodeMessage({ kind: "list", domain: name, from: 0, to: HASH_MAX, entries: [] }));
     }
     for (const page of pages) peer.post(encodeMessage(page));
   }
@@ -311,4 +312,18 @@ export class AntiEntropy {
   tick(): void {
     for (const group of this.#learnt.keys()) this.#spreadLearnt(group);
   }
+}
+
+/** A peer's cells with those that follow them; undefined when they are of another version, or do not follow. */
+function joinCells(
+  former: PeerSketch | undefined,
+  version: number,
+  from: number,
+  cells: Uint32Array,
+): Uint32Array | undefined {
+  if (former?.version !== version || former.cells.length !== from * CELL_WORDS) return undefined;
+  const joined = new Uint32Array(former.cells.length + cells.length);
+  joined.set(former.cells);
+  joined.set(cells, former.cells.length);
+  return joined;
 }

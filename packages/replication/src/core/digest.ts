@@ -68,8 +68,8 @@ export function formatDigest(digest: Digest): string {
   return digest.map((lane) => lane.toString(16).padStart(8, "0")).join("");
 }
 
-/** A group's place in catalogue lists: 53 bits of its key's hash, a safe integer. */
+/** A group's place in lists and sketches: 32 bits of its key's hash. Two groups may share one. */
 export function groupHash(key: string): number {
   const [high, low] = hashText(key);
-  return (high & 0x1fffff) * 2 ** 32 + low;
+  return (high ^ low) >>> 0;
 }

@@ -2,10 +2,15 @@ import type { Digest } from "@coppice/storage";
 import { ZERO_DIGEST, addDigest, equalDigest, subtractDigest } from "./digest.ts";
 import type { Group } from "./group.ts";
 import type { DomainSum, List, Sketch as SketchMessage } from "./messages.ts";
-import { type Cell, Sketch } from "./sketch.ts";
+import { CELL_WORDS, SKETCH_CELLS_MAX, Sketch } from "./sketch.ts";
 
-/** Groups on one page of a list: about 16 bytes each, so that a page fits into a frame. */
+/** Groups on one page of a list: about 12 bytes each, so that a page fits into a frame. */
 const PAGE_GROUPS_MAX = 8192;
+/** The greatest hash. */
+const HASH_MAX = 2 ** 32 - 1;
+/** Cells of a sketch that is made; one that turns out too short is made anew, eight times as long. */
+const SKETCH_CELLS = 1024;
+const SKETCH_GROWTH = 8;
 
 /** The groups of one domain that have something to tell, by hash, with the sum of their digests kept up to date. */
 export class DomainIndex {
@@ -13,7 +18,8 @@ export class DomainIndex {
   readonly #groups = new Map<number, Group[]>();
   readonly #counted = new Map<Group, Digest>();
   #sum: Digest = ZERO_DIGEST;
-  readonly #sketch = new Sketch();
+  /** Made when a peer first differs, then kept up with each change. */
+  #sketch: Sketch | undefined;
   #version = 0;
   #sorted: number[] | undefined;
 
@@ -31,10 +37,10 @@ export class DomainIndex {
     } else {
       if (equalDigest(counted, digest)) return;
       this.#sum = subtractDigest(this.#sum, counted);
-      this.#sketch.remove({ hash: group.hash, digest: counted });
+      this.#sketch?.toggle(group.hash, counted);
     }
     this.#sum = addDigest(this.#sum, digest);
-    this.#sketch.add({ hash: group.hash, digest });
+    this.#sketch?.toggle(group.hash, digest);
     this.#counted.set(group, digest);
     this.#version++;
   }
@@ -65,14 +71,24 @@ export class DomainIndex {
 
   /** Cells `from` to `to` of the sketch of all groups and digests, as of `version`. */
   sketch(from: number, to: number): SketchMessage {
-    const cells = Array.from({ length: to - from }, (_, index) => this.#sketch.cell(from + index));
+    const cells = this.#sketchOf(to).cells(from, to);
     return { kind: "sketch", domain: this.name, version: this.#version, from, cells };
   }
 
   /** The hashes of the groups that differ from those behind a peer's cells; undefined when the cells are too few. */
-  differing(cells: readonly Cell[]): ReadonlySet<number> | undefined {
-    const difference = this.#sketch.difference(cells);
-    return difference && new Set([...difference.ours, ...difference.theirs].map(({ hash }) => hash));
+  differing(cells: Uint32Array): ReadonlySet<number> | undefined {
+    const sketch = this.#sketchOf(cells.length / CELL_WORDS);
+    return sketch.difference(cells, (hash) => this.at(hash).map((group) => this.#counted.get(group) ?? ZERO_DIGEST));
+  }
+
+  /** The sketch, of `length` cells at least. */
+  #sketchOf(length: number): Sketch {
+    if (this.#sketch !== undefined && this.#sketch.length >= length) return this.#sketch;
+    let cells = SKETCH_CELLS;
+    while (cells < length) cells *= SKETCH_GROWTH;
+    const sketch = new Sketch(Math.min(cells, SKETCH_CELLS_MAX));
+    for (const [group, digest] of this.#counted) sketch.toggle(group.hash, digest);
+    return (this.#sketch = sketch);
   }
 
   /** Every group, in order of hashes, in pages that together cover all hashes. */
@@ -82,7 +98,7 @@ export class DomainIndex {
     for (let start = 0; start === 0 || start < hashes.length; start += PAGE_GROUPS_MAX) {
       const page = hashes.slice(start, start + PAGE_GROUPS_MAX);
       const isLast = start + PAGE_GROUPS_MAX >= hashes.length;
-      const to = isLast ? Number.MAX_SAFE_INTEGER : (page.at(-1) as number);
+      const to = isLast ? HASH_MAX : (page.at(-1) as number);
       yield { kind: "list", domain: this.name, from, to, entries: page.map((hash) => this.#entry(hash)) };
       from = to + 1;
     }

@@ -1,6 +1,7 @@
 /**
- * Frames: `byte 1`, then messages, each `uint length, byte kind, body` (`messages.ts`). A message that does not fit into a
- * frame travels as fragments.
+ * Frames: `byte 1`, then messages, each `byte kind, byte n, uint length, rest`: the message begins as the last one of its
+ * kind in this frame does, with n bytes behind the kind, and goes on with the rest (front coding: what is said of one group
+ * after another begins alike). A message that does not fit into a frame travels as fragments.
  */
 import { Reader, Writer, malformed } from "@coppice/crdt";
 import { FRAME_BYTES_MAX } from "../transport.ts";
@@ -12,19 +13,30 @@ const FRAME_FORMAT = 1;
 const FRAME_OVERHEAD = 8;
 /** Bytes of the headers around one fragment, at most. */
 const FRAGMENT_OVERHEAD = 64;
+/** Bytes that a message can share with the one before it: also bounds what a frame can unpack to. */
+const SHARED_BYTES_MAX = 255;
+/** Sharing fewer than these saves less than copying them costs. */
+const SHARED_BYTES_MIN = 4;
 
 /** Packs encoded messages into frames, cutting those that do not fit into fragments. */
 export function packFrames(messages: readonly Uint8Array[], nextFragmentId: () => number): Uint8Array[] {
   const frames: Uint8Array[] = [];
   const writer = new Writer(1024);
   const room = FRAME_BYTES_MAX - FRAME_OVERHEAD;
+  let formers: (Uint8Array | undefined)[] = [];
   const add = (message: Uint8Array): void => {
     if (writer.length > 0 && writer.length + message.length > room) {
       frames.push(writer.take());
       writer.reset();
+      formers = [];
     }
     if (writer.length === 0) writer.byte(FRAME_FORMAT);
-    writer.bytes(message);
+    const kind = message[0] as number;
+    const shared = sharedBytes(formers[kind], message);
+    writer.byte(kind);
+    writer.byte(shared);
+    writer.bytes(message.subarray(1 + shared));
+    formers[kind] = message;
   };
   for (const message of messages) {
     if (message.length <= room) add(message);
@@ -32,6 +44,15 @@ export function packFrames(messages: readonly Uint8Array[], nextFragmentId: () =
   }
   if (writer.length > 0) frames.push(writer.take());
   return frames;
+}
+
+/** How many bytes behind their kind two messages share, as far as that is worth while. */
+function sharedBytes(former: Uint8Array | undefined, message: Uint8Array): number {
+  if (former === undefined) return 0;
+  const end = Math.min(former.length, message.length, 1 + SHARED_BYTES_MAX);
+  let at = 1;
+  while (at < end && former[at] === message[at]) at++;
+  return at <= SHARED_BYTES_MIN ? 0 : at - 1;
 }
 
 function fragments(message: Uint8Array, id: number): Uint8Array[] {
@@ -47,7 +68,22 @@ export function unpackFrame(frame: Uint8Array): Uint8Array[] {
   const reader = new Reader(frame);
   if (reader.byte() !== FRAME_FORMAT) throw malformed("not a frame of protocol 1");
   const messages: Uint8Array[] = [];
-  while (reader.left > 0) messages.push(reader.bytes());
+  const formers: (Uint8Array | undefined)[] = [];
+  while (reader.left > 0) {
+    const kind = reader.byte();
+    const shared = reader.byte();
+    const rest = reader.bytes();
+    const former = formers[kind];
+    if (shared > 0 && (former === undefined || former.length <= shared)) {
+      throw malformed("a message begins with more than the last one of its kind has");
+    }
+    const message = new Uint8Array(1 + shared + rest.length);
+    message[0] = kind;
+    if (former !== undefined) message.set(former.subarray(1, 1 + shared), 1);
+    message.set(rest, 1 + shared);
+    formers[kind] = message;
+    messages.push(message);
+  }
   return messages;
 }
 

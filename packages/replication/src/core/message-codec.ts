@@ -1,5 +1,5 @@
 /** The bytes of each message: the table stands at the head of `messages.ts`. */
-import { Reader, SEQ_MAX, VersionVector, Writer, malformed } from "@coppice/crdt";
+import { ACTOR_BYTES, Reader, SEQ_MAX, VersionVector, Writer, malformed } from "@coppice/crdt";
 import type { Digest } from "@coppice/storage";
 import {
   type VectorIntent,
@@ -16,9 +16,10 @@ import {
   type Presence,
   type Sketch,
   type State,
+  type Vector,
   PRESENCE_BYTES_MAX,
 } from "./messages.ts";
-import { type Cell, SKETCH_CELLS_MAX } from "./sketch.ts";
+import { CELL_WORDS, SKETCH_CELLS_MAX } from "./sketch.ts";
 
 const KEY_BYTES_MAX = 2048;
 const TYPE_NAME = /^[a-z0-9.-]{1,64}$/;
@@ -44,8 +45,7 @@ const INTENTS: readonly VectorIntent[] = ["ask", "answer", "tell"];
 const REPAIRED = 1;
 const WANTS_APPLIED = 2;
 const WANTS_DURABLE = 4;
-const CELL_BYTES_MIN = 21;
-const HASH_MAX = 2 ** 53 - 1;
+const HASH_MAX = 2 ** 32 - 1;
 
 /** Encodes one message: `byte kind, body`. */
 export function encodeMessage(message: Message): Uint8Array {
@@ -66,8 +66,8 @@ function writeBody(writer: Writer, message: Message): void {
       writer.uint(Math.max(0, Math.floor(message.now)));
       return writeStrings(writer, message.hears);
     case "events":
-      writeGroup(writer, message.group);
       writer.byte((message.repaired ? REPAIRED : 0) | wantsBits(message.wants));
+      writeGroup(writer, message.group);
       return writer.bytes(message.run);
     case "sums":
       writer.byte(message.isReply ? 1 : 0);
@@ -85,9 +85,7 @@ function writeBody(writer: Writer, message: Message): void {
       for (const hash of message.hashes) writer.uint(hash);
       return;
     case "vector":
-      writeGroup(writer, message.group);
-      writer.byte(INTENTS.indexOf(message.intent));
-      return message.vector.encode(writer);
+      return writeVector(writer, message);
     case "state":
       return writeState(writer, message);
     case "ack":
@@ -150,9 +148,18 @@ function writeStrings(writer: Writer, texts: readonly string[]): void {
 }
 
 function writeGroup(writer: Writer, group: GroupRef): void {
-  writer.string(group.key);
   writer.string(group.type);
   writer.uint(group.epoch);
+  writer.string(group.key);
+}
+
+function writeVector(writer: Writer, { group, intent, vector }: Vector): void {
+  const entries = [...vector].filter(([, seq]) => seq > 0).sort(([a], [b]) => (a < b ? -1 : 1));
+  writer.uint(entries.length);
+  for (const [actor] of entries) writer.actor(actor);
+  writeGroup(writer, group);
+  for (const [, seq] of entries) writer.uint(seq);
+  writer.byte(INTENTS.indexOf(intent));
 }
 
 function writeDigest(writer: Writer, [high, low]: Digest): void {
@@ -168,14 +175,8 @@ function writeSketch(writer: Writer, { domain, version, from, cells }: Sketch): 
   writer.string(domain);
   writer.uint(version);
   writer.uint(from);
-  writer.uint(cells.length);
-  for (const { hash, digest, check, count } of cells) {
-    writeWord(writer, Math.floor(hash / 2 ** 32));
-    writeWord(writer, hash);
-    writeDigest(writer, digest);
-    writeWord(writer, check);
-    writer.int(count);
-  }
+  writer.uint(cells.length / CELL_WORDS);
+  for (const word of cells) writeWord(writer, word);
 }
 
 function writeList(writer: Writer, list: List): void {
@@ -183,9 +184,11 @@ function writeList(writer: Writer, list: List): void {
   writer.uint(list.from);
   writer.uint(list.to);
   writer.uint(list.entries.length);
+  let last = list.from - 1;
   for (const { hash, digest } of list.entries) {
-    writer.uint(hash);
+    writer.uint(hash - last - 1);
     writeDigest(writer, digest);
+    last = hash;
   }
 }
 
@@ -222,7 +225,7 @@ function readMessage(reader: Reader, kind: string | undefined): Message | undefi
     case "want":
       return { kind, hashes: readMany(reader, 1, readHash) };
     case "vector":
-      return { kind, group: readGroup(reader), intent: readIntent(reader), vector: VersionVector.decode(reader) };
+      return readVector(reader);
     case "state":
       return readState(reader);
     case "ack":
@@ -259,8 +262,8 @@ function readHello(reader: Reader): Hello {
 }
 
 function readEvents(reader: Reader): Events {
-  const group = readGroup(reader);
   const flags = reader.byte();
+  const group = readGroup(reader);
   let wants: Events["wants"] = "nothing";
   if (flags & WANTS_APPLIED) wants = "applied";
   if (flags & WANTS_DURABLE) wants = "durable";
@@ -277,8 +280,8 @@ function readList(reader: Reader): List {
   const to = readHash(reader);
   let last = from - 1;
   const entries = readMany(reader, 9, () => {
-    const hash = readHash(reader);
-    if (hash <= last || hash > to) throw malformed("the hashes of a list are out of order");
+    const hash = last + 1 + readHash(reader);
+    if (hash > to) throw malformed("a list has a hash beyond its page");
     last = hash;
     return { hash, digest: readDigest(reader) };
   });
@@ -356,11 +359,26 @@ function readIntent(reader: Reader): VectorIntent {
 }
 
 function readGroup(reader: Reader): GroupRef {
-  const key = reader.string();
   const type = reader.string();
-  if (key.length > KEY_BYTES_MAX) throw malformed("a group key is too long");
   if (!TYPE_NAME.test(type)) throw malformed("not a type name");
-  return { key, type, epoch: reader.uintMax(SEQ_MAX, "an epoch") };
+  const epoch = reader.uintMax(SEQ_MAX, "an epoch");
+  const key = reader.string();
+  if (key.length > KEY_BYTES_MAX) throw malformed("a group key is too long");
+  return { key, type, epoch };
+}
+
+function readVector(reader: Reader): Vector {
+  const actors = readMany(reader, ACTOR_BYTES, () => reader.actor());
+  const group = readGroup(reader);
+  const vector = new VersionVector();
+  let last = "";
+  for (const actor of actors) {
+    const seq = reader.uintMax(SEQ_MAX, "a sequence number");
+    if (actor <= last || seq === 0) throw malformed("the entries of a version vector are out of order");
+    last = actor;
+    vector.set(actor, seq);
+  }
+  return { kind: "vector", group, intent: readIntent(reader), vector };
 }
 
 function readHash(reader: Reader): number {
@@ -378,12 +396,8 @@ function readWord(reader: Reader): number {
 
 function readSketch(reader: Reader): Sketch {
   const [domain, version, from] = [reader.string(), reader.uint(), reader.uint()];
-  const cells = readMany(reader, CELL_BYTES_MIN, readCell);
-  if (from + cells.length > SKETCH_CELLS_MAX) throw malformed("a sketch of too many cells");
+  const count = reader.count(4 * CELL_WORDS);
+  if (from + count > SKETCH_CELLS_MAX) throw malformed("a sketch of too many cells");
+  const cells = Uint32Array.from({ length: count * CELL_WORDS }, () => readWord(reader));
   return { kind: "sketch", domain, version, from, cells };
-}
-
-function readCell(reader: Reader): Cell {
-  const hash = readWord(reader) * 2 ** 32 + readWord(reader);
-  return { hash, digest: readDigest(reader), check: readWord(reader), count: reader.int() };
 }

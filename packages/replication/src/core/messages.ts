@@ -1,18 +1,18 @@
 /**
  * What peers say to each other, protocol 1.
  *
- * A frame is at most 256 KiB: `byte 1`, then messages, each `uint length, byte kind, body`. A message that does not fit
- * into a frame travels as fragments.
+ * A frame is at most 256 KiB and holds messages, each `byte kind, body` (`frames.ts`). A message that does not fit into a
+ * frame travels as fragments.
  *
  * | kind | message   | body                                                                                      |
  * |------|-----------|-------------------------------------------------------------------------------------------|
  * | 1    | hello     | uint protocol, byte heard, byte all, uint n, n * string domain                             |
  * | 2    | heartbeat | uint wall clock in Unix milliseconds, uint n, n * string peer: whom this node hears         |
- * | 3    | events    | group, byte flags, bytes run (`run.ts`)                                                    |
+ * | 3    | events    | byte flags, group, bytes run (`run.ts`)                                                    |
  * | 4    | sums      | byte reply, uint n, n * (string domain, uint groups, digest)                               |
- * | 5    | list      | string domain, hash from, hash to, uint n, n * (hash, digest), in order of hashes          |
+ * | 5    | list      | string domain, hash from, hash to, uint n, n * (uint hashes left out before, digest)       |
  * | 6    | want      | uint n, n * hash: tell me these groups' vectors                                            |
- * | 7    | vector    | group, byte intent (0 ask, 1 answer, 2 tell), vector                                       |
+ * | 7    | vector    | uint n, n * actor, group, n * uint seq, byte intent (0 ask, 1 answer, 2 tell)              |
  * | 8    | state     | group, byte whole, vector, uint n, n * actor frontier, uint time, bytes body               |
  * | 9    | ack       | string key, uint epoch, actor, uint seq, byte durable                                      |
  * | 10   | conflict  | group: this is its type here                                                               |
@@ -23,14 +23,13 @@
  * | 15   | more      | string domain, uint version, uint from: the cells so far were too few                      |
  * | 16   | members   | uint n, n * (string peer, strings addresses, strings domains): linked here (`peer-exchange.ts`) |
  *
- * cell: uint32 * 2 hash, digest, uint32 check, int count.
- * group: string key, string type, uint epoch. hash: uint of 53 bits. digest: two uint32, little-endian.
+ * cell: four uint32, little-endian. group: string type, uint epoch, string key. hash: uint of 32 bits. digest: two uint32,
+ * little-endian. What changes least from one group to the next stands first: see `frames.ts`.
  * Unknown kinds are skipped, so that a later minor version may add some.
  */
 import type { Actor, VersionVector } from "@coppice/crdt";
 import type { Digest } from "@coppice/storage";
 import type { PeerId } from "../transport.ts";
-import type { Cell } from "./sketch.ts";
 
 export const PROTOCOL_VERSION = 1;
 /** Bytes of one presence state. */
@@ -167,7 +166,8 @@ export interface Sketch {
   readonly domain: string;
   readonly version: number;
   readonly from: number;
-  readonly cells: readonly Cell[];
+  /** See `sketch.ts`. */
+  readonly cells: Uint32Array;
 }
 
 /** The cells of that version were too few: more of them, from `from` on. */

@@ -3,7 +3,13 @@ import { Reassembly, packFrames } from "./frames.ts";
 import type { Limits } from "./limits.ts";
 import type { Hello } from "./messages.ts";
 import { PeerMeter } from "./peer-meter.ts";
-import type { Cell } from "./sketch.ts";
+import { CELL_WORDS, SKETCH_CELLS_MAX } from "./sketch.ts";
+
+/** Cells of one version of a sketch, from the first on. */
+export interface PeerSketch {
+  readonly version: number;
+  readonly cells: Uint32Array;
+}
 
 /** A linked peer: what it is interested in, whom it hears, and what waits to be sent to it. */
 export class Peer {
@@ -28,8 +34,8 @@ export class Peer {
   /** Events from it that were new here, and bytes both ways. */
   readonly counts: { events: number; bytesIn: number; bytesOut: number } = { events: 0, bytesIn: 0, bytesOut: 0 };
   lastSyncAt = 0;
-  /** Cells of the peer's sketches, by domain, while they are too few. */
-  readonly sketches: Map<string, { version: number; cells: Cell[] }> = new Map();
+  /** Cells of the peer's sketches, by domain, while they are too few; of all domains as many as of the longest one. */
+  readonly #sketches = new Map<string, PeerSketch>();
 
   readonly meter: PeerMeter;
   /** Groups of which events were ignored because they came too fast. */
@@ -55,6 +61,25 @@ export class Peer {
   isInterestedIn(domain: string): boolean {
     if (this.hello === undefined) return false;
     return this.hello.domains === undefined || this.hello.domains.includes(domain);
+  }
+
+  /** The cells of a domain's sketch that came so far; they are forgotten here. */
+  takeSketch(domain: string): PeerSketch | undefined {
+    const sketch = this.#sketches.get(domain);
+    this.#sketches.delete(domain);
+    return sketch;
+  }
+
+  /** Keeps the cells of a sketch until more come. Whoever has too many of them open loses the oldest. */
+  keepSketch(domain: string, sketch: PeerSketch): void {
+    this.#sketches.set(domain, sketch);
+    let words = 0;
+    for (const { cells } of this.#sketches.values()) words += cells.length;
+    for (const [oldest, { cells }] of this.#sketches) {
+      if (words <= SKETCH_CELLS_MAX * CELL_WORDS) return;
+      words -= cells.length;
+      this.#sketches.delete(oldest);
+    }
   }
 
   /** Takes note of whom the peer hears. */
