@@ -49,8 +49,8 @@ describe("a sketch", () => {
     ours.add("only here");
     theirs.add("only there");
     const changed = Array.from({ length: 20 }, (_, i) => `g${i}`);
-    const expected = [...changed, "only here", "only there"].map(groupHash).sort();
-    expect([...(ours.difference(theirs, 256) ?? [])].sort()).toEqual(expected);
+    const expected = new Set([...changed, "only here", "only there"].map(groupHash));
+    expect(ours.difference(theirs, 256)).toEqual(expected);
   });
 
   it("of equal sets says so with one cell", () => {
