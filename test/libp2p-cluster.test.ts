@@ -101,11 +101,11 @@ async function arrives(node: NodeProcess, key: string): Promise<void> {
   await expect.poll(() => node.value(MAP, "map"), { timeout: 10_000, interval: 20 }).toHaveProperty(key);
 }
 
-function set(node: NodeProcess, key: string, ack?: unknown): Promise<void> {
+function set(node: NodeProcess, key: string, ack?: unknown): Promise<string> {
   return node.mutate(MAP, "map", [["set", key, node.id]], ack);
 }
 
-function add(node: NodeProcess, key: string): Promise<void> {
+function add(node: NodeProcess, key: string): Promise<string> {
   return node.mutate(BOOK, "book", [
     ["entries.set", key, node.id],
     ["count.increment", 1],
@@ -184,6 +184,36 @@ describe("three nodes in a mesh", () => {
       expect(await alone.value(MAP, "map")).toHaveProperty("durable");
       await alone.stop();
     }
+  });
+});
+
+describe("three nodes read what was written", () => {
+  const COUNTER: GroupId = ["cluster", "counter"];
+
+  test("by a session on whichever node, and by majorities, also when one of them is killed", async () => {
+    const all = await members(3);
+    const rosters = { cluster: all.map(({ id }) => id) };
+    const nodes: NodeProcess[] = [];
+    for (const [index, self] of all.entries()) nodes.push(await start(self, others(all, index), { rosters }));
+    const increment = (node: NodeProcess | undefined, ack?: unknown): Promise<string> | undefined =>
+      node?.mutate(COUNTER, "counter", [["increment", 1]], ack);
+    for (const node of nodes) await node.open(COUNTER, "counter");
+    await expect.poll(async () => (await linked(nodes[0] as NodeProcess)).length, { timeout: 15_000 }).toBe(2);
+    let token: string | undefined;
+    for (let turn = 1; turn <= 30; turn++) {
+      // The write is on its way to the reader, who asks for it if it is faster.
+      token = await increment(nodes[turn % 3]);
+      const read = await nodes[(turn + 1) % 3]?.read(COUNTER, "counter", { token: token ?? "" });
+      expect(read).toMatchObject({ value: turn });
+    }
+    await nodes[2]?.kill();
+    for (let turn = 31; turn <= 40; turn++) {
+      await increment(nodes[turn % 2], { replicas: "majority" });
+      expect(await nodes[(turn + 1) % 2]?.read(COUNTER, "counter", { from: "majority" })).toMatchObject({ value: turn });
+    }
+    await expect(nodes[0]?.read(COUNTER, "counter", { from: 2 })).rejects.toMatchObject({ code: "TIMEOUT" });
+    const again = await start(all[2] as Member, others(all, 2), { rosters });
+    expect(await again.read(COUNTER, "counter", { from: "majority" })).toMatchObject({ value: 40 });
   });
 });
 

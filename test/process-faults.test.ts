@@ -187,7 +187,7 @@ describe("a data directory", () => {
     const [data, copy, hubData] = [join(folder, "node"), join(folder, "copy"), join(folder, "hub")];
     const hub = await startNode({ data: hubData, ...LISTEN, types: ["map", "book"] });
     const first = await startNode({ data, ...LISTEN, peers: [hub.address], types: ["book"] });
-    const write = (node: NodeProcess, key: string): Promise<void> =>
+    const write = (node: NodeProcess, key: string): Promise<string> =>
       node.mutate(BOOK, "book", [
         ["entries.set", key, node.id],
         ["count.increment", 1],
@@ -290,7 +290,7 @@ describe("a group", () => {
       startNode({ ...LISTEN, peers: [relay.address], types: ["book"] }),
       startNode({ ...LISTEN, peers: [relay.address], types: ["book"] }),
     ]);
-    const write = (node: NodeProcess, key: string): Promise<void> =>
+    const write = (node: NodeProcess, key: string): Promise<string> =>
       node.mutate(BOOK, "book", [["entries.set", key, 1]]);
     await Promise.all([write(left, "left"), write(right, "right")]);
     const entries = async (node: NodeProcess): Promise<unknown> =>

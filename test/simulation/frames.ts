@@ -66,6 +66,11 @@ function checkMessage(message: Message, published: Holdings, machine: Machine): 
   if (message.kind === "ack") {
     return message.durable && !machine.isRotten ? checkDurable(message, machine) : undefined;
   }
+  if (message.kind === "point") {
+    if (message.vector.size === 0) return undefined;
+    const held = published.get(message.key);
+    return missing(message, held?.epoch, held?.vector);
+  }
   if (message.kind !== "events" && message.kind !== "vector" && message.kind !== "state") return undefined;
   const { key, epoch } = message.group;
   const held = published.get(key);

@@ -126,9 +126,18 @@ export class NodeProcess {
     return this.#call("synced", { id, type });
   }
 
-  /** One atomic write; resolves with its acknowledgement. */
-  mutate(id: GroupId, type: TypeName, operations: readonly Operation[], ack?: unknown): Promise<void> {
+  /** One atomic write; resolves with its acknowledgement, to its session token. */
+  mutate(id: GroupId, type: TypeName, operations: readonly Operation[], ack?: unknown): Promise<string> {
     return this.#call("mutate", { id, type, operations, ack });
+  }
+
+  /** Reads at least as new as a session token says, or as what the members of `from` know. */
+  read(
+    id: GroupId,
+    type: TypeName,
+    level: { readonly token?: string; readonly from?: number | "majority" | "all" },
+  ): Promise<{ readonly value: unknown; readonly token: string }> {
+    return this.#call("read", { id, type, ...level });
   }
 
   /** Sets `count` keys of a `map` to strings of that many bytes, each in a write of its own. */

@@ -72,10 +72,19 @@ const commands = {
   /** One atomic write. */
   async mutate({ id, type, operations, ack }) {
     const replica = await replicaOf(id, type);
-    await replica.mutate(
+    const write = replica.mutate(
       (mutator) => operations.forEach((operation) => void perform(mutator, operation)),
       ack === undefined ? {} : { ack },
     );
+    await write;
+    return write.sessionToken;
+  },
+  /** The value, at least as new as a session token says, or as what the members of `from` know. */
+  async read({ id, type, token, from }) {
+    const replica = await replicaOf(id, type);
+    if (token !== undefined) await replica.atLeast(token);
+    if (from !== undefined) await replica.readBarrier({ from });
+    return { value: replica.value(), token: replica.sessionToken() };
   },
   /** `count` writes of one key each, awaited together. */
   async fill({ id, prefix, count, bytes }) {

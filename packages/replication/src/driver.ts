@@ -1,10 +1,10 @@
 import { createActor } from "@coppice/crdt";
 import { type GroupId, type GroupStorage, domainOf, encodeGroupId, formatGroupId } from "@coppice/storage";
-import { sha256 } from "@noble/hashes/sha2.js";
-import { randomBytes, utf8ToBytes } from "@noble/hashes/utils.js";
+import { randomBytes } from "@noble/hashes/utils.js";
 import { Core } from "./core/core.ts";
 import { formatDigest } from "./core/digest.ts";
 import type { Group } from "./core/group.ts";
+import { nodeBytes } from "./core/node-name.ts";
 import type { Changes, Origin } from "./core/replication-server.ts";
 import { ReplicationError } from "./error.ts";
 import { type ResolvedNodeOptions, policyOf } from "./node-options.ts";
@@ -31,14 +31,15 @@ export class Driver {
   readonly #waiters = new Map<Group, Set<() => void>>();
   /** Where the peers seen in this run said last that they can be dialled; latest first. */
   readonly #addresses = new Map<PeerId, readonly string[]>();
+  readonly #stopWatchers = new Set<() => void>();
   #timer: ReturnType<typeof setInterval> | undefined;
   #isStopped = false;
 
   constructor(options: ResolvedNodeOptions, storage: GroupStorage, id: PeerId) {
     this.#options = options;
     this.storage = storage;
-    const nodeBytes = sha256(utf8ToBytes(id)).slice(0, 8);
-    const processActor = createActor(nodeBytes, randomBytes(8));
+    const node = nodeBytes(id);
+    const processActor = createActor(node, randomBytes(8));
     this.core = new Core({
       self: id,
       effects: {
@@ -68,7 +69,7 @@ export class Driver {
       },
       now: options.now,
       random: Math.random,
-      actor: (fresh) => (fresh ? createActor(nodeBytes, randomBytes(8)) : processActor),
+      actor: (fresh) => (fresh ? createActor(node, randomBytes(8)) : processActor),
       types: options.types,
       domains: options.domains,
       durability: (group) => {
@@ -101,6 +102,13 @@ export class Driver {
   stop(): void {
     this.#isStopped = true;
     for (const checks of this.#waiters.values()) for (const check of checks) check();
+    for (const stop of this.#stopWatchers) stop();
+  }
+
+  /** Calls back when the node closes; returns how to stop that. */
+  onStop(fn: () => void): () => void {
+    this.#stopWatchers.add(fn);
+    return () => void this.#stopWatchers.delete(fn);
   }
 
   /** The catalogue first: then the node can serve. Groups with a journal tail are loaded next, in the background. */

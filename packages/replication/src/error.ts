@@ -10,6 +10,7 @@ export type ReplicationErrorCode =
   | "GROUP_DEGRADED"
   | "GROUP_DELETED"
   | "INVALID_OPTIONS"
+  | "INVALID_TOKEN"
   | "LIMIT_EXCEEDED"
   | "MALFORMED_FRAME"
   | "NOT_ADMITTED"

@@ -4,13 +4,18 @@ import { sha256 } from "@noble/hashes/sha2.js";
 import { bytesToHex } from "@noble/hashes/utils.js";
 import type { PeerAckLevel } from "./core/acknowledgements.ts";
 import type { Durability } from "./core/commit-pipeline.ts";
+import { type Point, isReached } from "./core/catch-up.ts";
 import type { Core } from "./core/core.ts";
 import type { Group } from "./core/group.ts";
+import type { ReadHandle, ReadLevel } from "./core/member-reads.ts";
 import type { Origin, ReplicationServer } from "./core/replication-server.ts";
+import { closed } from "./driver.ts";
 import { ReplicationError } from "./error.ts";
 import type { PresenceHost } from "./presence.ts";
-import type { GroupStatus, MutateOptions, ReplicaHost } from "./replica.ts";
+import type { GroupStatus, MutateOptions, ReadBarrierOptions, ReplicaHost } from "./replica.ts";
+import { decodeSessionToken, replicaToken } from "./session-token.ts";
 import type { PeerId } from "./transport.ts";
+import { WAIT_MS, type WaitOptions, checkTimeout, waitFor } from "./waiting.ts";
 import { type AckLevel, type Acknowledgement, CommitAcknowledgement, PeerAcknowledgement, Write } from "./write.ts";
 
 /** What the handles of a group need of their node beyond its core. */
@@ -22,12 +27,14 @@ export interface HostEnvironment {
   status(): GroupStatus;
   synced(signal: AbortSignal | undefined): Promise<void>;
   /** The members of the group's domain but this one, and how many there are. Throws `NO_MEMBERSHIP`. */
+  /** The linked peers that replicate the group. */
+  interestedPeers(): readonly PeerId[];
+  /** Calls back when the node closes; returns how to stop that. */
+  onStop(fn: () => void): () => void;
   roster(): { readonly others: readonly PeerId[]; readonly size: number };
   watch(fn: (origin: Origin, keys: ReadonlySet<string>) => void): () => void;
   watchPresence(fn: () => void): () => void;
 }
-
-const ACK_TIMEOUT_MS = 10_000;
 
 /** One replica's way to its group, its node's core and its storage. */
 export class GroupHost implements ReplicaHost {
@@ -116,7 +123,12 @@ export class GroupHost implements ReplicaHost {
 
   acknowledge<Result>(result: Result, hasWritten: boolean, options: MutateOptions | undefined): Write<Result> {
     const level = options?.ack ?? (this.#isJournalled && !this.#isBuffered ? "log" : "memory");
-    return new Write(result, hasWritten ? this.#acknowledgement(level, options) : undefined);
+    return new Write(
+      result,
+      this.server(),
+      hasWritten,
+      hasWritten ? this.#acknowledgement(level, options) : undefined,
+    );
   }
 
   #acknowledgement(level: AckLevel, options: MutateOptions | undefined): Acknowledgement | undefined {
@@ -130,22 +142,106 @@ export class GroupHost implements ReplicaHost {
     return new PeerAcknowledgement(
       (done) => this.#core.expectAcks(this.#group, peers, done),
       peers,
-      options?.timeoutMs ?? ACK_TIMEOUT_MS,
+      options?.timeoutMs ?? WAIT_MS,
       options?.signal,
     );
   }
 
   /** Which peers a level waits for. Throws `ACK_UNAVAILABLE`, or `NO_MEMBERSHIP` where it needs a roster. */
-  #peerLevel(level: Exclude<AckLevel, string>): PeerAckLevel {
-    const { replicas, durable = false } = level;
+  #peerLevel({ replicas, durable = false }: Exclude<AckLevel, string>): PeerAckLevel {
+    const quorum = this.#quorum(replicas);
+    if (quorum !== undefined) return { ...quorum, durable };
+    const message = 'ack: { replicas } must be a whole number above 0, "majority" or "all"';
+    throw new ReplicationError("ACK_UNAVAILABLE", message);
+  }
+
+  /** The peers beside this node that make a majority, all, or a number. Throws `NO_MEMBERSHIP`. */
+  #quorum(replicas: unknown): ReadLevel | undefined {
     if (replicas === "majority" || replicas === "all") {
       const { others, size } = this.#environment.roster();
       const needed = replicas === "all" ? others.length : Math.floor(size / 2) + 1 - (size - others.length);
-      return { replicas: Math.max(0, needed), durable, among: new Set(others) };
+      return { replicas: Math.max(0, needed), among: new Set(others) };
     }
-    if (Number.isSafeInteger(replicas) && replicas > 0) return { replicas, durable, among: undefined };
-    const message = 'ack: { replicas } must be a whole number above 0, "majority" or "all"';
-    throw new ReplicationError("ACK_UNAVAILABLE", message);
+    if (typeof replicas !== "number" || !Number.isSafeInteger(replicas) || replicas <= 0) return undefined;
+    return { replicas, among: undefined };
+  }
+
+  sessionToken(): string {
+    return replicaToken(this.server());
+  }
+
+  async atLeast(token: string, { timeoutMs, signal }: WaitOptions = {}): Promise<void> {
+    const limitMs = checkTimeout(timeoutMs);
+    this.server();
+    const point = decodeSessionToken(token).get(this.#group.key);
+    if (point === undefined || isReached(this.#group, point)) return;
+    await this.#wait(
+      limitMs,
+      signal,
+      (done) => this.#core.reach(this.#group, point, done),
+      () => this.#behind(point, limitMs),
+    );
+    this.server();
+  }
+
+  #behind({ epoch, vector }: Point, timeoutMs: number): ReplicationError {
+    const group = this.#group;
+    const name = formatGroupId(group.id);
+    const missing = [...vector]
+      .filter(([actor, seq]) => group.epoch < epoch || group.vector.get(actor) < seq)
+      .map(([actor, seq]) => `event ${seq} of ${actor} (known here: ${group.epoch < epoch ? 0 : group.vector.get(actor)})`);
+    const what = group.epoch < epoch ? [`epoch ${epoch} (here: ${group.epoch})`, ...missing] : missing;
+    const peers = this.#environment.interestedPeers();
+    const who = peers.length === 0 ? "no peer is linked" : `asked ${peers.join(", ")}`;
+    const message = `group ${name} did not get ${what.join(", ")} within ${timeoutMs} ms; ${who}`;
+    return new ReplicationError("TIMEOUT", message);
+  }
+
+  async readBarrier({ from, timeoutMs, signal }: ReadBarrierOptions): Promise<void> {
+    const limitMs = checkTimeout(timeoutMs);
+    this.server();
+    const level = this.#quorum(from);
+    if (level === undefined) {
+      throw new ReplicationError("INVALID_OPTIONS", 'from must be a whole number above 0, "majority" or "all"');
+    }
+    let handle: ReadHandle | undefined;
+    await this.#wait(
+      limitMs,
+      signal,
+      (done) => {
+        const asked = this.#core.readFrom(this.#group, level, done);
+        handle = asked;
+        return () => asked.cancel();
+      },
+      () => {
+        const answered = handle?.answered() ?? [];
+        const who = answered.length === 0 ? "none answered" : `${answered.length} answered: ${answered.join(", ")}`;
+        const message = `a read from ${level.replicas} peers of group ${formatGroupId(this.#group.id)} was not done within ${limitMs} ms; ${who}`;
+        return new ReplicationError("TIMEOUT", message);
+      },
+    );
+    this.server();
+  }
+
+  #wait(
+    timeoutMs: number,
+    signal: AbortSignal | undefined,
+    begin: (done: () => void) => () => void,
+    late: () => Error,
+  ): Promise<void> {
+    return waitFor({
+      timeoutMs,
+      signal,
+      begin: (done, fail) => {
+        const stopped = this.#environment.onStop(() => fail(closed()));
+        const stop = begin(done);
+        return () => {
+          stopped();
+          stop();
+        };
+      },
+      late,
+    });
   }
 
   status(): GroupStatus {

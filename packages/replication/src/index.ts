@@ -16,7 +16,8 @@ export { type CollectionReport, type Node, type PeerStatus, type VerificationRep
 export type { DomainPolicy, NodeOptions, Notice } from "./node-options.ts";
 export type { Presence } from "./presence.ts";
 export type { RecoverOptions, RecoveryProgress, RecoveryReport } from "./recovery.ts";
-export type { Change, GroupStatus, MutateOptions, Replica } from "./replica.ts";
+export type { Change, GroupStatus, MutateOptions, ReadBarrierOptions, Replica } from "./replica.ts";
+export { SESSION_TOKEN_BYTES_MAX, mergeSessionTokens } from "./session-token.ts";
 export {
   FRAME_BYTES_MAX,
   type Link,
@@ -26,4 +27,5 @@ export {
   type TransportContext,
   type TransportEvents,
 } from "./transport.ts";
+export type { WaitOptions } from "./waiting.ts";
 export type { AckLevel, Write } from "./write.ts";

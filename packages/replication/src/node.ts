@@ -200,6 +200,8 @@ export class Node implements AsyncDisposable {
       status: () => this.#driver.status(group),
       synced: (signal) => this.#synced(group, signal),
       roster: () => this.#roster(group),
+      interestedPeers: () => this.members(group.id).slice(1),
+      onStop: (fn) => this.#driver.onStop(fn),
       watch: (fn) => this.#driver.watch(group, fn),
       watchPresence: (fn) => this.#driver.watchPresence(group, fn),
     });

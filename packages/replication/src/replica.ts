@@ -2,6 +2,7 @@ import type { AnyCrdtType, CrdtType } from "@coppice/crdt";
 import type { GroupId } from "@coppice/storage";
 import type { Origin, ReplicationServer } from "./core/replication-server.ts";
 import { Presence, type PresenceHost } from "./presence.ts";
+import type { WaitOptions } from "./waiting.ts";
 import type { AckLevel, Write } from "./write.ts";
 
 /** A change of a group, told at the end of the tick that made it; several changes of one origin come as one. */
@@ -21,6 +22,15 @@ export interface MutateOptions {
   /** How long to wait for peers, in milliseconds. Default 10 000. */
   readonly timeoutMs?: number;
   readonly signal?: AbortSignal;
+}
+
+/** How a read hears other members first. */
+export interface ReadBarrierOptions extends WaitOptions {
+  /**
+   * Whom to hear: that many linked peers, or under a roster a `"majority"` of all members (this node included) or
+   * `"all"` of them.
+   */
+  readonly from: number | "majority" | "all";
 }
 
 /** How a group stands on this node. */
@@ -66,6 +76,9 @@ export interface ReplicaHost {
   status(): GroupStatus;
   contentHash(): string;
   synced(options?: { signal?: AbortSignal }): Promise<void>;
+  sessionToken(): string;
+  atLeast(token: string, options?: WaitOptions): Promise<void>;
+  readBarrier(options: ReadBarrierOptions): Promise<void>;
   watch(fn: (origin: Origin, keys: ReadonlySet<string>) => void): () => void;
   readonly presence: PresenceHost;
   release(): void;
@@ -210,6 +223,38 @@ export class Replica<Value, Mutator extends View, View = Mutator> implements Dis
   synced(options?: { signal?: AbortSignal }): Promise<void> {
     this.#host.server();
     return this.#host.synced(options);
+  }
+
+  /**
+   * A session token of everything that this replica shows now. A reader who passes it on to `atLeast` of another node
+   * never sees there less than it saw here (monotonic reads). Throws `CLOSED`, `GROUP_DELETED`; `LIMIT_EXCEEDED` when
+   * some hundreds of writers are concurrent, so that it would exceed 8 192 characters.
+   */
+  sessionToken(): string {
+    return this.#host.sessionToken();
+  }
+
+  /**
+   * Resolves once this replica is at least as new as a session token says: then `value` and `read` show what the
+   * session has written or seen on any node. Where it is behind, the missing events are asked of peers at once. What
+   * the token says of other groups does not matter here; a later epoch is newer than any token of an earlier one.
+   *
+   * Rejects with `TIMEOUT`, naming what is missing, after `timeoutMs` (10 000 by default); `INVALID_TOKEN`; `CLOSED`;
+   * `GROUP_DELETED`; on abort with the signal's reason.
+   */
+  atLeast(token: string, options?: WaitOptions): Promise<void> {
+    return this.#host.atLeast(token, options);
+  }
+
+  /**
+   * Resolves once this replica has everything that the members of `from` had when they were asked, each as it would
+   * acknowledge it. A write acknowledged by a majority is so seen by every later majority read, on whichever member.
+   *
+   * Rejects with `NO_MEMBERSHIP` for `"majority"` and `"all"` without a roster; `TIMEOUT`, naming who answered, after
+   * `timeoutMs` (10 000 by default); `INVALID_OPTIONS`; `CLOSED`; `GROUP_DELETED`; on abort with the signal's reason.
+   */
+  readBarrier(options: ReadBarrierOptions): Promise<void> {
+    return this.#host.readBarrier(options);
   }
 
   get status(): GroupStatus {

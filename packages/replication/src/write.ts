@@ -1,6 +1,9 @@
+import type { Actor } from "@coppice/crdt";
 import type { AckHandle } from "./core/acknowledgements.ts";
 import type { CommitPipeline } from "./core/commit-pipeline.ts";
+import type { ReplicationServer } from "./core/replication-server.ts";
 import { ReplicationError } from "./error.ts";
+import { eventToken, replicaToken } from "./session-token.ts";
 import type { PeerId } from "./transport.ts";
 
 /**
@@ -31,11 +34,32 @@ export interface Acknowledgement {
 export class Write<Result> implements PromiseLike<Result> {
   /** What the `mutate` callback returned. */
   readonly result: Result;
+  readonly #server: ReplicationServer;
+  readonly #actor: Actor | undefined;
+  readonly #seq: number;
   readonly #acknowledgement: Acknowledgement | undefined;
 
-  constructor(result: Result, acknowledgement: Acknowledgement | undefined) {
+  constructor(
+    result: Result,
+    server: ReplicationServer,
+    hasWritten: boolean,
+    acknowledgement: Acknowledgement | undefined,
+  ) {
     this.result = result;
+    this.#server = server;
+    this.#actor = hasWritten ? server.issuer : undefined;
+    this.#seq = server.issuedSeq;
     this.#acknowledgement = acknowledgement;
+  }
+
+  /**
+   * A session token: `replica.atLeast` with it, on any node, waits for this write and everything that it followed. A
+   * short text, to keep or to send; see `mergeSessionTokens`. A write that is lost before its acknowledgement (a node
+   * that was killed) makes a token that no node can reach, so pass it on once the write was awaited.
+   */
+  get sessionToken(): string {
+    const isEvent = this.#actor !== undefined && this.#seq > 0;
+    return isEvent ? eventToken(this.#server, this.#actor, this.#seq) : replicaToken(this.#server);
   }
 
   // oxlint-disable-next-line unicorn/no-thenable -- a write is awaited for its acknowledgement, and costs no promise before

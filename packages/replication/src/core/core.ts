@@ -4,6 +4,7 @@ import { ReplicationError } from "../error.ts";
 import type { Link, PeerId } from "../transport.ts";
 import { type AckHandle, Acknowledgements, type PeerAckLevel } from "./acknowledgements.ts";
 import { AntiEntropy } from "./anti-entropy.ts";
+import { CatchUp, type Point } from "./catch-up.ts";
 import { CommitPipeline, type Durability } from "./commit-pipeline.ts";
 import type { CoreContext } from "./context.ts";
 import { Gossip } from "./gossip.ts";
@@ -11,6 +12,7 @@ import type { Group } from "./group.ts";
 import { GroupTable } from "./group-table.ts";
 import { idleGroups } from "./idle-groups.ts";
 import type { Limits } from "./limits.ts";
+import { MemberReads, type ReadHandle, type ReadLevel } from "./member-reads.ts";
 import type { Peer } from "./peer.ts";
 import { PeerExchange } from "./peer-exchange.ts";
 import { PeerProtocol } from "./peer-protocol.ts";
@@ -88,6 +90,8 @@ export class Core {
   readonly #verification: Verification;
   readonly #presence: PresenceTable;
   readonly #stability: Stability;
+  readonly #catchUp: CatchUp;
+  readonly #reads: MemberReads;
   readonly pipeline: CommitPipeline;
   /** For intervals: the wall clock may be set back. */
   readonly #steadyNow: () => number;
@@ -129,7 +133,10 @@ export class Core {
         notice: (code, message) => this.#effects.notice(code, message),
       },
       read: (group) => this.#effects.load(group),
-      moved: (group) => this.#effects.moved(group),
+      moved: (group) => {
+        this.#catchUp.moved(group);
+        this.#effects.moved(group);
+      },
       repair: (group) => this.#repair(group),
       wake: () => this.#wake(),
     });
@@ -148,6 +155,8 @@ export class Core {
       random: () => options.random(),
       discovered: (addresses) => this.#effects.discovered(addresses),
     });
+    this.#catchUp = new CatchUp(context, this.#antiEntropy);
+    this.#reads = new MemberReads(context, this.#catchUp);
     this.#protocol = new PeerProtocol(context, this.#peers, {
       self: options.self,
       domains: options.domains,
@@ -159,6 +168,8 @@ export class Core {
       presence: this.#presence,
       stability: this.#stability,
       exchange: this.#exchange,
+      catchUp: this.#catchUp,
+      reads: this.#reads,
       drop: (peer) => this.#effects.drop(peer),
     });
     this.#nextHeartbeatAt = this.#steadyNow() + options.heartbeatMs;
@@ -363,6 +374,20 @@ export class Core {
     return stop;
   }
 
+  /** Brings a group up to a point, then calls back; returns how to stop. See `CatchUp`. */
+  reach(group: Group, point: Point, done: () => void): () => void {
+    const stop = this.#catchUp.reach(group, point, done);
+    this.#wake();
+    return stop;
+  }
+
+  /** Brings a group up to what its members know now, then calls back. See `MemberReads`. */
+  readFrom(group: Group, level: ReadLevel, done: () => void): ReadHandle {
+    const handle = this.#reads.ask(group, level, done);
+    this.#wake();
+    return handle;
+  }
+
   /** This node's ephemeral state in a group; undefined to leave. */
   setPresence(group: Group, state: Uint8Array | undefined): void {
     this.#presence.set(group, state);
@@ -388,6 +413,8 @@ export class Core {
       this.#pullPending();
       this.#gossip.pullDeferred();
       this.#antiEntropy.tick();
+      this.#catchUp.tick();
+      this.#reads.tick();
       this.#checkClock();
       this.pipeline.retry();
     }
@@ -461,6 +488,7 @@ export class Core {
     this.pipeline.flush();
     if (this.pipeline.isIdle) this.#resume();
     for (const group of changed) {
+      this.#catchUp.moved(group);
       const changes = group.server?.takeChanges();
       if (changes !== undefined && changes.size > 0) this.#effects.changed(group, changes);
     }

@@ -1,4 +1,4 @@
-import { VersionVector } from "@coppice/crdt";
+import { type Actor, VersionVector } from "@coppice/crdt";
 import { type Digest, type GroupId, type GroupMeta, domainOf } from "@coppice/storage";
 import { groupHash, groupSeed } from "./digest.ts";
 import type { Issued } from "./incarnation.ts";
@@ -68,6 +68,11 @@ export class Group {
   /** Not to be changed by callers. */
   get vector(): VersionVector {
     return this.#server?.vector ?? this.#meta.vector;
+  }
+
+  /** The actors whose latest event no known event follows. */
+  get frontier(): readonly Actor[] {
+    return this.#server?.frontier ?? this.#meta.frontier;
   }
 
   /** How many subscriptions want to hear of changes. */

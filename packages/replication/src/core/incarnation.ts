@@ -33,6 +33,11 @@ export class Incarnation {
     return this.#actor === undefined ? undefined : { actor: this.#actor, seq: this.#seq };
   }
 
+  /** Its actor. */
+  get issuer(): Actor | undefined {
+    return this.#actor;
+  }
+
   get seq(): number {
     return this.#seq;
   }

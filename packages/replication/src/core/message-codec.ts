@@ -13,6 +13,7 @@ import {
   type List,
   type Member,
   type Message,
+  type PointMessage,
   type Presence,
   type Sketch,
   type State,
@@ -40,6 +41,7 @@ const KINDS = [
   "sketch",
   "more",
   "members",
+  "point",
 ];
 const INTENTS: readonly VectorIntent[] = ["ask", "answer", "tell"];
 const REPAIRED = 1;
@@ -106,6 +108,12 @@ function writeBody(writer: Writer, message: Message): void {
       return writer.uint(message.from);
     case "members":
       return writeMembers(writer, message.members);
+    case "point":
+      writer.string(message.key);
+      writer.uint(message.epoch);
+      writer.uint(message.id);
+      writer.byte(message.isReply ? 1 : 0);
+      return message.vector.encode(writer);
     case "presence":
       writer.string(message.key);
       writer.string(message.origin);
@@ -238,6 +246,8 @@ function readMessage(reader: Reader, kind: string | undefined): Message | undefi
       return readCheck(reader);
     case "presence":
       return readPresence(reader);
+    case "point":
+      return readPoint(reader);
     case "sketch":
       return readSketch(reader);
     case "more":
@@ -327,6 +337,15 @@ function readCheck(reader: Reader): Check {
     digest: readDigest(reader),
     hash: reader.string(),
   };
+}
+
+function readPoint(reader: Reader): PointMessage {
+  const key = reader.string();
+  if (key.length > KEY_BYTES_MAX) throw malformed("a group key is too long");
+  const epoch = reader.uintMax(SEQ_MAX, "an epoch");
+  const id = reader.uint();
+  const isReply = readFlag(reader);
+  return { kind: "point", key, epoch, id, isReply, vector: VersionVector.decode(reader) };
 }
 
 function readPresence(reader: Reader): Presence {

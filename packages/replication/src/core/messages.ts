@@ -22,6 +22,7 @@
  * | 14   | sketch    | string domain, uint version, uint from, uint n, n * cell (`sketch.ts`)                      |
  * | 15   | more      | string domain, uint version, uint from: the cells so far were too few                      |
  * | 16   | members   | uint n, n * (string peer, strings addresses, strings domains): linked here (`peer-exchange.ts`) |
+ * | 17   | point     | string key, uint epoch, uint id, byte reply, vector: the frontier; empty in a question       |
  *
  * cell: four uint32, little-endian. group: string type, uint epoch, string key. hash: uint of 32 bits. digest: two uint32,
  * little-endian. What changes least from one group to the next stands first: see `frames.ts`.
@@ -192,8 +193,19 @@ export interface Members {
   readonly members: readonly Member[];
 }
 
+/** A question at which point of a group's history the receiver is, or the answer: its frontier. */
+export interface PointMessage {
+  readonly kind: "point";
+  readonly key: string;
+  readonly epoch: number;
+  readonly id: number;
+  readonly isReply: boolean;
+  readonly vector: VersionVector;
+}
+
 export type Message =
   | Members
+  | PointMessage
   | Sketch
   | More
   | Hello

@@ -4,11 +4,13 @@ import { ReplicationError } from "../error.ts";
 import type { Link, PeerId } from "../transport.ts";
 import type { Acknowledgements } from "./acknowledgements.ts";
 import type { AntiEntropy } from "./anti-entropy.ts";
+import type { CatchUp } from "./catch-up.ts";
 import type { CoreContext } from "./context.ts";
 import type { Gossip } from "./gossip.ts";
 import { unpackFrame } from "./frames.ts";
 import { emptyMeta } from "./group.ts";
 import type { Limits } from "./limits.ts";
+import type { MemberReads } from "./member-reads.ts";
 import { decodeMessage, encodeMessage } from "./message-codec.ts";
 import { type Hello, type Message, PROTOCOL_VERSION } from "./messages.ts";
 import { Peer } from "./peer.ts";
@@ -29,6 +31,8 @@ export interface ProtocolParts {
   readonly presence: PresenceTable;
   readonly stability: Stability;
   readonly exchange: PeerExchange;
+  readonly catchUp: CatchUp;
+  readonly reads: MemberReads;
   drop(peer: PeerId): void;
 }
 
@@ -93,6 +97,8 @@ export class PeerProtocol {
     this.#parts.presence.greet(peer);
     this.#parts.exchange.greet(peer);
     this.#parts.gossip.heartbeat();
+    this.#parts.catchUp.greet();
+    this.#parts.reads.greet(peer);
     for (const { left, question } of this.#probes.values()) if (left.has(peer.id)) peer.post(question);
     // One side is enough: the other answers with what differs.
     if (this.#parts.self > peer.id) this.#parts.antiEntropy.begin(peer);
@@ -134,6 +140,7 @@ export class PeerProtocol {
       case "vector":
         antiEntropy.onVector(peer, message);
         this.#parts.stability.onVector(peer, message);
+        this.#parts.catchUp.onVector(peer, message);
         return this.#probed(message.group.key, peer.id);
       case "state":
         return antiEntropy.onState(peer, message);
@@ -143,6 +150,8 @@ export class PeerProtocol {
         return antiEntropy.onConflict(peer, message.group);
       case "check":
         return verification.onCheck(peer, message);
+      case "point":
+        return this.#parts.reads.onPoint(peer, message);
       case "presence":
         return presence.onPresence(peer, message);
       case "members":

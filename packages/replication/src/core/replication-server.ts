@@ -126,6 +126,11 @@ export class ReplicationServer {
     return this.#past.vector;
   }
 
+  /** The actors whose latest event no known event follows. */
+  get frontier(): readonly Actor[] {
+    return this.#past.frontier;
+  }
+
   get pendingBytes(): number {
     return this.#pending.bytes;
   }
@@ -137,6 +142,15 @@ export class ReplicationServer {
   /** The last event issued here under the current actor. */
   get issued(): Issued | undefined {
     return this.#incarnation.issued;
+  }
+
+  /** The actor and the number of the last event issued here, apart: a pair for each write would cost an object. */
+  get issuer(): Actor | undefined {
+    return this.#incarnation.issuer;
+  }
+
+  get issuedSeq(): number {
+    return this.#incarnation.seq;
   }
 
   /** See `Incarnation.resume`. */

@@ -49,6 +49,7 @@ const STATUS: { readonly [code: string]: number | undefined } = {
   INVALID_OPERATION: 422,
   INVALID_OPTIONS: 400,
   INVALID_REQUEST: 400,
+  INVALID_TOKEN: 400,
   INVALID_VALUE: 422,
   IO: 503,
   LIMIT_EXCEEDED: 422,

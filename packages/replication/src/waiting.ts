@@ -1,0 +1,52 @@
+import { ReplicationError } from "./error.ts";
+
+/** How long to wait, and how to stop waiting. */
+export interface WaitOptions {
+  /** In milliseconds. Default 10 000. */
+  readonly timeoutMs?: number;
+  readonly signal?: AbortSignal;
+}
+
+export const WAIT_MS = 10_000;
+
+/** The timeout of a wait. Throws `INVALID_OPTIONS`. */
+export function checkTimeout(timeoutMs: number = WAIT_MS): number {
+  if (Number.isFinite(timeoutMs) && timeoutMs >= 0 && timeoutMs < 2 ** 31) return timeoutMs;
+  const message = `timeoutMs must be a number of milliseconds from 0 to 2147483647, not ${String(timeoutMs)}`;
+  throw new ReplicationError("INVALID_OPTIONS", message);
+}
+
+/** What is waited for. */
+export interface Wait {
+  readonly timeoutMs: number;
+  readonly signal: AbortSignal | undefined;
+  /** Begins; calls back when done or failed, perhaps at once. Returns how to stop. */
+  begin(done: () => void, fail: (error: Error) => void): () => void;
+  /** What to reject with after the time. */
+  late(): Error;
+}
+
+/** Resolves when what is waited for has come; rejects when the time is up, or with the signal's reason. */
+export function waitFor({ timeoutMs, signal, begin, late }: Wait): Promise<void> {
+  return new Promise((resolve, reject) => {
+    if (signal?.aborted) return reject(signal.reason);
+    let isDone = false;
+    const end = (then: () => void): void => {
+      if (isDone) return;
+      isDone = true;
+      clearTimeout(timer);
+      signal?.removeEventListener("abort", abort);
+      stop?.();
+      then();
+    };
+    const abort = (): void => end(() => reject(signal?.reason));
+    let stop: (() => void) | undefined;
+    const timer = setTimeout(() => end(() => reject(late())), timeoutMs);
+    signal?.addEventListener("abort", abort, { once: true });
+    stop = begin(
+      () => end(resolve),
+      (error) => end(() => reject(error)),
+    );
+    if (isDone) stop();
+  });
+}
