@@ -209,7 +209,9 @@ describe("three nodes read what was written", () => {
     await nodes[2]?.kill();
     for (let turn = 31; turn <= 40; turn++) {
       await increment(nodes[turn % 2], { replicas: "majority" });
-      expect(await nodes[(turn + 1) % 2]?.read(COUNTER, "counter", { from: "majority" })).toMatchObject({ value: turn });
+      expect(await nodes[(turn + 1) % 2]?.read(COUNTER, "counter", { from: "majority" })).toMatchObject({
+        value: turn,
+      });
     }
     await expect(nodes[0]?.read(COUNTER, "counter", { from: 2 })).rejects.toMatchObject({ code: "TIMEOUT" });
     const again = await start(all[2] as Member, others(all, 2), { rosters });

@@ -123,12 +123,7 @@ export class GroupHost implements ReplicaHost {
 
   acknowledge<Result>(result: Result, hasWritten: boolean, options: MutateOptions | undefined): Write<Result> {
     const level = options?.ack ?? (this.#isJournalled && !this.#isBuffered ? "log" : "memory");
-    return new Write(
-      result,
-      this.server(),
-      hasWritten,
-      hasWritten ? this.#acknowledgement(level, options) : undefined,
-    );
+    return new Write(result, this.server(), hasWritten, hasWritten ? this.#acknowledgement(level, options) : undefined);
   }
 
   #acknowledgement(level: AckLevel, options: MutateOptions | undefined): Acknowledgement | undefined {
@@ -189,7 +184,9 @@ export class GroupHost implements ReplicaHost {
     const name = formatGroupId(group.id);
     const missing = [...vector]
       .filter(([actor, seq]) => group.epoch < epoch || group.vector.get(actor) < seq)
-      .map(([actor, seq]) => `event ${seq} of ${actor} (known here: ${group.epoch < epoch ? 0 : group.vector.get(actor)})`);
+      .map(
+        ([actor, seq]) => `event ${seq} of ${actor} (known here: ${group.epoch < epoch ? 0 : group.vector.get(actor)})`,
+      );
     const what = group.epoch < epoch ? [`epoch ${epoch} (here: ${group.epoch})`, ...missing] : missing;
     const peers = this.#environment.interestedPeers();
     const who = peers.length === 0 ? "no peer is linked" : `asked ${peers.join(", ")}`;

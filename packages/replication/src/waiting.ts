@@ -31,22 +31,23 @@ export function waitFor({ timeoutMs, signal, begin, late }: Wait): Promise<void>
   return new Promise((resolve, reject) => {
     if (signal?.aborted) return reject(signal.reason);
     let isDone = false;
+    const stops: (() => void)[] = [];
     const end = (then: () => void): void => {
       if (isDone) return;
       isDone = true;
       clearTimeout(timer);
       signal?.removeEventListener("abort", abort);
-      stop?.();
+      for (const stop of stops) stop();
       then();
     };
     const abort = (): void => end(() => reject(signal?.reason));
-    let stop: (() => void) | undefined;
     const timer = setTimeout(() => end(() => reject(late())), timeoutMs);
     signal?.addEventListener("abort", abort, { once: true });
-    stop = begin(
+    const stop = begin(
       () => end(resolve),
       (error) => end(() => reject(error)),
     );
     if (isDone) stop();
+    else stops.push(stop);
   });
 }

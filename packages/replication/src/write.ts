@@ -47,8 +47,8 @@ export class Write<Result> implements PromiseLike<Result> {
   ) {
     this.result = result;
     this.#server = server;
-    this.#actor = hasWritten ? server.issuer : undefined;
-    this.#seq = server.issuedSeq;
+    this.#actor = hasWritten ? server.incarnation.issuer : undefined;
+    this.#seq = server.incarnation.seq;
     this.#acknowledgement = acknowledgement;
   }
 

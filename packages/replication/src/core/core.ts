@@ -4,7 +4,9 @@ import { ReplicationError } from "../error.ts";
 import type { Link, PeerId } from "../transport.ts";
 import { type AckHandle, Acknowledgements, type PeerAckLevel } from "./acknowledgements.ts";
 import { AntiEntropy } from "./anti-entropy.ts";
+import { Backpressure } from "./backpressure.ts";
 import { CatchUp, type Point } from "./catch-up.ts";
+import { ClockGuard } from "./clock-guard.ts";
 import { CommitPipeline, type Durability } from "./commit-pipeline.ts";
 import type { CoreContext } from "./context.ts";
 import { Gossip } from "./gossip.ts";
@@ -91,6 +93,8 @@ export class Core {
   readonly #presence: PresenceTable;
   readonly #stability: Stability;
   readonly #catchUp: CatchUp;
+  readonly #clock: ClockGuard;
+  readonly #backpressure: Backpressure;
   readonly #reads: MemberReads;
   readonly pipeline: CommitPipeline;
   /** For intervals: the wall clock may be set back. */
@@ -98,48 +102,14 @@ export class Core {
   #nextSyncAt: number;
   #nextHeartbeatAt: number;
   #nextUnloadAt = 0;
-  #isClockAhead = false;
-  /** Bytes of frames taken since the last commit ended. */
-  #takenBytes = 0;
-  readonly #paused = new Set<Link>();
   #isAwake = false;
 
   constructor(options: CoreOptions) {
     this.#options = options;
     this.#effects = options.effects;
     this.#steadyNow = steadyClock(() => options.now());
-    this.pipeline = new CommitPipeline({
-      now: () => options.now(),
-      durability: (group) => {
-        const mode = options.durability(group.id);
-        // Without its type's code there is no snapshot that could hold it.
-        return mode === "snapshot" && group.server?.isOpaque === true ? "log" : mode;
-      },
-      commit: (commit, sync) => this.#effects.commit(commit, sync),
-      publish: (group, fresh) => this.#gossip.publish(group, fresh),
-      changed: (group) => this.#table.index(group),
-      locate: (group) => this.#effects.load(group),
-      notice: (code, message) => this.#effects.notice(code, message),
-    });
-    this.#table = new GroupTable({
-      types: options.types,
-      domains: options.domains,
-      pipeline: this.pipeline,
-      server: {
-        limits: options.limits,
-        now: () => options.now(),
-        actor: (fresh) => options.actor(fresh),
-        dirty: (key) => this.#dirty(key),
-        notice: (code, message) => this.#effects.notice(code, message),
-      },
-      read: (group) => this.#effects.load(group),
-      moved: (group) => {
-        this.#catchUp.moved(group);
-        this.#effects.moved(group);
-      },
-      repair: (group) => this.#repair(group),
-      wake: () => this.#wake(),
-    });
+    this.pipeline = this.#newPipeline();
+    this.#table = this.#newTable();
     const context = this.#context();
     this.#acknowledgements = new Acknowledgements(context, {
       whenSynced: (group, then) => this.#whenSynced(group, then),
@@ -156,6 +126,8 @@ export class Core {
       discovered: (addresses) => this.#effects.discovered(addresses),
     });
     this.#catchUp = new CatchUp(context, this.#antiEntropy);
+    this.#clock = new ClockGuard(context);
+    this.#backpressure = new Backpressure(this.#peers, this.#effects, options.limits.uncommittedBytesMax);
     this.#reads = new MemberReads(context, this.#catchUp);
     this.#protocol = new PeerProtocol(context, this.#peers, {
       self: options.self,
@@ -174,6 +146,46 @@ export class Core {
     });
     this.#nextHeartbeatAt = this.#steadyNow() + options.heartbeatMs;
     this.#nextSyncAt = this.#steadyNow() + options.syncIntervalMs;
+  }
+
+  #newPipeline(): CommitPipeline {
+    const options = this.#options;
+    return new CommitPipeline({
+      now: () => options.now(),
+      durability: (group) => {
+        const mode = options.durability(group.id);
+        // Without its type's code there is no snapshot that could hold it.
+        return mode === "snapshot" && group.server?.isOpaque === true ? "log" : mode;
+      },
+      commit: (commit, sync) => this.#effects.commit(commit, sync),
+      publish: (group, fresh) => this.#gossip.publish(group, fresh),
+      changed: (group) => this.#table.index(group),
+      locate: (group) => this.#effects.load(group),
+      notice: (code, message) => this.#effects.notice(code, message),
+    });
+  }
+
+  #newTable(): GroupTable {
+    const options = this.#options;
+    return new GroupTable({
+      types: options.types,
+      domains: options.domains,
+      pipeline: this.pipeline,
+      server: {
+        limits: options.limits,
+        now: () => options.now(),
+        actor: (fresh) => options.actor(fresh),
+        dirty: (key) => this.#dirty(key),
+        notice: (code, message) => this.#effects.notice(code, message),
+      },
+      read: (group) => this.#effects.load(group),
+      moved: (group) => {
+        this.#catchUp.moved(group);
+        this.#effects.moved(group);
+      },
+      repair: (group) => this.#repair(group),
+      wake: () => this.#wake(),
+    });
   }
 
   #context(): CoreContext {
@@ -264,21 +276,7 @@ export class Core {
       const message = "the storage does not take writes; own writes are refused until it does again";
       throw new ReplicationError("STORAGE_FAILED", message, { cause: failure });
     }
-    if (this.#isClockAhead) {
-      const message = `this node's clock is over ${this.#options.limits.clockSkewMaxMs} ms ahead of all its peers'; set it right`;
-      throw new ReplicationError("CLOCK_SKEW", message);
-    }
-  }
-
-  /** A clock far ahead would win over everything that others write for as long. */
-  #checkClock(): void {
-    const { clockSkewMaxMs } = this.#options.limits;
-    const known = [...this.#peers.values()].flatMap(({ clockAheadMs }) => clockAheadMs ?? []);
-    const isAhead = known.length > 0 && known.every((ahead) => ahead < -clockSkewMaxMs);
-    if (isAhead && !this.#isClockAhead) {
-      this.#effects.notice("CLOCK_SKEW", "this node's clock is far ahead of all its peers'; own writes are refused");
-    }
-    this.#isClockAhead = isAhead;
+    this.#clock.check();
   }
 
   /** Waits for peers to have an own event; see `Acknowledgements.expect`. */
@@ -333,25 +331,9 @@ export class Core {
 
   /** A frame from a peer. One that cannot be decoded changes nothing from there on and ends the link. */
   frame(link: Link, bytes: Uint8Array): void {
-    this.#takenBytes += bytes.length;
-    if (this.#takenBytes > this.#options.limits.uncommittedBytesMax) this.#pause();
+    this.#backpressure.take(bytes.length);
     this.#protocol.frame(link, bytes);
     this.#wake();
-  }
-
-  /** Storage is behind: the peers' frames wait in their links until it has caught up. */
-  #pause(): void {
-    for (const { link } of this.#peers.values()) {
-      if (this.#paused.has(link)) continue;
-      this.#paused.add(link);
-      this.#effects.pause(link);
-    }
-  }
-
-  #resume(): void {
-    this.#takenBytes = 0;
-    for (const link of this.#paused) this.#effects.resume(link);
-    this.#paused.clear();
   }
 
   /** Asks every peer whether it knows a group, and calls back when all have answered or gone. */
@@ -415,7 +397,7 @@ export class Core {
       this.#antiEntropy.tick();
       this.#catchUp.tick();
       this.#reads.tick();
-      this.#checkClock();
+      this.#clock.tick();
       this.pipeline.retry();
     }
     if (now >= this.#nextSyncAt) {
@@ -486,7 +468,7 @@ export class Core {
     const changed = [...this.#changed];
     this.#changed.clear();
     this.pipeline.flush();
-    if (this.pipeline.isIdle) this.#resume();
+    if (this.pipeline.isIdle) this.#backpressure.release();
     for (const group of changed) {
       this.#catchUp.moved(group);
       const changes = group.server?.takeChanges();
@@ -498,7 +480,7 @@ export class Core {
   /** The commit that the core asked for is done, or has failed. */
   committed(failure?: unknown): void {
     this.pipeline.committed(failure);
-    this.#resume();
+    this.#backpressure.release();
     this.#send();
   }
 

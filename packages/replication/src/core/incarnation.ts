@@ -33,11 +33,12 @@ export class Incarnation {
     return this.#actor === undefined ? undefined : { actor: this.#actor, seq: this.#seq };
   }
 
-  /** Its actor. */
+  /** The actor of the last event; undefined before the first. */
   get issuer(): Actor | undefined {
     return this.#actor;
   }
 
+  /** The number of the last event; 0 before the first. */
   get seq(): number {
     return this.#seq;
   }

@@ -109,11 +109,7 @@ function writeBody(writer: Writer, message: Message): void {
     case "members":
       return writeMembers(writer, message.members);
     case "point":
-      writer.string(message.key);
-      writer.uint(message.epoch);
-      writer.uint(message.id);
-      writer.byte(message.isReply ? 1 : 0);
-      return message.vector.encode(writer);
+      return writePoint(writer, message);
     case "presence":
       writer.string(message.key);
       writer.string(message.origin);
@@ -125,6 +121,14 @@ function writeBody(writer: Writer, message: Message): void {
       writer.uint(message.count);
       return writer.bytes(message.bytes);
   }
+}
+
+function writePoint(writer: Writer, { key, epoch, id, isReply, vector }: PointMessage): void {
+  writer.string(key);
+  writer.uint(epoch);
+  writer.uint(id);
+  writer.byte(isReply ? 1 : 0);
+  vector.encode(writer);
 }
 
 function writeCheck(writer: Writer, check: Check): void {

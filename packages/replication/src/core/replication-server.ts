@@ -144,13 +144,9 @@ export class ReplicationServer {
     return this.#incarnation.issued;
   }
 
-  /** The actor and the number of the last event issued here, apart: a pair for each write would cost an object. */
-  get issuer(): Actor | undefined {
-    return this.#incarnation.issuer;
-  }
-
-  get issuedSeq(): number {
-    return this.#incarnation.seq;
+  /** Under which actor this process writes. */
+  get incarnation(): Incarnation {
+    return this.#incarnation;
   }
 
   /** See `Incarnation.resume`. */
