@@ -80,6 +80,8 @@ export type BackendStatus = "closed" | "opening" | "open" | "closing";
 export const KEY_BYTES_MAX = 1024;
 /** Most entries in a page of a scan. */
 export const PAGE_ENTRIES_MAX = 1000;
+/** A page of a scan ends with the entry whose value takes it to so many bytes of values. */
+export const PAGE_BYTES: number = 1 << 20;
 
 const KEY_PATTERN = /^[!-~]+$/;
 const PREFIX_PATTERN = /^[!-~]*$/;

@@ -6,7 +6,7 @@ export type StorageErrorCode =
   | "LOCKED"
   /** The engine failed; `cause` is its error. */
   | "IO"
-  /** The disk, the quota or the configured size is exhausted. */
+  /** The disk, or the quota of the user or the browser, is used up. */
   | "FULL"
   /** Options that make no sense; nothing was opened or changed. */
   | "INVALID_OPTIONS"

@@ -6,6 +6,7 @@ export {
   type LogEntry,
   type LogRange,
   type Op,
+  PAGE_BYTES,
   PAGE_ENTRIES_MAX,
   type ScanOptions,
   type ScanRange,

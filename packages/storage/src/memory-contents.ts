@@ -4,6 +4,7 @@ import {
   type LogRange,
   NO_VALUE,
   type Op,
+  PAGE_BYTES,
   PAGE_ENTRIES_MAX,
   type ScanRange,
 } from "./backend.ts";
@@ -73,12 +74,15 @@ export class MemoryContents {
     if (keys[at] === after) at++;
     while (left > 0 && at < keys.length) {
       const page: Entry[] = [];
-      while (page.length < Math.min(left, PAGE_ENTRIES_MAX)) {
+      let bytes = 0;
+      while (page.length < Math.min(left, PAGE_ENTRIES_MAX) && bytes < PAGE_BYTES) {
         const key = keys[at];
         if (key === undefined || !key.startsWith(prefix)) break;
         at++;
         const value = this.#values.get(key);
-        if (value !== undefined) page.push({ key, value: range.values ? value.slice() : NO_VALUE });
+        if (value === undefined) continue;
+        page.push({ key, value: range.values ? value.slice() : NO_VALUE });
+        if (range.values) bytes += value.length;
       }
       if (page.length === 0) return;
       left -= page.length;
@@ -90,14 +94,18 @@ export class MemoryContents {
     const entries = this.#logs.get(log);
     if (entries === undefined) return;
     const seqs = [...entries.keys()].filter((seq) => seq >= from).sort((a, b) => a - b);
-    for (let at = 0; at < seqs.length; at += PAGE_ENTRIES_MAX) {
-      const page: LogEntry[] = [];
-      for (const seq of seqs.slice(at, at + PAGE_ENTRIES_MAX)) {
-        const value = entries.get(seq);
-        if (value !== undefined) page.push({ seq, value: value.slice() });
-      }
+    let page: LogEntry[] = [];
+    let bytes = 0;
+    for (const seq of seqs) {
+      const value = entries.get(seq);
+      if (value === undefined) continue;
+      page.push({ seq, value: value.slice() });
+      bytes += value.length;
+      if (page.length < PAGE_ENTRIES_MAX && bytes < PAGE_BYTES) continue;
       yield page;
+      [page, bytes] = [[], 0];
     }
+    if (page.length > 0) yield page;
   }
 
   *listLogs(prefix: string): Generator<readonly LogRange[]> {

@@ -7,11 +7,13 @@ import {
   type LogRange,
   NO_VALUE,
   type Op,
+  PAGE_BYTES,
   PAGE_ENTRIES_MAX,
   type ScanRange,
   StorageBackend,
 } from "../backend.ts";
 import { CommitQueue } from "../commit-queue.ts";
+import { explainDiskError } from "../disk-error.ts";
 import { StorageError } from "../error.ts";
 import {
   groupLogKeys,
@@ -172,22 +174,26 @@ class LevelBackend extends StorageBackend {
   ): AsyncGenerator<[key: string, value: Uint8Array | undefined][]> {
     let { from, inclusive } = range;
     let left = limit;
+    // IndexedDB hands out as many entries as it is asked for, whatever their size: ask for few at first.
+    const adapts = values && this.#files === undefined;
+    let size = adapts ? FIRST_PAGE_ENTRIES : PAGE_ENTRIES_MAX;
     while (left > 0) {
       const database = await this.#open().current();
       const bounds = { ...(inclusive ? { gte: from } : { gt: from }), lt: range.upto };
       const options = { ...bounds, limit: left === Number.MAX_SAFE_INTEGER ? -1 : left };
-      // LevelDB hands out at most this many bytes at a time, so pages of large values stay small.
-      const highWaterMarkBytes = 1 << 20;
+      // LevelDB hands out no more bytes than this at a time.
+      const highWaterMarkBytes = PAGE_BYTES;
       const iterator = values
         ? database.iterator({ ...options, highWaterMarkBytes })
         : database.keys({ ...options, highWaterMarkBytes, fillCache: false });
       try {
         for (;;) {
-          const page = await iterator.nextv(PAGE_ENTRIES_MAX);
+          const page = await iterator.nextv(size);
           if (page.length === 0) return;
           const entries = page.map((entry): [string, Uint8Array | undefined] =>
             typeof entry === "string" ? [entry, undefined] : entry,
           );
+          if (adapts) size = nextSize(entries);
           from = entries.at(-1)?.[0] ?? from;
           inclusive = false;
           if (limit !== Number.MAX_SAFE_INTEGER) left -= entries.length;
@@ -219,33 +225,31 @@ class LevelBackend extends StorageBackend {
   }
 
   protected override explain(cause: unknown): StorageError | undefined {
+    if (this.#files !== undefined) return explainDiskError(this.name, cause);
     if (hasCode(cause, "LEVEL_LOCKED")) {
-      const inProcess = "another process: stop the other process, or use another directory";
-      const advice = this.#files ? inProcess : "another tab: close that tab, or use another name";
-      const message = `${this.name} is in use by ${advice}`;
-      return new StorageError("LOCKED", message, { cause });
+      const advice = "close that tab, or use another name";
+      return new StorageError("LOCKED", `${this.name} is in use by another tab: ${advice}`, { cause });
     }
-    const text = messages(cause);
-    if (/QuotaExceeded/i.test(text)) {
+    if (cause instanceof Error && cause.name === "QuotaExceededError") {
       const advice = "free some, or ask for persistent storage; writing goes on then, and nothing written is lost";
       return new StorageError("FULL", `${this.name}: the browser's quota is used up: ${advice}`, { cause });
-    }
-    if (/No space left|ENOSPC|disk quota/i.test(text)) {
-      const advice =
-        "free space; writing goes on then, and nothing acknowledged is lost. It cannot be opened on a full disk";
-      return new StorageError("FULL", `${this.name}: the disk is full: ${advice}`, { cause });
-    }
-    if (/EACCES|EPERM|EROFS|Permission denied|Read-only file system/i.test(text)) {
-      const advice = "make the directory and its files writable for this user";
-      return new StorageError("IO", `${this.name} cannot be written: ${advice}`, { cause });
     }
     return undefined;
   }
 }
 
+const FIRST_PAGE_ENTRIES = 3;
+
 interface LevelWrite {
   readonly ops: readonly Op[];
   readonly sync: boolean;
+}
+
+/** How many entries to ask for, when the last ones tell how large the next are. */
+function nextSize(entries: readonly [string, Uint8Array | undefined][]): number {
+  const bytes = entries.reduce((sum, [, value]) => sum + (value?.length ?? 0), 0);
+  const fitting = Math.floor((PAGE_BYTES * entries.length) / Math.max(1, bytes));
+  return Math.max(1, Math.min(fitting, entries.length * 8, PAGE_ENTRIES_MAX));
 }
 
 function apply(batch: LevelBatch, op: Op): void {
@@ -258,12 +262,4 @@ function apply(batch: LevelBatch, op: Op): void {
 /** LevelDB hands out Buffers, whose `slice` shares memory where that of a Uint8Array copies. */
 function plain(value: Uint8Array | undefined): Uint8Array | undefined {
   return value && new Uint8Array(value.buffer, value.byteOffset, value.byteLength);
-}
-
-function messages(error: unknown): string {
-  let text = "";
-  for (let cause = error; cause instanceof Error; cause = cause.cause) {
-    text += `${"code" in cause ? String(cause.code) : ""} ${cause.name} ${cause.message}\n`;
-  }
-  return text;
 }

@@ -1,18 +1,22 @@
+import { mkdir } from "node:fs/promises";
+import { join } from "node:path";
 import { open as openLmdb, type RootDatabase } from "lmdb";
 import { prepareDirectory, type SecretFiles, secretFiles } from "#platform";
 import {
   type Capabilities,
   type Entry,
-  hasCode,
   type LogEntry,
   type LogRange,
   NO_VALUE,
   type Op,
+  PAGE_BYTES,
   PAGE_ENTRIES_MAX,
   type ScanRange,
   StorageBackend,
 } from "../backend.ts";
+import { CommitQueue } from "../commit-queue.ts";
 import { DirectoryLock } from "../directory-lock.ts";
+import { explainDiskError } from "../disk-error.ts";
 import { StorageError } from "../error.ts";
 import {
   groupLogKeys,
@@ -24,6 +28,8 @@ import {
   VALUE_SPACE,
   valueRange,
 } from "../flat-keys.ts";
+import { type LmdbSize, pagesNeeded } from "./pages-needed.ts";
+import { ReservedFile } from "./reserved-file.ts";
 
 export interface LmdbOptions {
   /** Bytes of address space for the file at first; it grows by itself. Default: the engine's. */
@@ -32,8 +38,9 @@ export interface LmdbOptions {
 
 /**
  * A durable backend that opens at once and reads fastest: LMDB in the directory `location`, with the optional package
- * `lmdb`. Every commit reaches stable storage before it is acknowledged, so writes without `sync` are as slow.
- * On a full disk LMDB may end the process; nothing acknowledged is lost.
+ * `lmdb`. Every commit reaches stable storage before it is acknowledged, so writes without `sync` are as slow; those
+ * that come together are one commit. The space for a commit is taken before the engine writes, because the engine does
+ * not survive a full disk.
  *
  * Throws `INVALID_OPTIONS`. `open` fails with `LOCKED` when another process has the directory open.
  */
@@ -53,6 +60,9 @@ export function lmdbStorage(location: string, options: LmdbOptions = {}): Storag
 
 type Database = RootDatabase<Uint8Array, string>;
 
+/** Bytes of the engine's table of readers: it maps the file, and a page of it without space would end the process. */
+const READERS_BYTES = 12 << 10;
+
 class LmdbBackend extends StorageBackend {
   override readonly name: string;
   override readonly capabilities: Capabilities = {
@@ -70,6 +80,8 @@ class LmdbBackend extends StorageBackend {
   readonly #files: SecretFiles | undefined;
   readonly #lock: DirectoryLock;
   #database: Database | undefined;
+  #space: ReservedFile | undefined;
+  readonly #writes = new CommitQueue<readonly Op[]>((writes) => this.#commit(writes));
 
   constructor(location: string, mapBytes: number | undefined) {
     super();
@@ -84,40 +96,63 @@ class LmdbBackend extends StorageBackend {
     const path = await prepareDirectory(this.#location, "lmdb");
     await this.#lock.take();
     try {
+      await mkdir(path, { recursive: true, mode: 0o700 });
+      await using readers = await ReservedFile.open(join(path, "lock.mdb"));
+      await readers.reserve(READERS_BYTES);
       this.#database = openLmdb<Uint8Array, string>({
         path,
         encoding: "binary",
         compression: false,
         // With overlapping syncs a commit is acknowledged before it is on the disk.
         overlappingSync: false,
+        // Its batches have promises that nobody can reach, and that reject when a commit fails.
+        eventTurnBatching: false,
         ...(this.#mapBytes !== undefined && { mapSize: this.#mapBytes }),
       });
+      this.#space = await ReservedFile.open(join(path, "data.mdb"));
     } catch (error) {
-      await this.#lock.release();
+      await this.#release();
       throw error;
     }
   }
 
   protected override async doClose(): Promise<void> {
+    await this.#release();
+  }
+
+  async #release(): Promise<void> {
+    const [database, space] = [this.#database, this.#space];
+    this.#database = undefined;
+    this.#space = undefined;
     try {
-      await this.#open().close();
+      await database?.close();
+      await space?.close();
     } finally {
-      this.#database = undefined;
       await this.#lock.release();
     }
   }
 
   protected override async doWrite(ops: readonly Op[]): Promise<void> {
+    await this.#writes.add(ops);
+  }
+
+  /** Writes that came while another was under way go together, as one transaction on the engine's own thread. */
+  async #commit(writes: readonly (readonly Op[])[]): Promise<readonly unknown[]> {
+    const ops = writes.flat();
+    if (ops.length === 0) return [];
     const database = this.#open();
-    await database.transaction(() => {
-      for (const op of ops) {
-        // Within a transaction these take effect at once; their promises are the transaction's.
-        if (op.op === "put") database.putSync(VALUE_SPACE + op.key, op.value);
-        else if (op.op === "del") database.removeSync(VALUE_SPACE + op.key);
-        else if (op.op === "append") database.putSync(logKey(op.log, op.seq), op.value);
-        else for (let seq = op.from; seq < op.upto; seq++) database.removeSync(logKey(op.log, seq));
-      }
+    const size = database.getStats() as LmdbSize;
+    await this.#space?.reserve((size.lastPageNumber + 1 + pagesNeeded(ops, size)) * size.pageSize);
+    const commit = database.batch(() => {
+      // The transaction's promise stands for all of these.
+      for (const op of ops) for (const change of apply(database, op)) change.catch(() => undefined);
     });
+    try {
+      await commit;
+    } catch (error) {
+      throw await reasonOf(error);
+    }
+    return [];
   }
 
   protected override async doGetMany(keys: readonly string[]): Promise<(Uint8Array | undefined)[]> {
@@ -153,11 +188,11 @@ class LmdbBackend extends StorageBackend {
     while (left > 0) {
       const size = Math.min(left, PAGE_ENTRIES_MAX);
       const options = { start, end: range.upto, limit: inclusive ? size : size + 1 };
-      const database = this.#open();
-      const found: Entry[] = values
-        ? [...database.getRange(options)].map(({ key, value }) => ({ key, value: copy(value) ?? NO_VALUE }))
-        : [...database.getKeys(options)].map((key) => ({ key, value: NO_VALUE }));
-      const page = (!inclusive && found[0]?.key === start ? found.slice(1) : found).slice(0, size);
+      const found: Entry[] = [];
+      for (const entry of values ? this.#entries(options) : this.#open().getKeys(options).map(keyOnly)) {
+        if (inclusive || entry.key !== start) found.push(entry);
+      }
+      const page = found.slice(0, size);
       const last = page.at(-1);
       if (last === undefined) return;
       yield page;
@@ -167,10 +202,18 @@ class LmdbBackend extends StorageBackend {
     }
   }
 
+  *#entries(options: { start: string; end: string; limit: number }): Generator<Entry> {
+    let bytes = 0;
+    for (const { key, value } of this.#open().getRange(options)) {
+      yield { key, value: copy(value) ?? NO_VALUE };
+      bytes += value.length;
+      if (bytes >= PAGE_BYTES) return;
+    }
+  }
+
   /** Commits are durable one by one; what is under way is awaited. */
   protected override async doSync(): Promise<void> {
-    await this.#open().transaction(() => undefined);
-    await this.#open().flushed;
+    await this.#writes.add([]);
   }
 
   protected override async doReadSecret(name: string): Promise<Uint8Array | undefined> {
@@ -187,16 +230,25 @@ class LmdbBackend extends StorageBackend {
   }
 
   protected override explain(cause: unknown): StorageError | undefined {
-    if (hasCode(cause, "LEVEL_LOCKED")) {
-      const advice = "stop the other process, or use another directory";
-      return new StorageError("LOCKED", `${this.name} is in use by another process: ${advice}`, { cause });
-    }
-    if (cause instanceof Error && /No space left|MDB_MAP_FULL/.test(cause.message)) {
-      const advice = "free space and start again; nothing acknowledged is lost";
-      return new StorageError("FULL", `${this.name}: the disk is full: ${advice}`, { cause });
-    }
-    return undefined;
+    return explainDiskError(this.name, cause);
   }
+}
+
+function* apply(database: Database, op: Op): Generator<Promise<boolean>> {
+  if (op.op === "put") yield database.put(VALUE_SPACE + op.key, op.value);
+  else if (op.op === "del") yield database.remove(VALUE_SPACE + op.key);
+  else if (op.op === "append") yield database.put(logKey(op.log, op.seq), op.value);
+  else for (let seq = op.from; seq < op.upto; seq++) yield database.remove(logKey(op.log, seq));
+}
+
+/** A failed commit rejects with a general error, which holds a promise that rejects with the reason. */
+async function reasonOf(error: unknown): Promise<unknown> {
+  const { commitError } = error as { commitError?: Promise<never> };
+  return commitError === undefined ? error : await commitError.catch((reason: unknown) => reason);
+}
+
+function keyOnly(key: string): Entry {
+  return { key, value: NO_VALUE };
 }
 
 /** The engine reuses its buffers. */

@@ -224,6 +224,25 @@ function scans(open: Test): void {
     equal(seen.length, 2500, "entries");
     equal((await collect(backend.scan({ after: seen[999] as string }))).length, 1500, "entries after a page");
   });
+  open("pages of large values hold 1 MiB or a little more", async (backend) => {
+    const value = new Uint8Array(400_000);
+    const numbers = Array.from({ length: 12 }, (_, index) => index);
+    for (const seq of numbers) {
+      await backend.write([
+        { op: "put", key: `k${String(seq).padStart(2, "0")}`, value },
+        { op: "append", log: "l", seq, value },
+      ]);
+    }
+    for (const pages of [backend.scan(), backend.readLog("l", 0)]) {
+      let count = 0;
+      for await (const page of pages) {
+        count += page.length;
+        check(page.length <= 4, `a page of ${page.length} values of ${value.length} bytes`);
+      }
+      equal(count, numbers.length, "entries");
+    }
+    equal((await collect(backend.scan({ values: false }))).length, numbers.length, "keys");
+  });
   open("a scan without values has the keys, and empty values", async (backend) => {
     await backend.write([put("a", 1), put("b", 2)]);
     equal(

@@ -1,0 +1,34 @@
+import { hasCode } from "./backend.ts";
+import { StorageError } from "./error.ts";
+
+/**
+ * What engines on a file system fail with, in words that say what to do. Undefined for all else.
+ *
+ * @param name the backend's name, which holds the directory
+ */
+export function explainDiskError(name: string, cause: unknown): StorageError | undefined {
+  const text = messages(cause);
+  if (hasCode(cause, "LEVEL_LOCKED") || /database is locked|SQLITE_BUSY/i.test(text)) {
+    const advice = "stop the other process, or use another directory";
+    return new StorageError("LOCKED", `${name} is in use by another process: ${advice}`, { cause });
+  }
+  if (/No space left|ENOSPC|EDQUOT|disk quota|disk is full|SQLITE_FULL/i.test(text)) {
+    const advice =
+      "free space; writing goes on then, and nothing acknowledged is lost. On a full disk it may not open again";
+    return new StorageError("FULL", `${name}: the disk is full: ${advice}`, { cause });
+  }
+  if (/EACCES|EPERM|EROFS|Permission denied|Read-only file system|readonly database/i.test(text)) {
+    const advice = "make the directory and its files writable for this user, or copy it to where it can be written";
+    return new StorageError("IO", `${name} cannot be written: ${advice}`, { cause });
+  }
+  return undefined;
+}
+
+/** Codes, names and messages of an error and its causes. */
+function messages(error: unknown): string {
+  let text = "";
+  for (let cause = error; cause instanceof Error; cause = cause.cause) {
+    text += `${"code" in cause ? String(cause.code) : ""} ${cause.name} ${cause.message}\n`;
+  }
+  return text;
+}
