@@ -20,6 +20,8 @@ export type ServerErrorCode =
   | "NOT_FOUND"
   /** The `Origin` header names no origin that was allowed. */
   | "ORIGIN_NOT_ALLOWED"
+  /** Too many requests, messages, watchers, or rejected tokens. */
+  | "RATE_LIMITED"
   /** The token that a stream was opened with was revoked, or has expired. */
   | "TOKEN_REVOKED"
   /** No token, or a wrong one. */

@@ -3,11 +3,13 @@ import { type DomainPolicy, type Node, type Notice, createNode } from "@coppice/
 import { libp2pTransport } from "@coppice/replication/libp2p";
 import { type Damage, type Domains, type GroupStorage, formatGroupId } from "@coppice/storage";
 import type { GatewayDomain } from "../http/domains.ts";
-import { type Gateway, checkBind, startGateway } from "../http/gateway.ts";
+import { checkBind } from "../http/address.ts";
+import { type Gateway, startGateway } from "../http/gateway.ts";
 import { VERSION } from "../version.ts";
 import { loadViews } from "./view-modules.ts";
 import { TokenStore } from "../auth/token-store.ts";
 import type { DomainSettings } from "./domain-settings.ts";
+import type { HttpOptions } from "./http-settings.ts";
 import { type Layout, createStorage, movedStorages, readLayout, writeLayout } from "./layout.ts";
 import { availableTypes, checkDomainTypes } from "./types.ts";
 import { readTokenPath, removeEndpoint, tokenPath, writeEndpoint } from "./files.ts";
@@ -35,14 +37,6 @@ export interface DaemonOptions {
   readonly http: HttpOptions | undefined;
 }
 
-export interface HttpOptions {
-  readonly host: string;
-  readonly port: number;
-  readonly allowHosts: readonly string[];
-  readonly allowOrigins: readonly string[];
-  readonly allowRemote: boolean;
-}
-
 /**
  * Runs one node until `stop` fires, then flushes and closes. Fails when the node cannot start, with the library's code;
  * whatever had started by then is closed again.
@@ -50,7 +44,8 @@ export interface HttpOptions {
 export async function runDaemon(options: DaemonOptions, log: Log, stop: AbortSignal): Promise<void> {
   log("info", "starting", `coppice ${VERSION} starts on ${options.data}`, { version: VERSION, data: options.data });
   // Before anything is opened or created.
-  if (options.http !== undefined) checkBind(options.http.host, options.http.allowRemote);
+  const { http } = options;
+  if (http !== undefined) checkBind(http.host, http.allowRemote || http.tls !== undefined);
   const types = await availableTypes();
   checkDomainTypes(options.domains, types);
   const storage = await openLayout(options, log);

@@ -1,7 +1,7 @@
 /** What settings hold, and how each kind of value is read from a text or from JSON. */
 import { ServerError } from "../error.ts";
 
-export type SettingKind = "text" | "list" | "flag" | "seconds" | "secondsOrOff" | "choice" | "storage";
+export type SettingKind = "text" | "count" | "list" | "flag" | "seconds" | "secondsOrOff" | "choice" | "storage";
 export type SettingValue = string | number | boolean | readonly string[] | StorageObject;
 
 /** A storage as an object; see `resolveStorage` in `@coppice/storage/registry`. */
@@ -31,6 +31,10 @@ type Reader = (given: unknown, spec: SettingSpec) => SettingValue | undefined;
 
 const READERS: { readonly [Kind in SettingKind]: Reader } = {
   text: (given) => (typeof given === "string" && given !== "" ? given : undefined),
+  count: (given) => {
+    const count = typeof given === "string" && /^\d+$/.test(given) ? Number(given) : given;
+    return typeof count === "number" && Number.isSafeInteger(count) && count > 0 ? count : undefined;
+  },
   list: (given) => (isTextList(given) ? given : undefined),
   flag: (given) =>
     given === true || given === "true" ? true : given === false || given === "false" ? false : undefined,
@@ -54,6 +58,7 @@ function isStorageObject(given: unknown): given is StorageObject {
 const SECONDS = `a number of seconds from ${SECONDS_MIN} to ${SECONDS_MAX}`;
 const WANTED: { readonly [Kind in SettingKind]: (spec: SettingSpec) => string } = {
   text: () => "a text",
+  count: () => "a whole number above 0",
   list: () => "a list of texts",
   flag: () => "true or false",
   seconds: () => SECONDS,

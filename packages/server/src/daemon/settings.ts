@@ -12,6 +12,7 @@ import {
   readDomainText,
   readDomainsObject,
 } from "./domain-settings.ts";
+import { HTTP_SETTINGS, type HttpSettings } from "./http-settings.ts";
 import { type SettingKind, type SettingValue, type StorageObject, readSetting } from "./setting-kinds.ts";
 
 export interface Setting {
@@ -29,7 +30,7 @@ export type SettingName = Exclude<keyof Settings, "domains">;
 export type SettingSource = "flag" | "environment" | "file" | "default";
 
 /** Every setting with its value. What has no default may be absent. */
-export interface Settings {
+export interface Settings extends HttpSettings {
   readonly data?: string;
   readonly listen: readonly string[];
   readonly peer: readonly string[];
@@ -43,10 +44,6 @@ export interface Settings {
   /** Seconds, false for off. */
   readonly snapshotInterval: number | false;
   readonly syncInterval: number;
-  readonly http: string;
-  readonly httpAllowRemote: boolean;
-  readonly allowHost: readonly string[];
-  readonly allowOrigin: readonly string[];
   readonly views: readonly string[];
   readonly logFormat?: "text" | "json";
 }
@@ -120,34 +117,7 @@ export const SETTINGS: readonly Setting[] = [
     description: "how often to compare contents with a peer",
     fallback: 5,
   },
-  {
-    name: "http",
-    kind: "text",
-    option: "--http <host:port>",
-    description: 'where to serve HTTP, or "off"; port 0 takes any free one',
-    fallback: "127.0.0.1:7475",
-  },
-  {
-    name: "httpAllowRemote",
-    kind: "flag",
-    option: "--http-allow-remote",
-    description: "allow an HTTP address that other machines reach",
-    fallback: false,
-  },
-  {
-    name: "allowHost",
-    kind: "list",
-    option: "--allow-host <host:port...>",
-    description: "further Host headers to answer for",
-    fallback: [],
-  },
-  {
-    name: "allowOrigin",
-    kind: "list",
-    option: "--allow-origin <origin...>",
-    description: "web origins whose pages may call",
-    fallback: [],
-  },
+  ...HTTP_SETTINGS,
   {
     name: "views",
     kind: "list",

@@ -1,7 +1,9 @@
 import { type GroupId, formatGroupId, parseGroupId } from "@coppice/storage";
 import { type GroupStatus, type Node, type Replica, ReplicationError } from "@coppice/replication";
 import type { DomainRegistry } from "./domains.ts";
+import type { HttpLimits } from "./limits.ts";
 import type { TypeRegistry } from "./operations.ts";
+import type { Places } from "./places.ts";
 
 /** A replica of whatever type. */
 export type AnyReplica = Replica<unknown, unknown, unknown>;
@@ -13,6 +15,9 @@ export interface RouteContext {
   readonly domains: DomainRegistry;
   /** Fires when the server closes: what waits must end. */
   readonly closing: AbortSignal;
+  readonly limits: HttpLimits;
+  /** Those who watch or edit. */
+  readonly watchers: Places;
   /** Longest wait for an acknowledgement or a connection. */
   readonly waitMsMax: number;
 }

@@ -3,15 +3,18 @@ import { fastifyWebsocket } from "@fastify/websocket";
 import { type Node, ReplicationError } from "@coppice/replication";
 import type { GroupStorage } from "@coppice/storage";
 import { setMaxListeners } from "node:events";
-import { type FastifyInstance, type FastifyReply, fastify } from "fastify";
+import type { FastifyInstance } from "fastify";
 import type { Scope } from "../auth/grant.ts";
 import { TokenStore } from "../auth/token-store.ts";
 import { ServerError } from "../error.ts";
+import { bracketed, checkBind, hostNames, listen } from "./address.ts";
+import { type TlsOptions, createApp } from "./app.ts";
 import type { RouteContext } from "./context.ts";
+import { type HttpLimits, checkLimits } from "./limits.ts";
+import { Places } from "./places.ts";
 import { addGuard } from "./guard.ts";
 import { Metrics } from "./metrics.ts";
 import { TypeRegistry } from "./operations.ts";
-import { toProblem } from "./problem.ts";
 import { collectOpenApi } from "./openapi.ts";
 import { DomainRegistry, type GatewayDomain } from "./domains.ts";
 import { domainRoutes } from "./routes/domains.ts";
@@ -49,12 +52,12 @@ export interface GatewayOptions {
   readonly allowHosts?: readonly string[];
   /** Origins whose pages may call, such as `http://localhost:5173`. Default: none but this server's own. */
   readonly allowOrigins?: readonly string[];
+  /** Serve HTTPS. Default: HTTP. */
+  readonly tls?: TlsOptions;
   /** Listen where other machines can connect, though HTTP without TLS shows them token and data. Default false. */
   readonly allowRemote?: boolean;
-  /** Largest request body. Default 1 MiB. */
-  readonly bodyBytesMax?: number;
-  /** Most connections at a time. Default 10 000. */
-  readonly connectionsMax?: number;
+  /** What callers may take. Defaults: see `LIMITS`. */
+  readonly limits?: Partial<HttpLimits>;
   /** Longest wait for an acknowledgement that a request can ask for. Default 60 000. */
   readonly waitMsMax?: number;
   /** The storage of the node, for backups while it runs. Default: no `GET /v1/export`. */
@@ -67,17 +70,9 @@ export interface GatewayOptions {
   readonly onError?: (error: unknown) => void;
 }
 
-/** Documents are sent whole in one message; the watch takes less. */
-const SOCKET_MESSAGE_BYTES_MAX = 16 << 20;
-const HEADERS_BYTES_MAX = 16 * 1024;
-const HEADERS_TIMEOUT_MS = 10_000;
-const REQUEST_TIMEOUT_MS = 30_000;
-const PARAM_LENGTH_MAX = 4096;
-const LOOPBACK: ReadonlySet<string> = new Set(["127.0.0.1", "::1", "localhost"]);
-
 /** A node's HTTP server, running until `close()`. */
 export class Gateway implements AsyncDisposable {
-  /** Such as `http://127.0.0.1:7475`. */
+  /** Such as `http://127.0.0.1:7475`, or `https:…` with TLS. */
   readonly url: string;
   readonly #app: FastifyInstance;
   readonly #closing: AbortController;
@@ -103,28 +98,32 @@ export class Gateway implements AsyncDisposable {
 /**
  * Serves a node over HTTP with JSON. Every request needs a token, a known `Host`, and, from a page, a known `Origin`.
  *
- * Errors: `UNSAFE_BIND` for a host that is not loopback without `allowRemote`; `ADDRESS_IN_USE`; `INVALID_OPTIONS`.
+ * Errors: `UNSAFE_BIND` for a host that is not loopback without `tls` or `allowRemote`; `ADDRESS_IN_USE`; `INVALID_OPTIONS`.
  */
 export async function startGateway(options: GatewayOptions): Promise<Gateway> {
-  const { host = "127.0.0.1", port = 0 } = options;
+  const { host = "127.0.0.1", port = 0, tls, onError } = options;
+  const limits = checkLimits(options.limits);
+  const scheme = tls === undefined ? "http" : "https";
   const tokens = options.tokens instanceof TokenStore ? options.tokens : TokenStore.of(options.tokens);
   if (tokens.size === 0) throw new ServerError("INVALID_OPTIONS", "a gateway needs at least one token");
-  checkBind(host, options.allowRemote === true);
+  checkBind(host, options.allowRemote === true || tls !== undefined);
   const closing = new AbortController();
   // One listener for each request that waits is no leak.
   setMaxListeners(0, closing.signal);
-  const app = createApp(options);
+  const app = createApp({ limits, tls, onError });
   // Before the guard: it destroys the socket of an upgrade that was refused, which it must know of by then.
   await app.register(fastifyWebsocket, {
-    options: { maxPayload: SOCKET_MESSAGE_BYTES_MAX, handleProtocols: chooseProtocol },
+    options: { maxPayload: limits.messageBytesMax, handleProtocols: chooseProtocol },
   });
   const hosts = new Set(options.allowHosts);
-  addGuard(app, { tokens, hosts: () => hosts, origins: new Set(options.allowOrigins) });
+  addGuard(app, { tokens, limits, scheme, hosts: () => hosts, origins: new Set(options.allowOrigins) });
   const context: RouteContext = {
     node: options.node,
     types: new TypeRegistry(options.types),
     domains: new DomainRegistry(options.domains ?? []),
     closing: closing.signal,
+    limits,
+    watchers: new Places(limits.watchersMax, "watchers"),
     waitMsMax: options.waitMsMax ?? 60_000,
   };
   const views = new Views(options.node, options.views ?? []);
@@ -141,24 +140,14 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     throw error;
   }
   const bound = await listen(app, host, port);
-  for (const name of hostNames(host, bound)) hosts.add(name);
-  return new Gateway(`http://${bracketed(host)}:${bound}`, app, closing);
-}
-
-/** Throws `UNSAFE_BIND` for a host that is not loopback unless that is allowed. */
-export function checkBind(host: string, allowRemote: boolean): void {
-  if (LOOPBACK.has(host) || allowRemote) return;
-  throw new ServerError(
-    "UNSAFE_BIND",
-    `${host} can be reached from other machines, and HTTP shows them the token and the data; ` +
-      "put a TLS proxy before a loopback address, or allow it explicitly with --http-allow-remote",
-  );
+  for (const name of hostNames(scheme, host, bound)) hosts.add(name);
+  return new Gateway(`${scheme}://${bracketed(host)}:${bound}`, app, closing);
 }
 
 /** Each family of routes has its file in `routes`. */
 function addRoutes(app: FastifyInstance, context: RouteContext, processMetrics: boolean): void {
   const hub = new WatchHub(context);
-  const metrics = new Metrics(context.node, hub, processMetrics);
+  const metrics = new Metrics(context.node, context.watchers, processMetrics);
   metrics.observe(app);
   const document = collectOpenApi(app);
   app.get(
@@ -186,62 +175,4 @@ function addRoutes(app: FastifyInstance, context: RouteContext, processMetrics: 
 /** Only the first is spoken; the token that may stand beside it is none. */
 function chooseProtocol(protocols: Set<string>): string | false {
   return protocols.has("coppice") ? "coppice" : false;
-}
-
-function createApp(options: GatewayOptions): FastifyInstance {
-  const app = fastify({
-    bodyLimit: options.bodyBytesMax ?? 1 << 20,
-    forceCloseConnections: "idle",
-    requestTimeout: REQUEST_TIMEOUT_MS,
-    routerOptions: { maxParamLength: PARAM_LENGTH_MAX },
-    http: { maxHeaderSize: HEADERS_BYTES_MAX, headersTimeout: HEADERS_TIMEOUT_MS },
-    // A number sent as a text, or a misspelt field, is a mistake to report and not to correct.
-    ajv: { customOptions: { coerceTypes: false, removeAdditional: false, useDefaults: false } },
-    // The default answer to a failed connection or request would bypass the problem format.
-    frameworkErrors: (error, _request, reply) => sendProblem(error, reply as FastifyReply, options.onError),
-  });
-  app.server.maxConnections = options.connectionsMax ?? 10_000;
-  app.removeContentTypeParser("text/plain");
-  // The schemas of responses describe them; what leaves is the JSON of the value, whole.
-  app.setSerializerCompiler(() => (data) => JSON.stringify(data));
-  app.setErrorHandler((error, _request, reply) => sendProblem(error, reply, options.onError));
-  app.setNotFoundHandler((request, reply) => {
-    const error = new ServerError("NOT_FOUND", `there is no ${request.method} ${request.url.split("?", 1)[0]}`);
-    sendProblem(error, reply, options.onError);
-  });
-  return app;
-}
-
-function sendProblem(error: unknown, reply: FastifyReply, onError: GatewayOptions["onError"]): void {
-  const problem = toProblem(error);
-  if (problem.code === "INTERNAL") onError?.(error);
-  if (problem.status === 401) void reply.header("www-authenticate", "Bearer");
-  void reply.code(problem.status).type("application/problem+json").send(JSON.stringify(problem));
-}
-
-async function listen(app: FastifyInstance, host: string, port: number): Promise<number> {
-  try {
-    await app.listen({ host, port });
-  } catch (cause) {
-    await app.close();
-    const { code } = cause as NodeJS.ErrnoException;
-    const reason = code === "EADDRINUSE" ? "is in use" : `cannot be listened on (${code ?? String(cause)})`;
-    throw new ServerError(
-      "ADDRESS_IN_USE",
-      `${bracketed(host)}:${port} ${reason}; choose another with --http HOST:PORT (port 0 takes any free one)`,
-      { cause },
-    );
-  }
-  const address = app.server.address();
-  return typeof address === "object" && address !== null ? address.port : port;
-}
-
-function hostNames(host: string, port: number): string[] {
-  const names = LOOPBACK.has(host) ? ["127.0.0.1", "localhost", "[::1]"] : [bracketed(host)];
-  // Browsers and clients leave out the port when it is the scheme's own.
-  return names.flatMap((name) => (port === 80 ? [name, `${name}:80`] : [`${name}:${port}`]));
-}
-
-function bracketed(host: string): string {
-  return host.includes(":") ? `[${host}]` : host;
 }

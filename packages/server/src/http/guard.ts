@@ -9,9 +9,15 @@ import type { FastifyInstance, FastifyReply, FastifyRequest, RouteOptions } from
 import type { Grant, Scope } from "../auth/grant.ts";
 import type { TokenStore } from "../auth/token-store.ts";
 import { ServerError } from "../error.ts";
+import type { UrlScheme } from "./address.ts";
+import type { HttpLimits } from "./limits.ts";
+import { RateLimiter, addressKey } from "./rate-limiter.ts";
 
 export interface GuardOptions {
   readonly tokens: TokenStore;
+  readonly limits: HttpLimits;
+  /** Of the server's own origins. */
+  readonly scheme: UrlScheme;
   /** The `Host` headers that are answered, with their port; exact. */
   hosts(): ReadonlySet<string>;
   /** The origins that may call, beside those of `hosts`; exact. */
@@ -46,14 +52,20 @@ const NEED_OF_NOTHING: Need = { scope: "read", over: "any" };
 export function addGuard(app: FastifyInstance, options: GuardOptions): void {
   app.decorateRequest("grant");
   app.addHook("onRoute", checkDeclared);
+  const { limits, tokens } = options;
+  const perAddress = new RateLimiter(limits.requestsPerSecondPerAddress, 1000);
+  const perToken = new RateLimiter(limits.requestsPerSecond, 1000);
+  const failures = new RateLimiter(limits.failuresPerMinute, 60_000);
   app.addHook("onRequest", (request, reply, done) => {
+    perAddress.check(addressKey(request.ip), "requests from this address");
     checkHost(request, options);
     checkOrigin(request, reply, options);
     if (isPreflight(request)) {
       answerPreflight(reply);
       return;
     }
-    request.grant = authenticate(request, options.tokens);
+    request.grant = authenticate(request, tokens, failures);
+    perToken.check(request.grant.info.id, "requests with this token");
     authorize(request);
     checkMediaType(request);
     done();
@@ -76,7 +88,8 @@ function checkHost(request: FastifyRequest, options: GuardOptions): void {
 function checkOrigin(request: FastifyRequest, reply: FastifyReply, options: GuardOptions): void {
   const { origin } = request.headers;
   if (origin === undefined) return;
-  const own = origin.startsWith("http://") && options.hosts().has(origin.slice("http://".length));
+  const scheme = `${options.scheme}://`;
+  const own = origin.startsWith(scheme) && options.hosts().has(origin.slice(scheme.length));
   if (!own && !options.origins.has(origin)) {
     throw new ServerError(
       "ORIGIN_NOT_ALLOWED",
@@ -105,12 +118,14 @@ function answerPreflight(reply: FastifyReply): void {
     .send();
 }
 
-function authenticate(request: FastifyRequest, tokens: TokenStore): Grant {
+/** Who has a right token is never kept waiting by those who try wrong ones. */
+function authenticate(request: FastifyRequest, tokens: TokenStore, failures: RateLimiter): Grant {
   const token = tokenOf(request);
+  const grant = token === undefined ? undefined : tokens.identify(token);
+  if (grant !== undefined) return grant;
+  failures.check(addressKey(request.ip), "requests without a right token");
   if (token === undefined) throw new ServerError("UNAUTHORIZED", 'send the token as "Authorization: Bearer TOKEN"');
-  const grant = tokens.identify(token);
-  if (grant === undefined) throw new ServerError("UNAUTHORIZED", "the token is not one of this server's");
-  return grant;
+  throw new ServerError("UNAUTHORIZED", "the token is not one of this server's");
 }
 
 function authorize({ grant, routeOptions, params }: FastifyRequest): void {

@@ -2,7 +2,7 @@ import type { FastifyInstance } from "fastify";
 import { Counter, Gauge, Histogram, Registry, collectDefaultMetrics } from "prom-client";
 import type { Node } from "@coppice/replication";
 import { VERSION } from "../version.ts";
-import type { WatchHub } from "./watch-hub.ts";
+import type { Places } from "./places.ts";
 
 const SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
 
@@ -12,7 +12,7 @@ export class Metrics {
   readonly #requests: Histogram<"method" | "route" | "status">;
 
   /** @param ofProcess whether to add those of the process: memory, CPU, event loop, garbage collection */
-  constructor(node: Node, hub: WatchHub, ofProcess: boolean) {
+  constructor(node: Node, watchers: Places, ofProcess: boolean) {
     const registers = [this.#registry];
     this.#requests = new Histogram({
       name: "coppice_http_request_seconds",
@@ -26,10 +26,10 @@ export class Metrics {
       .set(1);
     new Gauge({
       name: "coppice_watchers",
-      help: "Watches over this server",
+      help: "Watches and editors over this server",
       registers,
       collect() {
-        this.set(hub.count);
+        this.set(watchers.taken);
       },
     });
     addGroups(node, registers);

@@ -18,7 +18,12 @@ export interface Problem {
   readonly applied?: boolean;
   /** Which operation of a batch was refused. */
   readonly operation?: number;
+  /** Seconds until it makes sense to try again; also the header `Retry-After`. */
+  readonly retryAfterSeconds?: number;
 }
+
+/** What only the route knows of an error. */
+export type ProblemDetails = Pick<Problem, "applied" | "operation" | "retryAfterSeconds">;
 
 export type ErrorCode = CrdtErrorCode | ReplicationErrorCode | StorageErrorCode | ServerErrorCode;
 
@@ -61,6 +66,7 @@ const STATUS: { readonly [code: string]: number | undefined } = {
   NOT_FOUND: 404,
   NOT_OPEN: 503,
   ORIGIN_NOT_ALLOWED: 403,
+  RATE_LIMITED: 429,
   STORAGE_FAILED: 503,
   TIMEOUT: 504,
   TOKEN_REVOKED: 401,
@@ -81,9 +87,9 @@ const UNAVAILABLE = 503;
 /** An error on its way out, with what only the route knows about it. */
 export class RequestFailure extends Error {
   override readonly name = "RequestFailure";
-  readonly details: Pick<Problem, "applied" | "operation">;
+  readonly details: ProblemDetails;
 
-  constructor(cause: unknown, details: Pick<Problem, "applied" | "operation">) {
+  constructor(cause: unknown, details: ProblemDetails) {
     super(cause instanceof Error ? cause.message : String(cause), { cause });
     this.details = details;
   }

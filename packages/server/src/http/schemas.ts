@@ -30,6 +30,7 @@ export const problem = {
     detail: { type: "string" },
     applied: { type: "boolean", description: "The mutation took effect here; only its acknowledgement failed" },
     operation: { type: "integer", description: "Which operation of a batch was refused" },
+    retryAfterSeconds: { type: "integer", description: "When to try again; also in `Retry-After`" },
   },
 } as const;
 

@@ -11,12 +11,15 @@ export interface WatchEvent {
   readonly data: string;
 }
 
+/** What became of an event: there is room for more, this was the last that fitted, or there was no room for it. */
+export type Sent = "more" | "last" | "refused";
+
 /**
- * One who watches a group. `send` returns false when its queue is full: it is then sent nothing until it calls
- * `resume`, and next gets the value as it is by then.
+ * One who watches a group. Once its queue is full it is sent nothing until it calls `resume`, and next gets the value as
+ * it is by then.
  */
 export interface Watcher {
-  send(event: WatchEvent): boolean;
+  send(event: WatchEvent): Sent;
   /** Nothing more will come. */
   end(): void;
 }
@@ -40,23 +43,27 @@ const CHECK_MS = 1000;
 export class WatchHub {
   readonly #context: RouteContext;
   readonly #groups = new Map<string, Promise<GroupWatch>>();
-  #count = 0;
 
   constructor(context: RouteContext) {
     this.#context = context;
     context.closing.addEventListener("abort", () => void this.#endAll(), { once: true });
   }
 
-  /** Watchers at the moment. */
-  get count(): number {
-    return this.#count;
-  }
-
   /**
    * Begins to watch. The first event is the value, at once, unless its digest is `after`: then there is nothing to
-   * tell yet. Errors: as {@link openReplica}.
+   * tell yet. Errors: as {@link openReplica}, and `RATE_LIMITED` when too many watch already.
    */
   async watch(group: GroupStatus, watcher: Watcher, after: string | undefined): Promise<Watch> {
+    const leave = this.#context.watchers.take();
+    try {
+      return await this.#watch(group, watcher, after, leave);
+    } catch (error) {
+      leave();
+      throw error;
+    }
+  }
+
+  async #watch(group: GroupStatus, watcher: Watcher, after: string | undefined, leave: () => void): Promise<Watch> {
     let watch = await this.#group(group);
     let stop = watch.add(watcher, after);
     while (stop === undefined) {
@@ -64,20 +71,13 @@ export class WatchHub {
       watch = await this.#group(group);
       stop = watch.add(watcher, after);
     }
-    return this.#counted(watch, watcher, stop);
-  }
-
-  #counted(watch: GroupWatch, watcher: Watcher, stop: () => void): Watch {
-    this.#count++;
-    if (this.#context.closing.aborted) setImmediate(() => watch.end());
-    let isStopped = false;
+    const [joined, remove] = [watch, stop];
+    if (this.#context.closing.aborted) setImmediate(() => joined.end());
     return {
-      resume: () => watch.resume(watcher),
+      resume: () => joined.resume(watcher),
       stop: () => {
-        if (isStopped) return;
-        isStopped = true;
-        this.#count--;
-        stop();
+        leave();
+        remove();
       },
     };
   }
@@ -105,6 +105,18 @@ export class WatchHub {
   }
 }
 
+/** Whether a watcher's queue is full, and whether it has missed something meanwhile. */
+interface WatcherState {
+  isBlocked: boolean;
+  isBehind: boolean;
+}
+
+function send(watcher: Watcher, state: WatcherState, event: WatchEvent): void {
+  const sent = watcher.send(event);
+  state.isBlocked = sent !== "more";
+  state.isBehind = sent === "refused";
+}
+
 /** Those who watch one group. */
 class GroupWatch {
   readonly #replica: Replica<unknown, unknown, unknown>;
@@ -112,8 +124,7 @@ class GroupWatch {
   readonly #onEmpty: () => void;
   readonly #stopWatching: () => void;
   readonly #timer: NodeJS.Timeout;
-  /** Whether each is behind: it was sent nothing since its queue was full. */
-  readonly #watchers = new Map<Watcher, { isBlocked: boolean; isBehind: boolean }>();
+  readonly #watchers = new Map<Watcher, WatcherState>();
   #isScheduled = false;
   #event: WatchEvent | undefined;
   #isClosed = false;
@@ -130,13 +141,13 @@ class GroupWatch {
   /** Returns how to stop; undefined when this has been closed. */
   add(watcher: Watcher, after: string | undefined): (() => void) | undefined {
     if (this.#isClosed) return undefined;
-    const state = { isBlocked: false, isBehind: false };
+    const state: WatcherState = { isBlocked: false, isBehind: false };
     this.#watchers.set(watcher, state);
     // Later than the caller's own preparations, which need what `watch` resolves to.
     setImmediate(() => {
       const event = this.#current();
       if (event === undefined) this.#checkDeleted();
-      else if (event.id !== after && this.#watchers.has(watcher)) state.isBlocked = !watcher.send(event);
+      else if (event.id !== after && this.#watchers.has(watcher)) send(watcher, state, event);
     });
     return () => this.#remove(watcher);
   }
@@ -146,9 +157,7 @@ class GroupWatch {
     if (state === undefined) return;
     state.isBlocked = false;
     const event = state.isBehind ? this.#current() : undefined;
-    if (event === undefined) return;
-    state.isBehind = false;
-    state.isBlocked = !watcher.send(event);
+    if (event !== undefined) send(watcher, state, event);
   }
 
   end(): void {
@@ -178,7 +187,7 @@ class GroupWatch {
     }
     for (const [watcher, state] of this.#watchers) {
       if (state.isBlocked) state.isBehind = true;
-      else state.isBlocked = !watcher.send(event);
+      else send(watcher, state, event);
     }
   }
 

@@ -17,7 +17,8 @@ import {
 
 /** One editor. */
 export interface YjsClient {
-  send(message: Uint8Array): void;
+  /** False when its queue is full: it is then sent nothing until it has caught up. */
+  send(message: Uint8Array): boolean;
   /** Whether its token allows changes, now. */
   mayWrite(): boolean;
 }
@@ -25,13 +26,19 @@ export interface YjsClient {
 /** Most clients that one connection may speak for; a page is one. */
 const PRESENCES_MAX = 100;
 
+interface Seat {
+  /** What the connection says of its editors: presence is never stored. */
+  readonly presences: Map<number, AwarenessEntry>;
+  /** The state vector of the last that fitted its queue; undefined while it gets everything. */
+  behindSince: Uint8Array | undefined;
+}
+
 /** A document and everyone who edits it through this server. */
 export class YjsRoom {
   readonly #yjs: typeof Yjs;
   readonly #replica: Replica<unknown, YjsMutator, YjsView>;
   readonly #doc: Yjs.Doc;
-  /** What each connection says of its editors: presence is never stored. */
-  readonly #clients = new Map<YjsClient, Map<number, AwarenessEntry>>();
+  readonly #clients = new Map<YjsClient, Seat>();
   readonly #onUpdate: (update: Uint8Array, origin: unknown) => void;
 
   /** The replica is the room's from now on. */
@@ -48,14 +55,25 @@ export class YjsRoom {
   }
 
   join(client: YjsClient): void {
-    this.#clients.set(client, new Map());
+    this.#clients.set(client, { presences: new Map(), behindSince: undefined });
     client.send(this.#question());
     const present = this.#presences();
     if (present.length > 0) client.send(awarenessMessage(present));
   }
 
+  /** Sends one whose queue has emptied what it has missed, as one update. */
+  catchUp(client: YjsClient): void {
+    const seat = this.#clients.get(client);
+    const since = seat?.behindSince;
+    if (seat === undefined || since === undefined) return;
+    seat.behindSince = undefined;
+    const missed = wire(MESSAGE_SYNC, SYNC_UPDATE, this.#yjs.encodeStateAsUpdate(this.#doc, since));
+    const fits = client.send(missed) && client.send(awarenessMessage(this.#presences()));
+    if (!fits) seat.behindSince = this.#yjs.encodeStateVector(this.#doc);
+  }
+
   leave(client: YjsClient): void {
-    const presences = [...(this.#clients.get(client)?.values() ?? [])];
+    const presences = [...(this.#clients.get(client)?.presences.values() ?? [])];
     this.#clients.delete(client);
     const gone = presences.map(({ client: id, clock }) => ({ client: id, clock: clock + 1, state: "null" }));
     if (gone.length > 0) this.#tell(awarenessMessage(gone), undefined);
@@ -95,7 +113,7 @@ export class YjsRoom {
   }
 
   #awareness(client: YjsClient, bytes: Uint8Array): void {
-    const presences = this.#clients.get(client);
+    const presences = this.#clients.get(client)?.presences;
     if (presences === undefined) return;
     for (const entry of readAwareness(bytes)) {
       if (entry.state === "null") presences.delete(entry.client);
@@ -109,10 +127,13 @@ export class YjsRoom {
   }
 
   #presences(): AwarenessEntry[] {
-    return [...this.#clients.values()].flatMap((presences) => [...presences.values()]);
+    return [...this.#clients.values()].flatMap(({ presences }) => [...presences.values()]);
   }
 
   #tell(message: Uint8Array, except: unknown): void {
-    for (const client of this.#clients.keys()) if (client !== except) client.send(message);
+    for (const [client, seat] of this.#clients) {
+      if (client === except || seat.behindSince !== undefined) continue;
+      if (!client.send(message)) seat.behindSince = this.#yjs.encodeStateVector(this.#doc);
+    }
   }
 }

@@ -22,7 +22,7 @@ export function configCommand(program: Command, { streams }: CliContext): void {
     const resolved = await resolve(flags);
     const settings = settingsOf(resolved);
     checkDomainTypes(settings.domains, await availableTypes());
-    if (settings.data !== undefined) daemonOptions(settings);
+    if (settings.data !== undefined) await daemonOptions(settings);
     if (flags.json === true) {
       const entries = resolved.map(({ name, value, source }) => [name, { value: value ?? null, source }]);
       streams.out(`${JSON.stringify(Object.fromEntries(entries))}\n`);

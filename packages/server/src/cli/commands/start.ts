@@ -1,5 +1,6 @@
 import { type Command, Option } from "commander";
-import type { DaemonOptions, HttpOptions } from "../../daemon/daemon.ts";
+import type { DaemonOptions } from "../../daemon/daemon.ts";
+import { httpOptions } from "../../daemon/http-settings.ts";
 import { type Log, jsonLog, textLog } from "../../daemon/log.ts";
 import { DOMAINS_OPTION, SETTINGS, type Settings } from "../../daemon/settings.ts";
 import { readSettingsFile, resolveSettings, settingsOf } from "../../daemon/settings.ts";
@@ -9,7 +10,6 @@ import { ServerError } from "../../error.ts";
 import type { CliContext } from "../context.ts";
 import { CliError, EXIT } from "../failure.ts";
 
-const PORT_MAX = 65_535;
 const SAME_SIGNAL_MS = 300;
 /** The shell's convention for a process that a signal ended. */
 const SIGNAL_STATUS = { SIGINT: 130, SIGTERM: 143 } as const;
@@ -63,7 +63,7 @@ export async function resolve(flags: SettingFlags): Promise<readonly Resolved[]>
 }
 
 async function start(settings: Settings, { streams }: CliContext): Promise<void> {
-  const options = daemonOptions(settings);
+  const options = await daemonOptions(settings);
   const format = settings.logFormat ?? (streams.isTerminal ? "text" : "json");
   const log = format === "text" ? textLog(streams.out) : jsonLog(streams.out);
   const stop = stopSignals(log);
@@ -84,7 +84,7 @@ function isAbort(error: unknown): boolean {
 }
 
 /** What the daemon is to do. Throws `INVALID_OPTIONS` for settings that contradict each other. */
-export function daemonOptions(settings: Settings): DaemonOptions {
+export async function daemonOptions(settings: Settings): Promise<DaemonOptions> {
   const { data, allow, allowAny, snapshotInterval } = settings;
   if (data === undefined) {
     throw new ServerError("INVALID_OPTIONS", "a node needs a data directory: --data DIR, or COPPICE_DATA");
@@ -107,7 +107,7 @@ export function daemonOptions(settings: Settings): DaemonOptions {
     snapshotIntervalMs: snapshotInterval === false ? false : snapshotInterval * 1000,
     syncIntervalMs: settings.syncInterval * 1000,
     views: settings.views,
-    http: httpOptions(settings),
+    http: await httpOptions(settings),
   };
 }
 
@@ -121,19 +121,6 @@ function interestOf({ interest, domains }: Settings): readonly string[] | undefi
     else if (domain.interest === true || interest === undefined) names.add(name);
   }
   return [...names];
-}
-
-function httpOptions(settings: Settings): HttpOptions | undefined {
-  const { http, httpAllowRemote, allowHost, allowOrigin } = settings;
-  if (http === "off") return undefined;
-  const match = /^(?:\[([0-9a-fA-F:]+)\]|([^:[\]]+)):(\d{1,5})$/.exec(http);
-  const port = Number(match?.[3]);
-  const host = match?.[1] ?? match?.[2];
-  if (host === undefined || port > PORT_MAX) {
-    const detail = `--http must be HOST:PORT, such as 127.0.0.1:7475 or [::1]:0, or "off", not ${JSON.stringify(http)}`;
-    throw new ServerError("INVALID_OPTIONS", detail);
-  }
-  return { host, port, allowHosts: allowHost, allowOrigins: allowOrigin, allowRemote: httpAllowRemote };
 }
 
 /**

@@ -9,22 +9,17 @@
  * | server | `{"event": "deleted", "id"}`             | the group is gone                                      |
  * | server | `{"event": "error", "id", "code", "detail"}` | the watch of `id` failed, or a message was refused |
  */
-import type { WebSocket } from "@fastify/websocket";
 import { parseGroupId } from "@coppice/storage";
 import type { FastifyInstance } from "fastify";
 import { ServerError } from "../../error.ts";
 import { type RouteContext, findGroup } from "../context.ts";
 import type { Grant } from "../../auth/grant.ts";
 import { toProblem } from "../problem.ts";
-import { closeWhenRevoked } from "../sockets.ts";
+import { GuardedSocket, MESSAGE_TOO_BIG } from "../sockets.ts";
 import type { Watch, WatchEvent, WatchHub, Watcher } from "../watch-hub.ts";
 
-/** Above this much unsent data nothing more is sent until it has gone. */
-const BUFFER_BYTES_MAX = 1 << 20;
-const HEARTBEAT_MS = 15_000;
 const WATCHES_MAX = 1000;
 const MESSAGE_BYTES_MAX = 64 * 1024;
-const MESSAGE_TOO_BIG = 1009;
 
 interface Message {
   readonly watch?: unknown;
@@ -46,44 +41,40 @@ export function socketRoutes(app: FastifyInstance, context: RouteContext, hub: W
       },
     },
     (socket, { grant }) => {
-      const session = new SocketSession(socket, context, hub, grant);
-      closeWhenRevoked(socket, grant);
-      socket.on("message", (data: Buffer, isBinary: boolean) => {
-        if (data.length > MESSAGE_BYTES_MAX) socket.close(MESSAGE_TOO_BIG, "BODY_TOO_LARGE");
-        else void session.receive(isBinary ? "" : data.toString());
-      });
+      void new SocketSession(new GuardedSocket(socket, grant, context.limits), context, hub, grant).run();
     },
   );
 }
 
 class SocketSession {
-  readonly #socket: WebSocket;
+  readonly #socket: GuardedSocket;
   readonly #context: RouteContext;
   readonly #hub: WatchHub;
   readonly #grant: Grant;
   /** What is watched; undefined while the watch is being opened. */
   readonly #watches = new Map<string, Watch | undefined>();
-  readonly #heartbeat: NodeJS.Timeout;
-  #isAlive = true;
 
-  constructor(socket: WebSocket, context: RouteContext, hub: WatchHub, grant: Grant) {
+  constructor(socket: GuardedSocket, context: RouteContext, hub: WatchHub, grant: Grant) {
     this.#socket = socket;
     this.#context = context;
     this.#hub = hub;
     this.#grant = grant;
-    this.#heartbeat = setInterval(() => this.#beat(), HEARTBEAT_MS);
-    this.#heartbeat.unref();
-    socket.on("pong", () => (this.#isAlive = true));
-    // An error is followed by a close.
-    socket.on("error", () => undefined);
-    socket.on("close", () => {
-      clearInterval(this.#heartbeat);
-      for (const watch of this.#watches.values()) watch?.stop();
-      this.#watches.clear();
-    });
   }
 
-  async receive(text: string): Promise<void> {
+  async run(): Promise<void> {
+    this.#socket.listen({
+      message: (data, isBinary) => {
+        if (data.length > MESSAGE_BYTES_MAX) this.#socket.close(MESSAGE_TOO_BIG, "BODY_TOO_LARGE");
+        else void this.#receive(isBinary ? "" : data.toString());
+      },
+      drained: () => this.#resume(),
+    });
+    await this.#socket.closed;
+    for (const watch of this.#watches.values()) watch?.stop();
+    this.#watches.clear();
+  }
+
+  async #receive(text: string): Promise<void> {
     let id: string | undefined;
     try {
       const message = parse(text);
@@ -122,11 +113,8 @@ class SocketSession {
   #watcher(id: string): Watcher {
     return {
       send: ({ event, data }: WatchEvent) => {
-        const text = `{"event":"${event}",${data.slice(1)}`;
-        this.#socket.send(text, () => {
-          if (this.#socket.bufferedAmount < BUFFER_BYTES_MAX) this.#watches.get(id)?.resume();
-        });
-        return this.#socket.bufferedAmount < BUFFER_BYTES_MAX;
+        if (this.#socket.isFull) return "refused";
+        return this.#socket.send(`{"event":"${event}",${data.slice(1)}`) ? "more" : "last";
       },
       end: () => {
         this.#watches.delete(id);
@@ -134,13 +122,12 @@ class SocketSession {
     };
   }
 
-  #beat(): void {
-    if (!this.#isAlive) {
-      this.#socket.terminate();
-      return;
+  /** Each that was behind is told its value, as long as there is room. */
+  #resume(): void {
+    for (const watch of this.#watches.values()) {
+      if (this.#socket.isFull) return;
+      watch?.resume();
     }
-    this.#isAlive = false;
-    this.#socket.ping();
   }
 }
 

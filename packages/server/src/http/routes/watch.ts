@@ -5,12 +5,10 @@ import { ServerError } from "../../error.ts";
 import { type RouteContext, findGroup } from "../context.ts";
 import { toProblem } from "../problem.ts";
 import { groupIdParams } from "../schemas.ts";
-import type { Watch, WatchEvent, WatchHub, Watcher } from "../watch-hub.ts";
+import type { Sent, Watch, WatchEvent, WatchHub, Watcher } from "../watch-hub.ts";
 
 /** Proxies and dead peers: something goes over the connection at least this often. */
 const HEARTBEAT_MS = 15_000;
-/** A reader that takes nothing for so long is disconnected. */
-const STALLED_MS = 60_000;
 /** What a client waits before it connects again. */
 const RETRY_MS = 1000;
 
@@ -45,7 +43,7 @@ export function watchRoutes(app: FastifyInstance, context: RouteContext, hub: Wa
     },
     async ({ params, query, headers, grant }, reply) => {
       const after = query.after ?? headers["last-event-id"];
-      const stream = new EventStream(reply);
+      const stream = new EventStream(reply, context.limits.stalledMs);
       const watch = await hub.watch(findGroup(context, params.id), stream, after);
       stream.begin(watch, grant);
     },
@@ -56,11 +54,14 @@ export function watchRoutes(app: FastifyInstance, context: RouteContext, hub: Wa
 class EventStream implements Watcher {
   readonly #reply: FastifyReply;
   readonly #raw: ServerResponse;
+  readonly #stalledMs: number;
   #heartbeat: NodeJS.Timeout | undefined;
   #stalled: NodeJS.Timeout | undefined;
 
-  constructor(reply: FastifyReply) {
+  /** @param stalledMs a reader that takes nothing for so long is disconnected */
+  constructor(reply: FastifyReply, stalledMs: number) {
     this.#reply = reply;
+    this.#stalledMs = stalledMs;
     this.#raw = reply.raw;
   }
 
@@ -87,13 +88,16 @@ class EventStream implements Watcher {
       clearTimeout(this.#stalled);
       watch.stop();
     });
-    this.#heartbeat = setInterval(() => this.#write(": still here\n\n"), HEARTBEAT_MS);
+    this.#heartbeat = setInterval(() => {
+      if (this.#stalled === undefined) this.#write(": still here\n\n");
+    }, HEARTBEAT_MS);
     this.#heartbeat.unref();
     if (raw.destroyed) raw.emit("close");
   }
 
-  send({ event, id, data }: WatchEvent): boolean {
-    return this.#write(`event: ${event}\n${id === "" ? "" : `id: ${id}\n`}data: ${data}\n\n`);
+  send({ event, id, data }: WatchEvent): Sent {
+    if (this.#stalled !== undefined) return "refused";
+    return this.#write(`event: ${event}\n${id === "" ? "" : `id: ${id}\n`}data: ${data}\n\n`) ? "more" : "last";
   }
 
   end(): void {
@@ -109,7 +113,7 @@ class EventStream implements Watcher {
   #write(text: string): boolean {
     if (this.#raw.destroyed || this.#raw.writableEnded) return true;
     if (this.#raw.write(text)) return true;
-    this.#stalled ??= setTimeout(() => this.#raw.destroy(), STALLED_MS);
+    this.#stalled ??= setTimeout(() => this.#raw.destroy(), this.#stalledMs);
     return false;
   }
 }

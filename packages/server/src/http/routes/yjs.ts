@@ -1,4 +1,3 @@
-import type { WebSocket } from "@fastify/websocket";
 import type { YjsMutator, YjsView } from "@coppice/crdt/yjs";
 import { type Replica, ReplicationError } from "@coppice/replication";
 import { encodeGroupId, parseGroupId } from "@coppice/storage";
@@ -8,12 +7,8 @@ import { type RouteContext, withDeadline } from "../context.ts";
 import type { Grant } from "../../auth/grant.ts";
 import { toProblem } from "../problem.ts";
 import { groupIdParams } from "../schemas.ts";
-import { POLICY_VIOLATION, closeWhenRevoked } from "../sockets.ts";
+import { GuardedSocket, POLICY_VIOLATION } from "../sockets.ts";
 import { type YjsClient, YjsRoom } from "../yjs-room.ts";
-
-/** An editor that takes less than it is sent is disconnected at this much; it then asks for what it lacks. */
-const BUFFER_BYTES_MAX = 16 << 20;
-const TRY_AGAIN_LATER = 1013;
 
 const YJS_TYPE = "yjs";
 
@@ -40,18 +35,14 @@ export function yjsRoutes(app: FastifyInstance, context: RouteContext, yjs: type
       },
     },
     (socket, { grant, params }) => {
-      void serveEditor(socket, rooms, grant, params.id);
+      void serveEditor(new GuardedSocket(socket, grant, context.limits), rooms, grant, params.id);
     },
   );
 }
 
-async function serveEditor(socket: WebSocket, rooms: Rooms, grant: Grant, id: string): Promise<void> {
-  closeWhenRevoked(socket, grant);
+async function serveEditor(socket: GuardedSocket, rooms: Rooms, grant: Grant, id: string): Promise<void> {
   const client: YjsClient = {
-    send: (message) => {
-      socket.send(message);
-      if (socket.bufferedAmount > BUFFER_BYTES_MAX) socket.close(TRY_AGAIN_LATER, "too slow");
-    },
+    send: (message) => socket.send(message),
     mayWrite: () => grant.permits("write"),
   };
   // Listening begins at once: what arrives while the group is being opened waits.
@@ -59,23 +50,24 @@ async function serveEditor(socket: WebSocket, rooms: Rooms, grant: Grant, id: st
   let room: YjsRoom | undefined;
   const receive = (message: Buffer): void => {
     try {
-      if (grant.isValid) room?.receive(client, message);
+      room?.receive(client, message);
     } catch (error) {
       socket.close(POLICY_VIOLATION, toProblem(error).code);
     }
   };
-  socket.on("message", (message: Buffer) => {
-    if (room === undefined) early.push(message);
-    else receive(message);
+  socket.listen({
+    message: (message) => {
+      if (room === undefined) early.push(message);
+      else receive(message);
+    },
+    drained: () => room?.catchUp(client),
   });
-  socket.on("error", () => undefined);
-  const closed = new Promise<void>((resolve) => socket.once("close", () => resolve()));
   try {
     await rooms.use(id, async (opened) => {
       room = opened;
       room.join(client);
       for (const message of early) receive(message);
-      await closed;
+      await socket.closed;
       room.leave(client);
     });
   } catch (error) {
@@ -96,6 +88,7 @@ class Rooms {
 
   /** Opens the room of a group for as long as `use` runs; it closes with its last user. */
   async use(id: string, use: (room: YjsRoom) => Promise<void>): Promise<void> {
+    const leave = this.#context.watchers.take();
     const key = encodeGroupId(parseGroupId(id));
     const entry = this.#rooms.get(key) ?? { room: this.#open(id), users: 0 };
     this.#rooms.set(key, entry);
@@ -103,6 +96,7 @@ class Rooms {
     try {
       await use(await entry.room);
     } finally {
+      leave();
       entry.users--;
       if (entry.users === 0) {
         this.#rooms.delete(key);

@@ -1,0 +1,90 @@
+import type { Socket } from "node:net";
+import { type FastifyInstance, type FastifyReply, fastify } from "fastify";
+import { ServerError } from "../error.ts";
+import { limitConnections } from "./connections.ts";
+import type { HttpLimits } from "./limits.ts";
+import { toProblem } from "./problem.ts";
+
+/** A certificate and its key, as PEM. */
+export interface TlsOptions {
+  /** With the intermediate certificates behind it. */
+  readonly cert: string;
+  readonly key: string;
+}
+
+export interface AppOptions {
+  readonly limits: HttpLimits;
+  readonly tls: TlsOptions | undefined;
+  /** Gets errors that are defects. */
+  readonly onError: ((error: unknown) => void) | undefined;
+}
+
+const HEADERS_TIMEOUT_MS = 10_000;
+const REQUEST_TIMEOUT_MS = 30_000;
+const PARAM_LENGTH_MAX = 4096;
+
+/** An application without routes that answers every failure as a problem. Throws `INVALID_OPTIONS` for a bad certificate. */
+export function createApp({ limits, tls, onError }: AppOptions): FastifyInstance {
+  const server = { maxHeaderSize: limits.headerBytesMax, headersTimeout: HEADERS_TIMEOUT_MS };
+  const options = {
+    bodyLimit: limits.bodyBytesMax,
+    forceCloseConnections: "idle" as const,
+    requestTimeout: REQUEST_TIMEOUT_MS,
+    routerOptions: { maxParamLength: PARAM_LENGTH_MAX },
+    // A number sent as a text, or a misspelt field, is a mistake to report and not to correct.
+    ajv: { customOptions: { coerceTypes: false, removeAdditional: false, useDefaults: false } } as const,
+    // The default answers to a failed connection or request would bypass the problem format.
+    frameworkErrors: (error: unknown, _request: unknown, reply: unknown) =>
+      sendProblem(error, reply as FastifyReply, onError),
+    clientErrorHandler: refuseConnection,
+  };
+  const app = tls === undefined ? fastify({ ...options, http: server }) : createTlsApp(options, { ...server, ...tls });
+  app.server.maxConnections = limits.connectionsMax;
+  limitConnections(app.server, limits.connectionsPerAddressMax);
+  app.removeContentTypeParser("text/plain");
+  // The schemas of responses describe them; what leaves is the JSON of the value, whole.
+  app.setSerializerCompiler(() => (data) => JSON.stringify(data));
+  app.setErrorHandler((error, _request, reply) => sendProblem(error, reply, onError));
+  app.setNotFoundHandler((request, reply) => {
+    const error = new ServerError("NOT_FOUND", `there is no ${request.method} ${request.url.split("?", 1)[0]}`);
+    sendProblem(error, reply, onError);
+  });
+  return app;
+}
+
+function createTlsApp(options: object, https: object): FastifyInstance {
+  try {
+    // Fastify has a type of its own for each kind of server; nothing here depends on which it is.
+    return fastify({ ...options, https: { ...https, minVersion: "TLSv1.2" } }) as unknown as FastifyInstance;
+  } catch (cause) {
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    throw new ServerError("INVALID_OPTIONS", `the certificate and its key cannot be used: ${reason}`, { cause });
+  }
+}
+
+function sendProblem(error: unknown, reply: FastifyReply, onError: AppOptions["onError"]): void {
+  const problem = toProblem(error);
+  if (problem.code === "INTERNAL") onError?.(error);
+  if (problem.status === 401) void reply.header("www-authenticate", "Bearer");
+  if (problem.retryAfterSeconds !== undefined) void reply.header("retry-after", String(problem.retryAfterSeconds));
+  void reply.code(problem.status).type("application/problem+json").send(JSON.stringify(problem));
+}
+
+/** What is no HTTP, or has too large a head, never becomes a request. */
+function refuseConnection(error: Error & { readonly code?: string }, socket: Socket): void {
+  if (!socket.writable || error.code === "ECONNRESET") {
+    socket.destroy();
+    return;
+  }
+  const isTooLarge = error.code === "HPE_HEADER_OVERFLOW";
+  const detail = isTooLarge ? "the head of the request is too large" : "this is no HTTP request";
+  const status = isTooLarge ? 431 : 400;
+  const body = JSON.stringify({ ...toProblem(new ServerError("INVALID_REQUEST", detail)), status });
+  const head = [
+    `HTTP/1.1 ${status} ${isTooLarge ? "Request Header Fields Too Large" : "Bad Request"}`,
+    "content-type: application/problem+json",
+    `content-length: ${Buffer.byteLength(body)}`,
+    "connection: close",
+  ];
+  socket.end(`${head.join("\r\n")}\r\n\r\n${body}`);
+}
