@@ -13,6 +13,7 @@ import type { HttpOptions } from "./http-settings.ts";
 import { type Layout, createStorage, movedStorages, readLayout, writeLayout } from "./layout.ts";
 import { availableTypes, checkDomainTypes } from "./types.ts";
 import { readTokenPath, removeEndpoint, tokenPath, writeEndpoint } from "./files.ts";
+import { readNetworkKey } from "./network-key-file.ts";
 import type { Log } from "./log.ts";
 import { mkdir } from "node:fs/promises";
 
@@ -23,6 +24,10 @@ export interface DaemonOptions {
   readonly peers: readonly string[];
   /** Who may connect: peer ids, by default those in `peers`, or anyone. */
   readonly allow: readonly string[] | "any" | undefined;
+  /** Whether to find peers on the local network. */
+  readonly mdns: boolean;
+  /** A file with the key of a private network. */
+  readonly networkKeyFile: string | undefined;
   /** Where groups are stored. */
   readonly layout: Layout;
   readonly domains: ReadonlyMap<string, DomainSettings>;
@@ -105,8 +110,15 @@ async function openNode(
   log: Log,
   signal: AbortSignal,
 ): Promise<Node> {
-  const { listen, peers, allow, interest, durability, snapshotIntervalMs, syncIntervalMs } = options;
-  const transport = libp2pTransport({ listen, peers, ...(allow === undefined ? {} : { allow }) });
+  const { listen, peers, allow, mdns, networkKeyFile, interest, durability, snapshotIntervalMs, syncIntervalMs } =
+    options;
+  const transport = libp2pTransport({
+    listen,
+    peers,
+    mdns,
+    ...(allow === undefined ? {} : { allow }),
+    ...(networkKeyFile === undefined ? {} : { networkKey: await readNetworkKey(networkKeyFile) }),
+  });
   return await createNode(
     {
       types,

@@ -36,6 +36,8 @@ export interface Settings extends HttpSettings {
   readonly peer: readonly string[];
   readonly allow?: readonly string[];
   readonly allowAny: boolean;
+  readonly mdns: boolean;
+  readonly networkKeyFile?: string;
   /** The domains to replicate; without it, all. */
   readonly interest?: readonly string[];
   readonly domains: ReadonlyMap<string, DomainSettings>;
@@ -83,6 +85,19 @@ export const SETTINGS: readonly Setting[] = [
     description: "who may connect; without it, the peers that --peer names",
   },
   { name: "allowAny", kind: "flag", option: "--allow-any", description: "let any peer connect", fallback: false },
+  {
+    name: "mdns",
+    kind: "flag",
+    option: "--mdns",
+    description: "find admitted peers on the local network, and be found",
+    fallback: false,
+  },
+  {
+    name: "networkKeyFile",
+    kind: "text",
+    option: "--network-key-file <file>",
+    description: "the key of a private network (coppice network-key): only nodes with the same one can connect",
+  },
   {
     name: "storage",
     kind: "storage",

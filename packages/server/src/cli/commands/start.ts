@@ -100,6 +100,8 @@ export async function daemonOptions(settings: Settings): Promise<DaemonOptions> 
     listen: settings.listen,
     peers: settings.peer,
     allow: allowAny ? "any" : allow,
+    mdns: settings.mdns,
+    networkKeyFile: settings.networkKeyFile,
     layout: layoutOf(data, settings),
     domains: settings.domains,
     interest: interestOf(settings),
