@@ -35,7 +35,8 @@ class Shell implements Transaction {
   serial = 0;
   readonly delta: Writer = new Writer(1 << 16);
   readonly touched = undefined;
-  readonly #undos: (() => void)[] = [];
+  readonly #undos: unknown[] = [];
+  #undoCount = 0;
   readonly #clock: HybridClock = new HybridClock(Date.now);
 
   constructor(node: number) {
@@ -44,8 +45,13 @@ class Shell implements Transaction {
 
   begin(): void {}
 
-  onRollback(undo: () => void): void {
-    this.#undos.push(undo);
+  onRollback<A, B, C>(undo: (first: A, second: B, third: C) => void, first?: A, second?: B, third?: C): void {
+    const at = this.#undoCount;
+    this.#undos[at] = undo;
+    this.#undos[at + 1] = first;
+    this.#undos[at + 2] = second;
+    this.#undos[at + 3] = third;
+    this.#undoCount = at + 4;
   }
 
   next(): void {
@@ -53,7 +59,7 @@ class Shell implements Transaction {
     this.serial++;
     this.time = this.#clock.next();
     this.delta.reset();
-    this.#undos.length = 0;
+    this.#undoCount = 0;
   }
 }
 

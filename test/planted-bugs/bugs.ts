@@ -35,12 +35,7 @@ const crdt = (name: string, file: string, find: string, replace: string): Plante
 /** The faults that the simulation must notice. */
 export const PLANTED_BUGS: readonly PlantedBug[] = [
   // Sequence and causality
-  core(
-    "dependencies are not checked",
-    "replication-server",
-    "index < run.count && this.#past.covers(run.dependencies(index))",
-    "index < run.count",
-  ),
+  core("dependencies are not checked", "causal-past", "if (index >= from && !this.covers(list))", "if (false)"),
   core("a gap in the sequence is ignored", "replication-server", "if (first < 0)", "if (first < -2)"),
   core(
     "events carry no dependencies",
@@ -56,7 +51,7 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     "frontier: [],\n            time",
     { kinds: ["restart", "loss", "partition"] },
   ),
-  core("observed times do not move the clock", "replication-server", "this.#clock.observe(at.time);", ";"),
+  core("observed times do not move the clock", "replication-server", "this.#clock.observe(time);", ";"),
   core("the time of a joined state is not observed", "replication-server", "this.#clock.observe(theirs.time);", ";"),
   crdt("the clock may stand still", "clock", "physical : this.#last + 1", "physical : this.#last"),
   crdt("an actor is the same after a restart", "actor", "bytes.set(incarnation, 8);", ";"),

@@ -43,7 +43,7 @@ const BUGS = [
   {
     name: "a rollback leaves a new register",
     file: "kernel/register.ts",
-    from: "transaction.onRollback(() => detach(map, key, register));",
+    from: "transaction.onRollback(detach, map, key, register);",
     to: "",
   },
   {

@@ -41,9 +41,41 @@ export function parseActor(text: string): Actor {
 /** Reads an actor from its 16 bytes. Throws `CrdtError` `MALFORMED` for another length. */
 export function actorFromBytes(bytes: Uint8Array): Actor {
   if (bytes.length !== ACTOR_BYTES) throw new CrdtError("MALFORMED", `an actor has 16 bytes, not ${bytes.length}`);
+  return actorAt(bytes, 0);
+}
+
+// The same few actors come again and again: each then is one string, which is compared by its address.
+const RECENT_MAX = 256;
+const recentBytes = new Uint8Array(RECENT_MAX * ACTOR_BYTES);
+const recentNames: (Actor | undefined)[] = Array.from({ length: RECENT_MAX }, () => undefined);
+
+/** The actor whose 16 bytes stand at `offset`. */
+export function actorAt(bytes: Uint8Array, offset: number): Actor {
+  const slot = ((bytes[offset + 15] as number) ^ (bytes[offset + 7] as number)) % RECENT_MAX;
+  const known = recentNames[slot];
+  if (known !== undefined && isAt(recentBytes, slot * ACTOR_BYTES, bytes, offset)) return known;
+  const name = textAt(bytes, offset);
+  for (let index = 0; index < ACTOR_BYTES; index++) {
+    recentBytes[slot * ACTOR_BYTES + index] = bytes[offset + index] as number;
+  }
+  recentNames[slot] = name;
+  return name;
+}
+
+function isAt(recent: Uint8Array, start: number, bytes: Uint8Array, offset: number): boolean {
+  for (let index = 0; index < ACTOR_BYTES; index++) {
+    if (recent[start + index] !== bytes[offset + index]) return false;
+  }
+  return true;
+}
+
+function textAt(bytes: Uint8Array, offset: number): Actor {
   // One flat string: a concatenated one would be kept as its pieces.
   const codes: number[] = [];
-  for (const byte of bytes) codes.push(DIGITS.charCodeAt(byte >> 4), DIGITS.charCodeAt(byte & 15));
+  for (let index = offset; index < offset + ACTOR_BYTES; index++) {
+    const byte = bytes[index] as number;
+    codes.push(DIGITS.charCodeAt(byte >> 4), DIGITS.charCodeAt(byte & 15));
+  }
   return String.fromCharCode(...codes) as Actor;
 }
 

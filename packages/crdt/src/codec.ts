@@ -13,22 +13,29 @@
  * A reader never allocates more than its input is long, and throws `CrdtError` `MALFORMED` for everything that a
  * writer could not have written.
  */
-import { ACTOR_BYTES, type Actor, actorFromBytes, writeActorBytes } from "./actor.ts";
+import { ACTOR_BYTES, type Actor, actorAt, writeActorBytes } from "./actor.ts";
 import { CrdtError } from "./error.ts";
 
 const textEncoder = new TextEncoder();
 const textDecoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 const ASCII_LOOP_MAX = 64;
+/** Bytes up to which a loop beats making the view that a copy needs. */
+const COPY_LOOP_MAX = 32;
+const float = new DataView(new ArrayBuffer(8));
+const floatBytes = new Uint8Array(float.buffer);
 
 /** Appends to a growing buffer. Reusable: `reset()` keeps the memory. */
 export class Writer {
   #bytes: Uint8Array;
-  #view: DataView;
   #length = 0;
 
   constructor(capacity = 64) {
     this.#bytes = new Uint8Array(capacity);
-    this.#view = new DataView(this.#bytes.buffer);
+  }
+
+  /** Bytes that it holds memory for. */
+  get capacity(): number {
+    return this.#bytes.length;
   }
 
   /** Bytes written so far. */
@@ -86,7 +93,8 @@ export class Writer {
 
   float64(value: number): void {
     if (this.#length + 8 > this.#bytes.length) this.#grow(8);
-    this.#view.setFloat64(this.#length, value, true);
+    float.setFloat64(0, value, true);
+    this.#bytes.set(floatBytes, this.#length);
     this.#length += 8;
   }
 
@@ -100,6 +108,19 @@ export class Writer {
   bytes(bytes: Uint8Array): void {
     this.uint(bytes.length);
     this.raw(bytes);
+  }
+
+  /** What another writer holds, without a length. */
+  append(other: Writer): void {
+    const length = other.#length;
+    if (this.#length + length > this.#bytes.length) this.#grow(length);
+    const source = other.#bytes;
+    if (length > COPY_LOOP_MAX) {
+      this.#bytes.set(source.subarray(0, length), this.#length);
+    } else {
+      for (let index = 0; index < length; index++) this.#bytes[this.#length + index] = source[index] as number;
+    }
+    this.#length += length;
   }
 
   /** Throws `TypeError` for a string with a lone surrogate: it has no UTF-8 form. */
@@ -154,7 +175,6 @@ export class Writer {
     const bytes = new Uint8Array(Math.max(2 * this.#bytes.length, this.#length + by));
     bytes.set(this.#bytes.subarray(0, this.#length));
     this.#bytes = bytes;
-    this.#view = new DataView(bytes.buffer);
   }
 }
 
@@ -162,10 +182,16 @@ export class Writer {
 export class Reader {
   readonly #bytes: Uint8Array;
   #at: number;
-  readonly #end: number;
+  #end: number;
 
   constructor(bytes: Uint8Array, start = 0, end: number = bytes.length) {
     this.#bytes = bytes;
+    this.#at = start;
+    this.#end = end;
+  }
+
+  /** Goes to `start`; what follows ends at `end`. */
+  move(start: number, end: number): void {
     this.#at = start;
     this.#end = end;
   }
@@ -238,6 +264,11 @@ export class Reader {
     return this.#bytes.subarray(at, at + length);
   }
 
+  /** A copy of what was read from byte `start` on. */
+  copy(start: number): Uint8Array {
+    return this.#bytes.slice(start, this.#at);
+  }
+
   /** Bytes behind their length, as a view of the input. */
   bytes(): Uint8Array {
     return this.raw(this.uint());
@@ -262,7 +293,7 @@ export class Reader {
   }
 
   actor(): Actor {
-    return actorFromBytes(this.raw(ACTOR_BYTES));
+    return actorAt(this.#bytes, this.#skip(ACTOR_BYTES));
   }
 
   #skip(length: number): number {

@@ -36,7 +36,7 @@ export type { StandardIssue, StandardResult, StandardSchema } from "./standard-s
 export { type StructFields, type StructMutator, type StructValue, type StructView, struct } from "./struct.ts";
 export { type NewTreeNode, type TreeMutator, type TreeNode, type TreeView, tree } from "./tree.ts";
 export { type TwoPSetMutator, twoPSet } from "./two-p-set.ts";
-export type { AnyCrdtType, CrdtType, GcInfo, MutatorOf, Stamp, Transaction, ValueOf } from "./type.ts";
+export type { AnyCrdtType, CrdtType, EventWalk, GcInfo, MutatorOf, Stamp, Transaction, ValueOf } from "./type.ts";
 export { type ValidatedRegister, type ValidatedRegisterMutator, validatedRegister } from "./validated-register.ts";
 export { VALUE_BYTES_MAX, VALUE_DEPTH_MAX, type Value, readValue, writeValue } from "./value.ts";
 export { type CausalOrder, SEQ_MAX, VersionVector } from "./vector.ts";

@@ -45,7 +45,7 @@ export class StampingTransaction implements Transaction {
     this.#serial = this.#inner.serial;
   }
 
-  onRollback(undo: () => void): void {
-    this.#inner.onRollback(undo);
+  onRollback<A, B, C>(undo: (first: A, second: B, third: C) => void, first?: A, second?: B, third?: C): void {
+    this.#inner.onRollback(undo, first, second, third);
   }
 }

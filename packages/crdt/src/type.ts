@@ -11,6 +11,19 @@ export interface Stamp {
 }
 
 /**
+ * A walk over consecutive events of one actor, the oldest first. After each `next` that returns true, the stamp and the
+ * delta are those of the event it has come to.
+ */
+export interface EventWalk extends Stamp {
+  /** Holds the delta, from byte `start` up to `end`. */
+  readonly bytes: Uint8Array;
+  readonly start: number;
+  readonly end: number;
+  /** Moves on to the next event; false after the last. */
+  next(): boolean;
+}
+
+/**
  * The event being made while a `mutate` callback runs. The shell keeps one for each open group and moves its stamp on,
  * so a mutator may hold it; it must read the stamp at each operation.
  *
@@ -32,8 +45,16 @@ export interface Transaction extends Stamp {
   readonly touched: Set<string> | undefined;
   /** Throws `TypeError` outside the `mutate` callback that this transaction belongs to. */
   begin(): void;
-  /** Registers how to take back one change of the state; run in reverse order when the callback throws. */
-  onRollback(undo: () => void): void;
+  /**
+   * Registers how to take back one change of the state; run in reverse order when the callback throws. What `undo` needs
+   * can be given beside it, so that a frequent operation makes no closure each time.
+   */
+  onRollback<A = undefined, B = undefined, C = undefined>(
+    undo: (first: A, second: B, third: C) => void,
+    first?: A,
+    second?: B,
+    third?: C,
+  ): void;
 }
 
 /** What garbage collection could free: tombstones and metadata that no replica needs any more. */
@@ -73,6 +94,12 @@ export interface CrdtType<State, Value, Mutator extends View, View = Mutator> {
    * @param touched where to note the top-level keys that the event changed, when somebody watches
    */
   apply(state: State, delta: Uint8Array, at: Stamp, touched?: Set<string>): void;
+
+  /**
+   * Applies all events of a walk, as `apply` would one after the other, but without a view and a stamp for each. On
+   * `CrdtError` `MALFORMED` the walk stands at the event that was refused, and those before it are applied.
+   */
+  applyAll?(state: State, events: EventWalk, touched?: Set<string>): void;
 
   /**
    * Joins another replica's encoded state. Something that is covered by `theirVector` and absent from `body` was

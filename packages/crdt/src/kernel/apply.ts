@@ -1,6 +1,7 @@
+import { Reader } from "../codec.ts";
 import type { Stamp } from "../type.ts";
-import { applyAdd, applyFirst } from "./counter.ts";
-import { COUNTER_FIRST, OP_CLEAR, OP_DELETE } from "./delta.ts";
+import { applyIncrement } from "./counter.ts";
+import { OP_CLEAR, OP_DELETE } from "./delta.ts";
 import { DeltaReader, type Details, NO_NUMBERS, Operations, PLAIN, type Path, WRITE } from "./delta-reader.ts";
 import { SHAPE_COUNTER, SHAPE_LOG, SHAPE_MAP, SHAPE_REGISTER } from "./kinds.ts";
 import { insertEntry, nextIndex } from "./log.ts";
@@ -39,7 +40,12 @@ function giveBack(operations: Operations): void {
 
 /** Applies the delta of one event. All or nothing: on `MALFORMED` the state is as before. */
 export function applyDelta(state: KernelState, delta: Uint8Array, at: Stamp, touched?: Set<string>): void {
-  const reader = new DeltaReader(delta, at, state.root);
+  applyOperations(state, new Reader(delta), at, touched);
+}
+
+/** Applies an event whose delta is what is left in `source`; as `applyDelta`. */
+export function applyOperations(state: KernelState, source: Reader, at: Stamp, touched?: Set<string>): void {
+  const reader = new DeltaReader(source, at, state.root);
   const operations = takeOperations();
   try {
     reader.read(operations);
@@ -136,9 +142,8 @@ class Applying {
     applyWrite(register, this.#state.actors, dot, overwritten, details?.seqs ?? NO_NUMBERS);
   }
 
-  #count(counter: CounterStore, { code, start, before, amount }: Details): void {
-    if (code === COUNTER_FIRST) applyFirst(counter, this.#own, this.#at.seq, amount);
-    else applyAdd(counter, this.#own, this.#at.seq, start, before, amount);
+  #count(counter: CounterStore, increment: Details): void {
+    applyIncrement(counter, this.#own, this.#at.seq, increment);
   }
 
   #remove(path: Path, key: string, details: Details): void {
@@ -171,7 +176,8 @@ function ensureMap(root: MapStore, path: Path): MapStore {
   return map;
 }
 
-function ensureChild(map: MapStore, key: string, kind: number): Store {
+/** The child of `kind` under `key`, made if need be. */
+export function ensureChild(map: MapStore, key: string, kind: number): Store {
   const first = map.children.get(key);
   const found = inChain(first, kind);
   if (found !== undefined) return found;

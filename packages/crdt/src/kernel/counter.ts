@@ -1,4 +1,5 @@
-import type { Reader, Writer } from "../codec.ts";
+import { type Reader, type Writer, malformed } from "../codec.ts";
+import type { Transaction } from "../type.ts";
 import type { Cursor } from "./cursor.ts";
 import { COUNTER_ADD, COUNTER_FIRST } from "./delta.ts";
 import { isSigned } from "./kinds.ts";
@@ -38,7 +39,7 @@ export function restart(row: CounterRow, seq: number, total: number): void {
 }
 
 /** Applies the increment that begins a run. */
-export function applyFirst(counter: CounterStore, actor: number, seq: number, amount: number): void {
+function applyFirst(counter: CounterStore, actor: number, seq: number, amount: number): void {
   const row = findRow(counter, actor);
   if (row === undefined) counter.rows.push(newRow(actor, seq, amount));
   else restart(row, seq, amount);
@@ -48,7 +49,7 @@ export function applyFirst(counter: CounterStore, actor: number, seq: number, am
  * Applies an increment that continues a run. The total that its actor had before counts rather than the one known
  * here: where the row was dropped, because every replica knew it to be cancelled, all of that total is cancelled.
  */
-export function applyAdd(
+function applyAdd(
   counter: CounterStore,
   actor: number,
   seq: number,
@@ -69,6 +70,50 @@ export function applyAdd(
   }
   row.last = seq;
   row.total = before + amount;
+}
+
+/** What an increment says. */
+export interface IncrementDetails {
+  /** `COUNTER_FIRST` or `COUNTER_ADD`. */
+  readonly code: number;
+  readonly amount: number;
+  /** The event that began the run, and the total that it had before. */
+  readonly start: number;
+  readonly before: number;
+}
+
+/** An increment, as it is read: made once and read into again and again. */
+export class Increment implements IncrementDetails {
+  code = 0;
+  amount = 0;
+  start = 0;
+  before = 0;
+
+  /** Reads an operation of a counter of `kind`, made by event `seq`. Throws `MALFORMED`. */
+  read(reader: Reader, kind: number, seq: number): void {
+    this.code = reader.byte();
+    this.amount = readAmount(reader, kind);
+    this.start = seq;
+    this.before = 0;
+    if (this.code === COUNTER_ADD) {
+      this.start -= reader.uintMax(seq - 1, "the length of a run");
+      this.before = readAmount(reader, kind);
+      if (Math.abs(this.before + this.amount) > amountMax(kind)) throw malformed("the total of a run is too large");
+    } else if (this.code !== COUNTER_FIRST) {
+      throw malformed(`no operation of a counter has the code ${this.code}`);
+    }
+  }
+}
+
+/** Applies an increment that event `seq` of `actor` made. */
+export function applyIncrement(
+  counter: CounterStore,
+  actor: number,
+  seq: number,
+  { code, amount, start, before }: IncrementDetails,
+): void {
+  if (code === COUNTER_FIRST) applyFirst(counter, actor, seq, amount);
+  else applyAdd(counter, actor, seq, start, before, amount);
 }
 
 /** Cancels what a removal observed of an actor's run. */
@@ -111,16 +156,12 @@ export function addToCounter(cursor: Cursor, amount: number): void {
   if (live) {
     delta.uint(seq - row.start);
     writeAmount(delta, cursor.kind, row.total);
-    const { last, total } = row;
-    transaction.onRollback(() => {
-      row.last = last;
-      row.total = total;
-    });
+    transaction.onRollback(setRun, row, row.last, row.total);
     row.last = seq;
     row.total += amount;
   } else {
     const counter = found ?? (cursor.ensure(transaction) as CounterStore);
-    beginRun(counter, row, own, seq, amount, transaction.onRollback.bind(transaction));
+    beginRun(counter, row, own, amount, transaction);
   }
   state.endOperation(delta, cursor.parent?.find() as MapStore | undefined);
   cursor.touch(transaction);
@@ -146,23 +187,28 @@ function checkSum(sum: number, amount: number, max: number): void {
   if (Math.abs(sum + amount) > max) throw new RangeError(`the counter would exceed ${max}: ${sum} + ${amount}`);
 }
 
+function setRun(row: CounterRow, last: number, total: number): void {
+  row.last = last;
+  row.total = total;
+}
+
 function beginRun(
   counter: CounterStore,
   row: CounterRow | undefined,
   own: number,
-  seq: number,
   amount: number,
-  onRollback: (undo: () => void) => void,
+  transaction: Transaction,
 ): void {
+  const { seq } = transaction;
   if (row === undefined) {
     const fresh = newRow(own, seq, amount);
     counter.rows.push(fresh);
-    onRollback(() => {
+    transaction.onRollback(() => {
       counter.rows.splice(counter.rows.indexOf(fresh), 1);
     });
   } else {
     const before = { ...row };
     restart(row, seq, amount);
-    onRollback(() => Object.assign(row, before));
+    transaction.onRollback(() => Object.assign(row, before));
   }
 }

@@ -1,12 +1,11 @@
 import { ACTOR_BYTES, type Actor, actorFromBytes } from "../actor.ts";
-import { Reader, malformed } from "../codec.ts";
+import { type Reader, malformed } from "../codec.ts";
 import type { Stamp } from "../type.ts";
-import { readValue } from "../value.ts";
 import { SEQ_MAX } from "../vector.ts";
-import { amountMax, readAmount } from "./counter.ts";
-import { COUNTER_ADD, COUNTER_FIRST, LOG_APPEND, OP_CHILD, OP_CLEAR, OP_DELETE, OP_SAME } from "./delta.ts";
-import { SHAPE_COUNTER, SHAPE_LOG, SHAPE_MAP, SHAPE_REGISTER, type Shape, shapeOf } from "./kinds.ts";
-import { seal } from "./register.ts";
+import { Increment, type IncrementDetails, readAmount } from "./counter.ts";
+import { LOG_APPEND, OP_CHILD, OP_CLEAR, OP_DELETE, OP_SAME } from "./delta.ts";
+import { SHAPE_COUNTER, SHAPE_LOG, SHAPE_MAP, type Shape, shapeOf } from "./kinds.ts";
+import { readStored } from "./register.ts";
 import type { CancelledRow, Cancels } from "./removal.ts";
 import { KEY_BYTES_MAX, PATH_DEPTH_MAX, type Store, type Stored } from "./store.ts";
 
@@ -23,13 +22,9 @@ export interface Path {
 const ROOT: Path = { kinds: [], keys: [] };
 
 /** What an operation has beyond a place and a value. Actors are indexes into the delta's own table. */
-export interface Details {
-  readonly code: number;
+export interface Details extends IncrementDetails {
   readonly actors: readonly number[];
   readonly seqs: readonly number[];
-  readonly amount: number;
-  readonly start: number;
-  readonly before: number;
   readonly cancels: readonly (readonly [string, readonly Cancels[]])[];
 }
 
@@ -79,9 +74,13 @@ export const PLAIN: Details = {
 
 const APPEND: Details = { ...PLAIN, code: 0x21 };
 
+/** Reads a key. Throws `MALFORMED`. */
+export function readKey(reader: Reader): string {
+  return reader.stringOf(reader.uintMax(KEY_BYTES_MAX, "the length of a key"));
+}
+
 /** Reads a whole delta before anything is changed. */
 export class DeltaReader {
-  readonly #bytes: Uint8Array;
   readonly #reader: Reader;
   readonly #seq: number;
   readonly #rootKind: number;
@@ -90,9 +89,8 @@ export class DeltaReader {
   readonly actors: Actor[];
   #lastMap: Path | undefined;
 
-  constructor(bytes: Uint8Array, at: Stamp, root: Store) {
-    this.#bytes = bytes;
-    this.#reader = new Reader(bytes);
+  constructor(source: Reader, at: Stamp, root: Store) {
+    this.#reader = source;
     this.#seq = at.seq;
     this.#rootKind = root.kind;
     this.#rootShape = root.shape;
@@ -106,7 +104,7 @@ export class DeltaReader {
 
   #operation(operations: Operations): void {
     if (this.#rootShape !== SHAPE_MAP) {
-      this.#leaf(operations, this.#rootShape, ROOT, -1, "", this.#reader.byte());
+      this.#leaf(operations, this.#rootShape, ROOT, -1, "");
       return;
     }
     let path = ROOT;
@@ -124,7 +122,7 @@ export class DeltaReader {
       const key = this.#key();
       if (shape !== SHAPE_MAP) {
         this.#lastMap = path;
-        this.#leaf(operations, shape, path, kind, key, this.#reader.byte());
+        this.#leaf(operations, shape, path, kind, key);
         return;
       }
       path = { kinds: [...path.kinds, kind], keys: [...path.keys, key] };
@@ -135,7 +133,7 @@ export class DeltaReader {
   }
 
   #key(): string {
-    return this.#reader.stringOf(this.#reader.uintMax(KEY_BYTES_MAX, "the length of a key"));
+    return readKey(this.#reader);
   }
 
   #mapOperation(operations: Operations, path: Path, code: number): void {
@@ -154,29 +152,22 @@ export class DeltaReader {
     operations.add(path, "", -1, undefined, { ...PLAIN, code, actors, seqs, cancels });
   }
 
-  #leaf(operations: Operations, shape: Shape, path: Path, kind: number, key: string, first: number): void {
-    if (shape === SHAPE_REGISTER) {
-      this.#write(operations, path, kind, key, first);
+  #leaf(operations: Operations, shape: Shape, path: Path, kind: number, key: string): void {
+    if (shape === SHAPE_COUNTER) {
+      const increment = new Increment();
+      increment.read(this.#reader, kind < 0 ? this.#rootKind : kind, this.#seq);
+      const { code, amount, start, before } = increment;
+      const details = { code, actors: NO_NUMBERS, seqs: NO_NUMBERS, amount, start, before, cancels: NO_CANCELS };
+      operations.add(path, key, kind, undefined, details);
       return;
     }
+    const first = this.#reader.byte();
     if (shape === SHAPE_LOG) {
       if (first !== LOG_APPEND) throw malformed(`no operation of a log has the code ${first}`);
-      operations.add(path, key, kind, this.#value(), APPEND);
+      operations.add(path, key, kind, readStored(this.#reader), APPEND);
       return;
     }
-    const counterKind = kind < 0 ? this.#rootKind : kind;
-    const amount = readAmount(this.#reader, counterKind);
-    let start = this.#seq;
-    let before = 0;
-    if (first === COUNTER_ADD) {
-      start -= this.#reader.uintMax(this.#seq - 1, "the length of a run");
-      before = readAmount(this.#reader, counterKind);
-      if (Math.abs(before + amount) > amountMax(counterKind)) throw malformed("the total of a run is too large");
-    } else if (first !== COUNTER_FIRST) {
-      throw malformed(`no operation of a counter has the code ${first}`);
-    }
-    const details = { code: first, actors: NO_NUMBERS, seqs: NO_NUMBERS, amount, start, before, cancels: NO_CANCELS };
-    operations.add(path, key, kind, undefined, details);
+    this.#write(operations, path, kind, key, first);
   }
 
   #write(operations: Operations, path: Path, kind: number, key: string, first: number): void {
@@ -185,13 +176,7 @@ export class DeltaReader {
       const [actors, seqs] = this.#vector(this.#countFrom(first));
       details = { ...PLAIN, actors, seqs };
     }
-    operations.add(path, key, kind, this.#value(), details);
-  }
-
-  #value(): Stored {
-    const start = this.#reader.at;
-    const value = readValue(this.#reader);
-    return typeof value === "object" ? seal(value, this.#bytes, start, this.#reader.at) : value;
+    operations.add(path, key, kind, readStored(this.#reader), details);
   }
 
   // A count of at most 126 dots is one byte; else that byte is the first one of a longer integer.

@@ -1,5 +1,6 @@
 import type { CrdtType } from "../type.ts";
 import { applyDelta } from "./apply.ts";
+import { applyEvents } from "./apply-events.ts";
 import { writeCanonical } from "./canonical.ts";
 import { collect, gcInfo } from "./collect.ts";
 import { Cursor } from "./cursor.ts";
@@ -52,6 +53,7 @@ export function kernelType<Value, Mutator extends View, View = Mutator>(
     mutator: (state, transaction) => nesting.bind(new Cursor(state, transaction, kind)),
     view: (state) => nesting.bind(new Cursor(state, undefined, kind)),
     apply: applyDelta,
+    applyAll: applyEvents,
     join: joinState,
     encode: (state) => encodeState(state),
     encodeSince: (state, vector) => encodeState(state, vector),

@@ -20,9 +20,11 @@ export function reveal(stored: Stored): Value | undefined {
   return stored instanceof Sealed ? readValue(new Reader(stored.bytes)) : stored;
 }
 
-/** What is kept of a value that was read from `bytes`. */
-export function seal(value: Value, bytes: Uint8Array, start: number, end: number): Stored {
-  return typeof value === "object" && value !== null && isMutable(value) ? new Sealed(bytes.slice(start, end)) : value;
+/** Reads a value, as it is kept. Throws `MALFORMED`. */
+export function readStored(reader: Reader): Stored {
+  const start = reader.at;
+  const value = readValue(reader);
+  return typeof value === "object" && value !== null && isMutable(value) ? new Sealed(reader.copy(start)) : value;
 }
 
 function isMutable(value: object): boolean {
@@ -41,8 +43,7 @@ export function writeGiven(writer: Writer, value: unknown): Stored {
   const start = writer.length;
   writeValue(writer, value);
   if (typeof value !== "object" || value === null) return value as Value;
-  const bytes = writer.peek(start);
-  return seal(readValue(new Reader(bytes)), bytes, 0, bytes.length);
+  return readStored(new Reader(writer.peek(start)));
 }
 
 /** Every live write of a register, the one that is read first. */
@@ -147,15 +148,10 @@ export function writeChildRegister(parent: Cursor, key: string, kind: number, va
     const register = new RegisterStore(kind, own, transaction.seq, transaction.time, stored);
     if (first === undefined) map.children.set(key, register);
     else attach(map, key, register);
-    detachOnRollback(transaction, map, key, register);
+    transaction.onRollback(detach, map, key, register);
   }
   state.endOperation(transaction.delta, map);
   if (transaction.touched !== undefined) parent.child(key, kind).touch(transaction);
-}
-
-// In functions of their own, so that a closure holds these variables and no others.
-function detachOnRollback(transaction: Transaction, map: MapStore, key: string, register: RegisterStore): void {
-  transaction.onRollback(() => detach(map, key, register));
 }
 
 /** Appends a write to the delta, all or nothing; returns what to keep of the value. No key means the root. */
@@ -202,8 +198,10 @@ export function writeOverwritten(cursor: Cursor, register: RegisterStore, delta:
 
 function keepForRollback(register: RegisterStore, transaction: Transaction): void {
   const { actor, seq, time, value, more } = register;
-  transaction.onRollback(() => {
-    assign(register, actor, seq, time, value);
-    register.more = more;
-  });
+  transaction.onRollback(restore, register, { actor, seq, time, value }, more);
+}
+
+function restore(register: RegisterStore, top: RegisterDot, more: RegisterDot[] | undefined): void {
+  assign(register, top.actor, top.seq, top.time, top.value);
+  register.more = more;
 }

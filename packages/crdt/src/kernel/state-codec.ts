@@ -19,12 +19,11 @@
 import { ACTOR_BYTES } from "../actor.ts";
 import { Reader, Writer, malformed } from "../codec.ts";
 import { CrdtError } from "../error.ts";
-import { readValue } from "../value.ts";
 import { SEQ_MAX, type VersionVector } from "../vector.ts";
 import { readAmount, writeAmount } from "./counter.ts";
 import { SHAPE_COUNTER, SHAPE_MAP, SHAPE_REGISTER, isSigned, shapeOf } from "./kinds.ts";
 import { sortEntries } from "./log.ts";
-import { seal, setDots, writeStored } from "./register.ts";
+import { readStored, setDots, writeStored } from "./register.ts";
 import { KernelState } from "./state.ts";
 import {
   type CounterRow,
@@ -168,20 +167,18 @@ export function decodeState(kind: number, body: Uint8Array, allowOmitted = false
     state.actors.intern(actor);
   }
   const baseTime = reader.uint();
-  new StateReader(body, reader, state, baseTime, allowOmitted).store(state.root, 0);
+  new StateReader(reader, state, baseTime, allowOmitted).store(state.root, 0);
   reader.done();
   return state;
 }
 
 class StateReader {
-  readonly #body: Uint8Array;
   readonly #reader: Reader;
   readonly #state: KernelState;
   readonly #baseTime: number;
   readonly #allowOmitted: boolean;
 
-  constructor(body: Uint8Array, reader: Reader, state: KernelState, baseTime: number, allowOmitted: boolean) {
-    this.#body = body;
+  constructor(reader: Reader, state: KernelState, baseTime: number, allowOmitted: boolean) {
     this.#reader = reader;
     this.#state = state;
     this.#baseTime = baseTime;
@@ -254,9 +251,7 @@ class StateReader {
       if (!this.#allowOmitted) throw malformed("a value is missing");
       return { actor, seq, time, index, value: OMITTED };
     }
-    const start = reader.at;
-    const value = readValue(reader);
-    return { actor, seq, time, index, value: seal(value, this.#body, start, reader.at) };
+    return { actor, seq, time, index, value: readStored(reader) };
   }
 
   #counter(counter: CounterStore, depth: number): void {

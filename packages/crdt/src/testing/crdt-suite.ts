@@ -3,7 +3,15 @@ import { CrdtError } from "../error.ts";
 import type { CrdtType } from "../type.ts";
 import { VersionVector } from "../vector.ts";
 import { Random } from "./random.ts";
-import { type TestEvent, TestReplica, assertConvergent, createReplicas, show, syncAll } from "./test-replica.ts";
+import {
+  type TestEvent,
+  TestReplica,
+  assertConvergent,
+  createReplicas,
+  show,
+  syncAll,
+  walkOver,
+} from "./test-replica.ts";
 
 /** One kind of change: makes it and returns what an oracle needs to know of it. */
 export type SuiteOperation<Mutator> = (mutator: Mutator, random: Random) => unknown;
@@ -246,6 +254,7 @@ function assertGarbage<State, Value, Mutator extends View, View>(
     const target = fork(a);
     for (const attempt of [
       () => type.apply(target.state, bytes, stamp),
+      () => type.applyAll?.(target.state, walkOver(stamp, bytes)),
       () => type.join(target.state, bytes, target.vector, new VersionVector(b.vector)),
       () => void type.decode(bytes),
     ]) {

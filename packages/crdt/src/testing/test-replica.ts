@@ -1,7 +1,7 @@
 import { type Actor, createActor } from "../actor.ts";
 import { CLOCK_EPOCH_MS, HybridClock } from "../clock.ts";
 import { Writer } from "../codec.ts";
-import type { CrdtType, Stamp, Transaction } from "../type.ts";
+import type { CrdtType, EventWalk, Stamp, Transaction } from "../type.ts";
 import { VersionVector } from "../vector.ts";
 
 /** An event of a test replica. */
@@ -11,6 +11,19 @@ export interface TestEvent extends Stamp {
   readonly deps: VersionVector;
   /** What the operations returned, for oracles. */
   readonly notes: readonly unknown[];
+}
+
+/** A walk over one event, whose delta does not stand alone in its buffer. */
+export function walkOver({ actor, seq, time }: Stamp, delta: Uint8Array): EventWalk {
+  const bytes = new Uint8Array(delta.length + 2).fill(0x81);
+  bytes.set(delta, 1);
+  let isOver = false;
+  const next = (): boolean => {
+    const hasNext = !isOver;
+    isOver = true;
+    return hasNext;
+  };
+  return { actor, seq, time, bytes, start: 1, end: 1 + delta.length, next };
 }
 
 class TestTransaction implements Transaction {
@@ -35,8 +48,8 @@ class TestTransaction implements Transaction {
     if (!this.#open) throw new TypeError("this mutator is used outside its mutate() callback");
   }
 
-  onRollback(undo: () => void): void {
-    this.undos.push(undo);
+  onRollback<A, B, C>(undo: (first: A, second: B, third: C) => void, first?: A, second?: B, third?: C): void {
+    this.undos.push(() => undo(first as A, second as B, third as C));
   }
 
   close(): void {
@@ -134,7 +147,7 @@ export class TestReplica<State, Value, Mutator extends View, View> {
       for (const [id, event] of this.#pending) {
         if (!this.vector.covers(event.actor, event.seq)) {
           if (this.vector.get(event.actor) + 1 !== event.seq || !this.vector.includes(event.deps)) continue;
-          this.type.apply(this.#state, event.delta, event, new Set());
+          this.#apply(event);
           this.vector.set(event.actor, event.seq);
           this.#clock.observe(event.time);
           this.events.set(id, event);
@@ -143,6 +156,15 @@ export class TestReplica<State, Value, Mutator extends View, View> {
         }
         this.#pending.delete(id);
       }
+    }
+  }
+
+  /** In both ways that a shell may choose. */
+  #apply(event: TestEvent): void {
+    if (event.seq % 2 === 0 || this.type.applyAll === undefined) {
+      this.type.apply(this.#state, event.delta, event, new Set());
+    } else {
+      this.type.applyAll(this.#state, walkOver(event, event.delta), new Set());
     }
   }
 

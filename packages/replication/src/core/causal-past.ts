@@ -1,79 +1,112 @@
 import { type Actor, VersionVector } from "@coppice/crdt";
 import type { Digest } from "@coppice/storage";
 import { addDigest, entryHash, subtractDigest, vectorDigest } from "./digest.ts";
-import type { Dependency } from "./run.ts";
+import type { Dependency, DependencyRow, Run } from "./run.ts";
 
 const NONE: readonly Dependency[] = [];
+const NOBODY = "" as Actor;
 
 /**
  * Which events a replica knows: the version vector, contiguous for each actor and closed under causality; its frontier,
  * the actors whose latest event no known event follows; and the digest of both, kept up with each event in O(1).
+ *
+ * Nearly always one actor adds many events in a row. So the entry of the actor that was heard last, the head, is kept
+ * beside the vector and the digest, and entered when somebody looks or another actor comes.
  */
 export class CausalPast {
   readonly #seed: Digest;
-  readonly #vector: VersionVector;
-  #frontier: Set<Actor>;
+  #vector: VersionVector;
+  /** Few, and nearly always one. */
+  #frontier: readonly Actor[];
   #digest: Digest;
-  /** Actors whose entry rose since the digest was last worked out, with the entry that it counts. */
-  readonly #uncounted = new Map<Actor, number>();
+  #head: Actor = NOBODY;
+  #headSeq = 0;
+  /** The entry of the head that the digest counts. */
+  #headCounted = 0;
 
   /** @param seed the digest of knowing nothing: it stands for group, type and epoch */
-  constructor(seed: Digest, vector: VersionVector = new VersionVector(), frontier: Iterable<Actor> = []) {
+  constructor(seed: Digest) {
     this.#seed = seed;
+    this.#vector = new VersionVector();
+    this.#frontier = [];
+    this.#digest = seed;
+  }
+
+  /** Begins with what is known already. */
+  load(vector: VersionVector, frontier: readonly Actor[]): void {
+    this.#head = NOBODY;
+    this.#headSeq = 0;
+    this.#headCounted = 0;
     this.#vector = vector.clone();
-    this.#frontier = new Set(frontier);
-    this.#digest = vectorDigest(seed, vector);
+    this.#frontier = [...new Set(frontier)];
+    this.#digest = vectorDigest(this.#seed, vector);
   }
 
   /** Not to be changed by callers. */
   get vector(): VersionVector {
+    if (this.#head !== NOBODY && this.#vector.get(this.#head) !== this.#headSeq) {
+      this.#vector.set(this.#head, this.#headSeq);
+    }
     return this.#vector;
   }
 
+  /** How many events of an actor are known. */
+  known(actor: Actor): number {
+    return actor === this.#head ? this.#headSeq : this.#vector.get(actor);
+  }
+
   get frontier(): readonly Actor[] {
-    return [...this.#frontier];
+    return this.#frontier;
   }
 
   digest(): Digest {
-    for (const [actor, counted] of this.#uncounted) {
-      if (counted > 0) this.#digest = subtractDigest(this.#digest, entryHash(this.#seed, actor, counted));
-      this.#digest = addDigest(this.#digest, entryHash(this.#seed, actor, this.#vector.get(actor)));
-    }
-    this.#uncounted.clear();
+    const [head, seq, counted] = [this.#head, this.#headSeq, this.#headCounted];
+    if (seq === counted) return this.#digest;
+    if (counted > 0) this.#digest = subtractDigest(this.#digest, entryHash(this.#seed, head, counted));
+    this.#digest = addDigest(this.#digest, entryHash(this.#seed, head, seq));
+    this.#headCounted = seq;
     return this.#digest;
   }
 
   covers(dependencies: readonly Dependency[]): boolean {
-    for (const { actor, seq } of dependencies) if (this.#vector.get(actor) < seq) return false;
+    for (const { actor, seq } of dependencies) if (this.known(actor) < seq) return false;
     return true;
+  }
+
+  /** The first event of a run, from index `from` on, that may not follow yet; the run's count when all may. */
+  uncovered(run: Run, from: number): number {
+    for (const { index, list } of run.dependencies) if (index >= from && !this.covers(list)) return index;
+    return run.count;
   }
 
   /** An own event that follows everything known; returns its dependencies: the frontier without its actor's own. */
   extend(actor: Actor, seq: number): readonly Dependency[] {
-    const dependencies = this.#frontierWithout(actor);
-    this.#advance(actor, seq);
-    return dependencies;
-  }
-
-  #frontierWithout(actor: Actor): readonly Dependency[] {
     const frontier = this.#frontier;
-    if (frontier.size === 1 && frontier.has(actor)) return NONE;
+    if (frontier.length === 1 && frontier[0] === actor) {
+      this.#advance(actor, seq);
+      return NONE;
+    }
     const dependencies: Dependency[] = [];
     for (const other of frontier) {
-      if (other !== actor) dependencies.push({ actor: other, seq: this.#vector.get(other) });
+      if (other !== actor) dependencies.push({ actor: other, seq: this.known(other) });
     }
-    frontier.clear();
-    frontier.add(actor);
+    this.#frontier = [actor];
+    this.#advance(actor, seq);
     return dependencies;
   }
 
-  /** Another replica's event, next in its actor's sequence, whose dependencies are covered. */
-  follow(actor: Actor, seq: number, dependencies: readonly Dependency[]): void {
-    for (const dependency of dependencies) {
-      if (this.#vector.get(dependency.actor) === dependency.seq) this.#frontier.delete(dependency.actor);
-    }
-    this.#frontier.add(actor);
-    this.#advance(actor, seq);
+  /** The events of a run from index `from` up to `to`: next in their actor's sequence, their dependencies covered. */
+  follow(run: Run, from: number, to: number): void {
+    const { actor } = run;
+    for (const row of run.dependencies) if (row.index >= from && row.index < to) this.#passBy(row);
+    if (!this.#frontier.includes(actor)) this.#frontier = [...this.#frontier, actor];
+    this.#advance(actor, run.firstSeq + to - 1);
+  }
+
+  #passBy({ list }: DependencyRow): void {
+    const isFollowed = (actor: Actor): boolean =>
+      list.some((dependency) => dependency.actor === actor && dependency.seq === this.known(actor));
+    this.#frontier = this.#frontier.filter((actor) => !isFollowed(actor));
   }
 
   /**
@@ -84,16 +117,26 @@ export class CausalPast {
     const theirs = new Set(frontier);
     const union = new Set<Actor>();
     for (const actor of this.#frontier) {
-      const lead = this.#vector.get(actor) - vector.get(actor);
+      const lead = this.known(actor) - vector.get(actor);
       if (lead > 0 || (lead === 0 && theirs.has(actor))) union.add(actor);
     }
-    for (const actor of theirs) if (vector.get(actor) > this.#vector.get(actor)) union.add(actor);
-    this.#frontier = union;
-    for (const [actor, seq] of vector) if (this.#vector.get(actor) < seq) this.#advance(actor, seq);
+    for (const actor of theirs) if (vector.get(actor) > this.known(actor)) union.add(actor);
+    this.#frontier = [...union];
+    for (const [actor, seq] of vector) if (this.known(actor) < seq) this.#advance(actor, seq);
   }
 
   #advance(actor: Actor, seq: number): void {
-    if (!this.#uncounted.has(actor)) this.#uncounted.set(actor, this.#vector.get(actor));
-    this.#vector.set(actor, seq);
+    if (actor !== this.#head) this.#behead(actor);
+    this.#headSeq = seq;
+  }
+
+  #behead(next: Actor): void {
+    if (this.#head !== NOBODY) {
+      this.digest();
+      this.#vector.set(this.#head, this.#headSeq);
+    }
+    this.#head = next;
+    this.#headCounted = this.#vector.get(next);
+    this.#headSeq = this.#headCounted;
   }
 }

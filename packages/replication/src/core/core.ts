@@ -20,6 +20,7 @@ import { PeerExchange } from "./peer-exchange.ts";
 import { PeerProtocol } from "./peer-protocol.ts";
 import { PresenceTable } from "./presence.ts";
 import type { Changes } from "./replication-server.ts";
+import { RunBuilders } from "./run-builder.ts";
 import { steadyClock } from "./steady-clock.ts";
 import { Stability, type StabilityReport } from "./stability.ts";
 import { type Verdict, Verification } from "./verification.ts";
@@ -175,6 +176,7 @@ export class Core {
         limits: options.limits,
         now: () => options.now(),
         actor: (fresh) => options.actor(fresh),
+        builders: new RunBuilders(),
         dirty: (key) => this.#dirty(key),
         notice: (code, message) => this.#effects.notice(code, message),
       },

@@ -1,19 +1,22 @@
 import type { Actor, HybridTime, Transaction, Writer } from "@coppice/crdt";
+import type { RunBuilder } from "./run-builder.ts";
+import type { UndoLog } from "./undo-log.ts";
 
-/** The one transaction of an open group: its stamp moves on with each `mutate`. */
+/** The one transaction of an open group: its stamp moves on with each `mutate`, and it writes into the tick's builder. */
 export class GroupTransaction implements Transaction {
-  readonly delta: Writer;
+  delta: Writer;
   actor: Actor = "" as Actor;
   seq = 0;
   time: HybridTime = 0;
   serial = 0;
   touched: Set<string> | undefined = undefined;
+  #undos: UndoLog;
   #isOpen = false;
   #start = 0;
-  readonly #undos: (() => void)[] = [];
 
-  constructor(delta: Writer) {
-    this.delta = delta;
+  constructor(builder: RunBuilder) {
+    this.delta = builder.deltas;
+    this.#undos = builder.undos;
   }
 
   get isOpen(): boolean {
@@ -29,12 +32,14 @@ export class GroupTransaction implements Transaction {
     if (!this.#isOpen) throw new TypeError("a mutator was used outside the mutate() callback it was given to");
   }
 
-  onRollback(undo: () => void): void {
-    this.#undos.push(undo);
+  onRollback<A, B, C>(undo: (first: A, second: B, third: C) => void, first?: A, second?: B, third?: C): void {
+    this.#undos.push(undo as (first: unknown, second: unknown, third: unknown) => void, first, second, third);
   }
 
   /** Starts an event. */
-  start(actor: Actor, seq: number, time: HybridTime, touched: Set<string> | undefined): void {
+  start(builder: RunBuilder, actor: Actor, seq: number, time: HybridTime, touched: Set<string> | undefined): void {
+    this.delta = builder.deltas;
+    this.#undos = builder.undos;
     this.actor = actor;
     this.seq = seq;
     this.time = time;
@@ -47,13 +52,13 @@ export class GroupTransaction implements Transaction {
   /** Keeps what the callback did. */
   commit(): void {
     this.#isOpen = false;
-    if (this.#undos.length > 0) this.#undos.length = 0;
+    this.#undos.forget();
   }
 
-  /** Takes back what the callback did, newest change first. */
+  /** Takes back what the callback did. */
   rollback(): void {
     this.#isOpen = false;
-    for (let undo = this.#undos.pop(); undo !== undefined; undo = this.#undos.pop()) undo();
+    this.#undos.rollback();
     this.delta.reset(this.#start);
   }
 }

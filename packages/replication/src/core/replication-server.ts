@@ -1,29 +1,21 @@
-import {
-  type Actor,
-  type AnyCrdtType,
-  HybridClock,
-  type HybridTime,
-  SEQ_MAX,
-  type VersionVector,
-  Writer,
-} from "@coppice/crdt";
+import { type Actor, type AnyCrdtType, HybridClock, type HybridTime, type VersionVector, Writer } from "@coppice/crdt";
 import type { Digest, GroupId, GroupMeta, GroupSnapshot, StoredGroup } from "@coppice/storage";
 import type { PeerId } from "../transport.ts";
 import { CausalPast } from "./causal-past.ts";
 import { groupSeed } from "./digest.ts";
-import { GroupTransaction } from "./group-transaction.ts";
-import { type ActorSource, Incarnation, type Issued } from "./incarnation.ts";
+import type { Issued } from "./incarnation.ts";
 import type { Limits } from "./limits.ts";
 import { type OpaqueState, opaqueType, reviveOpaque } from "./opaque.ts";
+import { OwnEvents, type WriterEnvironment } from "./own-events.ts";
 import { PendingBuffer } from "./pending.ts";
-import { type Run, RunBuilder, decodeRuns } from "./run.ts";
+import { type Run, RunWalk, decodeRuns } from "./run.ts";
 import { Tail } from "./tail.ts";
 
 /** What a replication server needs from its node. */
-export interface ServerEnvironment extends ActorSource {
+export interface ServerEnvironment extends WriterEnvironment {
   readonly limits: Limits;
   /** The wall clock, in Unix milliseconds. */
-  now(): number;
+  readonly now: () => number;
   /** This group has something to commit, publish or tell its watchers; called once until `settle()`. */
   dirty(key: string): void;
 }
@@ -53,6 +45,8 @@ export type Origin = "local" | "remote";
 /** Top-level keys that changed, by origin, since the watchers were last told. */
 export type Changes = ReadonlyMap<Origin, ReadonlySet<string>>;
 
+const NO_VIEWS: readonly { readonly type: AnyCrdtType; readonly view: unknown }[] = [];
+
 /**
  * The engine of one group: sequences its events, delivers them in causal order to its CRDT, and keeps what the journal
  * and the peers need. Pure: no I/O, no clock, no randomness of its own.
@@ -67,21 +61,18 @@ export class ReplicationServer {
   readonly epoch: number;
   readonly #environment: ServerEnvironment;
   #type: AnyCrdtType;
-  #past: CausalPast;
+  readonly #past: CausalPast;
   readonly #clock: HybridClock;
   #state: unknown;
   #stopWatching: (() => void) | undefined;
   #isDirty = false;
-  readonly #incarnation: Incarnation;
-  readonly #builder = new RunBuilder();
-  readonly #transaction = new GroupTransaction(this.#builder.deltas);
-  readonly #mutators = new Map<AnyCrdtType, unknown>();
-  readonly #views = new Map<AnyCrdtType, unknown>();
+  readonly #own: OwnEvents;
+  #views: readonly { readonly type: AnyCrdtType; readonly view: unknown }[] = NO_VIEWS;
   #fresh: FreshRun[] = [];
   readonly #pending: PendingBuffer;
   readonly #tail: Tail;
   #opaqueBase: GroupSnapshot | undefined;
-  #changes = new Map<Origin, Set<string>>();
+  #changes: Map<Origin, Set<string>> | undefined;
   /** Events handed to the journal in this epoch. */
   position = 0;
   /** Rises with every change of the state. */
@@ -103,8 +94,8 @@ export class ReplicationServer {
     this.#type = type ?? opaqueType;
     this.#state = this.#type.create();
     this.#past = new CausalPast(groupSeed(key, meta.type, meta.epoch));
-    this.#clock = new HybridClock(() => environment.now(), meta.time);
-    this.#incarnation = new Incarnation(key, environment);
+    this.#clock = new HybridClock(environment.now, meta.time);
+    this.#own = new OwnEvents(key, environment, this.#past, this.#clock);
     this.#pending = new PendingBuffer(environment.limits.pendingBytesMax);
     // Without code there is no state to send instead: every event since the base is kept.
     const tailBytesMax = type === undefined ? Number.POSITIVE_INFINITY : environment.limits.tailBytesMax;
@@ -141,7 +132,7 @@ export class ReplicationServer {
 
   /** The last event issued here under the current actor. */
   get issued(): Issued | undefined {
-    return this.#incarnation.issued;
+    return this.#own.issued;
   }
 
   /** Under which actor this process writes. */
@@ -151,7 +142,7 @@ export class ReplicationServer {
 
   /** See `Incarnation.resume`. */
   resume(issued: Issued): void {
-    this.#incarnation.resume(issued, this.#past.vector);
+    this.#own.resume(issued);
   }
 
   /** The group's digest: O(1) for each event since it was last asked for. */
@@ -178,8 +169,7 @@ export class ReplicationServer {
     const { snapshot } = stored;
     if (snapshot !== undefined) {
       this.#state = this.#type.decode(snapshot.body);
-      const seed = groupSeed(this.key, this.typeName, this.epoch);
-      this.#past = new CausalPast(seed, snapshot.vector, snapshot.frontier);
+      this.#past.load(snapshot.vector, snapshot.frontier);
       this.#clock.observe(snapshot.time);
       this.#tail.reset(this.#past.vector);
       if (this.isOpaque) this.#opaqueBase = snapshot;
@@ -206,10 +196,10 @@ export class ReplicationServer {
 
   /** Makes an event of what the type changed by itself, or was changed to behind our back; see `CrdtType.settle`. */
   #settleType(): void {
-    if (this.#type.settle === undefined || this.#transaction.isOpen) return;
-    const actor = this.#startEvent();
-    this.#type.settle(this.#state, this.#transaction);
-    this.#endEvent(actor);
+    if (this.#type.settle === undefined || this.#own.isOpen) return;
+    const before = this.#own.made;
+    this.#own.settle(this.#type, this.#state, this.#touchedIfWatched("local"));
+    if (this.#own.made !== before) this.#made();
   }
 
   #replay(bytes: Uint8Array): boolean {
@@ -232,8 +222,8 @@ export class ReplicationServer {
     this.#opaqueBase = undefined;
     this.#tail.limit(this.#environment.limits.tailBytesMax);
     this.#watchType();
-    this.#mutators.clear();
-    this.#views.clear();
+    this.#own.rebind();
+    this.#views = NO_VIEWS;
     this.#changed("remote");
   }
 
@@ -246,9 +236,9 @@ export class ReplicationServer {
 
   /** Point reads as `type` offers them. */
   view(type: AnyCrdtType): unknown {
-    const state = this.#state;
-    let view = this.#views.get(type);
-    if (view === undefined) this.#views.set(type, (view = type.view(state)));
+    for (const known of this.#views) if (known.type === type) return known.view;
+    const view: unknown = type.view(this.#state);
+    this.#views = [...this.#views, { type, view }];
     return view;
   }
 
@@ -268,58 +258,30 @@ export class ReplicationServer {
 
   // Writing
 
-  /**
-   * Runs `fn` on a mutator of `type`, as one event: all of it, or, when it throws, nothing.
-   * Returns what `fn` returned. No event is made when nothing was written.
-   */
+  /** See `OwnEvents.mutate`. */
   mutate<Mutator, Result>(type: AnyCrdtType, fn: (mutator: Mutator) => Result): Result {
-    const transaction = this.#transaction;
-    if (transaction.isOpen) throw new TypeError("mutate() was called inside a mutate() callback of the same group");
-    let mutator = this.#mutators.get(type);
-    if (mutator === undefined) this.#mutators.set(type, (mutator = type.mutator(this.#state, transaction)));
-    const actor = this.#startEvent();
-    let result: Result;
+    const before = this.#own.made;
     try {
-      result = fn(mutator as Mutator);
-      if (isThenable(result)) {
-        throw new TypeError("the callback of mutate() must be synchronous: it returned a promise");
-      }
-    } catch (error) {
-      transaction.rollback();
+      return this.#own.mutate(type, this.#state, this.#touchedIfWatched("local"), fn);
+    } finally {
+      if (this.#own.made !== before) this.#made();
       this.#settleType();
-      throw error;
     }
-    this.#endEvent(actor);
-    if (this.#type.settle !== undefined) this.#settleType();
-    return result;
   }
 
-  #startEvent(): Actor {
-    const actor = this.#incarnation.actor(this.#past.vector);
-    if (!this.#builder.accepts(actor)) this.#seal();
-    const touched = this.watchers > 0 ? this.#touched("local") : undefined;
-    this.#transaction.start(actor, this.#incarnation.seq + 1, this.#clock.next(), touched);
-    return actor;
-  }
-
-  #endEvent(actor: Actor): void {
-    const { hasWritten, seq } = this.#transaction;
-    this.#transaction.commit();
-    if (hasWritten) this.#issue(actor, seq);
-  }
-
-  #issue(actor: Actor, seq: number): void {
-    this.#incarnation.issue(seq);
-    this.#builder.add(actor, seq, this.#transaction.time, this.#past.extend(actor, seq));
+  /** An own event was made. */
+  #made(): void {
     this.#changed("local");
-    if (seq >= SEQ_MAX - 1) this.#incarnation.exhausted(this.#past.vector);
+    if (!this.#own.isExhausted) return;
+    this.#seal();
+    this.#own.renew();
   }
 
   /** A peer claims more of this incarnation than was issued here: a copy of this process' data writes elsewhere. */
   #checkIncarnation(actor: Actor, seq: number): void {
-    if (!this.#incarnation.isReused(actor, seq)) return;
+    if (!this.#own.isReused(actor, seq)) return;
     this.#seal();
-    this.#incarnation.replace(this.#past.vector, seq);
+    this.#own.replace(seq);
   }
 
   // Receiving
@@ -337,10 +299,10 @@ export class ReplicationServer {
   }
 
   #accept(run: Run, source: PeerId | undefined, repaired: boolean, fromJournal: boolean): void {
-    if (run.lastSeq <= this.#past.vector.get(run.actor)) return;
+    if (run.lastSeq <= this.#past.known(run.actor)) return;
     this.#seal();
     this.#applyRun(run, source, repaired);
-    if (this.#past.vector.get(run.actor) < run.lastSeq && !this.#pending.add(run, fromJournal)) this.degraded = true;
+    if (this.#past.known(run.actor) < run.lastSeq && !this.#pending.add(run, fromJournal)) this.degraded = true;
     this.#applyPending(source, repaired);
   }
 
@@ -356,24 +318,23 @@ export class ReplicationServer {
 
   /** Applies as much of a run as may follow now; returns whether anything was applied. */
   #applyRun(run: Run, source: PeerId | undefined, repaired: boolean): boolean {
-    const { actor, firstSeq } = run;
-    const first = this.#past.vector.get(actor) + 1 - firstSeq;
+    const first = this.#past.known(run.actor) + 1 - run.firstSeq;
     if (first < 0) return false;
-    const touched = this.watchers > 0 ? this.#touched("remote") : undefined;
-    let index = first;
+    const end = this.#past.uncovered(run, first);
+    if (end <= first) return false;
+    const walk = new RunWalk(run, first, end);
     try {
-      for (; index < run.count && this.#past.covers(run.dependencies(index)); index++) {
-        const at = { actor, seq: firstSeq + index, time: run.times[index] as number };
-        this.#type.apply(this.#state, run.delta(index), at, touched);
-        this.#past.follow(actor, at.seq, run.dependencies(index));
-        this.#clock.observe(at.time);
-      }
+      this.#applyWalk(walk);
     } catch (error) {
       // What was applied before the bad event stays, but this run's bytes must not reach the journal.
-      if (index > first) this.#joined("remote");
+      const bad = walk.seq - run.firstSeq;
+      if (bad > first) {
+        this.#follow(run, first, bad, run.timeOf(bad - 1));
+        this.#joined("remote");
+      }
       throw error;
     }
-    if (index === first) return false;
+    this.#follow(run, first, end, walk.time);
     // A run whose first part was applied earlier was recorded then, and its bytes hold the rest too.
     if (!run.isRecorded) {
       run.isRecorded = true;
@@ -384,12 +345,28 @@ export class ReplicationServer {
     return true;
   }
 
+  #applyWalk(walk: RunWalk): void {
+    const type = this.#type;
+    const touched = this.#touchedIfWatched("remote");
+    if (type.applyAll !== undefined) return type.applyAll(this.#state, walk, touched);
+    while (walk.next()) {
+      const { actor, seq, time } = walk;
+      type.apply(this.#state, walk.bytes.subarray(walk.start, walk.end), { actor, seq, time }, touched);
+    }
+  }
+
+  /** The events of a run from index `from` up to `to`, the last of them of `time`, are in the state. */
+  #follow(run: Run, from: number, to: number, time: HybridTime): void {
+    this.#past.follow(run, from, to);
+    this.#clock.observe(time);
+  }
+
   /**
    * Joins a peer's state. Returns whether anything was new here. Throws `CrdtError` `MALFORMED` with nothing changed.
    */
   joinState(theirs: StateTransfer): boolean {
     if (this.#past.vector.includes(theirs.vector)) return false;
-    const issued = this.#incarnation.issued;
+    const { issued } = this.#own;
     if (issued !== undefined) this.#checkIncarnation(issued.actor, theirs.vector.get(issued.actor));
     this.#seal();
     if (this.isOpaque) {
@@ -397,7 +374,7 @@ export class ReplicationServer {
       this.#state = opaqueType.decode(theirs.body.slice());
       this.#fresh = [];
     } else {
-      const touched = this.watchers > 0 ? this.#touched("remote") : undefined;
+      const touched = this.#touchedIfWatched("remote");
       this.#type.join(this.#state, theirs.body, this.#past.vector, theirs.vector, touched);
     }
     this.#past.join(theirs.vector, theirs.frontier);
@@ -461,28 +438,32 @@ export class ReplicationServer {
     this.#isDirty = false;
   }
 
-  /** Takes what changed since the last call. */
-  takeChanges(): Changes {
+  /** Takes what changed since the last call; undefined when nobody watched. */
+  takeChanges(): Changes | undefined {
     // The next change must be told of again, also while a commit that holds these is still to be made.
     this.#isDirty = false;
     const changes = this.#changes;
-    this.#changes = new Map();
+    this.#changes = undefined;
     return changes;
   }
 
   /** Puts the own events of this tick behind everything applied so far. */
   #seal(): void {
-    if (this.#builder.count === 0) return;
-    const run = this.#builder.take();
+    const run = this.#own.take();
     if (run === undefined) return;
     this.#fresh.push({ run, source: undefined, repaired: false });
     this.#tail.add(run);
   }
 
   #touched(origin: Origin): Set<string> {
-    let keys = this.#changes.get(origin);
-    if (keys === undefined) this.#changes.set(origin, (keys = new Set()));
+    const changes = (this.#changes ??= new Map());
+    let keys = changes.get(origin);
+    if (keys === undefined) changes.set(origin, (keys = new Set()));
     return keys;
+  }
+
+  #touchedIfWatched(origin: Origin): Set<string> | undefined {
+    return this.watchers > 0 ? this.#touched(origin) : undefined;
   }
 
   #changed(origin: Origin): void {
@@ -492,8 +473,4 @@ export class ReplicationServer {
     this.#isDirty = true;
     this.#environment.dirty(this.key);
   }
-}
-
-function isThenable(value: unknown): boolean {
-  return typeof value === "object" && value !== null && typeof (value as { then?: unknown }).then === "function";
 }

@@ -15,7 +15,7 @@
  * The dependencies of an event are the causal frontier it was made on, without its actor's own previous event, which
  * every event follows. Columns, because most rows are then a byte.
  */
-import { type Actor, Reader, SEQ_MAX, Writer, malformed } from "@coppice/crdt";
+import { type Actor, type EventWalk, type HybridTime, Reader, SEQ_MAX, Writer, malformed } from "@coppice/crdt";
 
 /** An event that must be known before another: `seq` and all before it of `actor`. */
 export interface Dependency {
@@ -23,97 +23,32 @@ export interface Dependency {
   readonly seq: number;
 }
 
-/** Bytes of the smallest dependency: an actor and a one-byte sequence number. */
-const DEPENDENCY_BYTES_MIN = 17;
-
-/** Collects the events that this node makes in one tick; the deltas are written in place, never copied. */
-export class RunBuilder {
-  /** Where mutators append. */
-  readonly deltas: Writer = new Writer();
-  #actor: Actor | undefined;
-  #firstSeq = 0;
-  #times: number[] = [];
-  #lengths: number[] = [];
-  #dependencies: { index: number; list: readonly Dependency[] }[] = [];
-  #end = 0;
-
-  get count(): number {
-    return this.#lengths.length;
-  }
-
-  /** Whether an event of `actor` can be added to what is collected. */
-  accepts(actor: Actor): boolean {
-    return this.#actor === undefined || this.#actor === actor;
-  }
-
-  /** Takes everything written to `deltas` since the last event as the next event. */
-  add(actor: Actor, seq: number, time: number, dependencies: readonly Dependency[]): void {
-    if (this.#actor === undefined) {
-      this.#actor = actor;
-      this.#firstSeq = seq;
-    }
-    if (dependencies.length > 0) this.#dependencies.push({ index: this.#lengths.length, list: dependencies });
-    this.#times.push(time);
-    this.#lengths.push(this.deltas.length - this.#end);
-    this.#end = this.deltas.length;
-  }
-
-  /** The collected events as a run; starts anew. */
-  take(): Run | undefined {
-    const actor = this.#actor;
-    if (actor === undefined) return undefined;
-    const writer = new Writer(this.deltas.length + 64);
-    writer.actor(actor);
-    writer.uint(this.#firstSeq);
-    writer.uint(this.#lengths.length);
-    let last = 0;
-    for (const time of this.#times) {
-      writer.uint(time - last);
-      last = time;
-    }
-    this.#writeDependencies(writer);
-    for (const length of this.#lengths) writer.uint(length);
-    writer.raw(this.deltas.peek());
-    const run = new Run(writer.take(), actor, this.#firstSeq, this.#times, this.#lengths, this.#byIndex());
-    this.deltas.reset();
-    this.#actor = undefined;
-    this.#times = [];
-    this.#lengths = [];
-    this.#dependencies = [];
-    this.#end = 0;
-    return run;
-  }
-
-  #writeDependencies(writer: Writer): void {
-    writer.uint(this.#dependencies.length);
-    let last = 0;
-    for (const { index, list } of this.#dependencies) {
-      writer.uint(index - last);
-      last = index;
-      writer.uint(list.length);
-      for (const { actor, seq } of list) {
-        writer.actor(actor);
-        writer.uint(seq);
-      }
-    }
-  }
-
-  #byIndex(): ReadonlyMap<number, readonly Dependency[]> {
-    return new Map(this.#dependencies.map(({ index, list }) => [index, list]));
-  }
+/** What event `index` of a run depends on. */
+export interface DependencyRow {
+  readonly index: number;
+  readonly list: readonly Dependency[];
 }
 
-const NO_DEPENDENCIES: readonly Dependency[] = [];
+/** Bytes of the smallest dependency: an actor and a one-byte sequence number. */
+const DEPENDENCY_BYTES_MIN = 17;
+const NO_ROWS: readonly DependencyRow[] = [];
 
-/** A decoded run. Its deltas are views of `bytes`. */
+/** Where the columns of a run begin in its bytes. */
+interface Columns {
+  readonly times: number;
+  readonly lengths: number;
+  readonly deltas: number;
+}
+
+/** A run, its columns left as the bytes they are: they are walked when they are needed, in the order of events. */
 export class Run {
   readonly bytes: Uint8Array;
   readonly actor: Actor;
   readonly firstSeq: number;
-  readonly times: readonly number[];
-  readonly #lengths: readonly number[];
-  readonly #dependencies: ReadonlyMap<number, readonly Dependency[]>;
-  #starts: Uint32Array | undefined;
+  readonly count: number;
+  /** In the order of events; only of those that depend on something. */
+  readonly dependencies: readonly DependencyRow[];
+  readonly columns: Columns;
   /** Whether these bytes were handed to the journal already. */
   isRecorded = false;
 
@@ -121,47 +56,28 @@ export class Run {
     bytes: Uint8Array,
     actor: Actor,
     firstSeq: number,
-    times: readonly number[],
-    lengths: readonly number[],
-    dependencies: ReadonlyMap<number, readonly Dependency[]>,
+    count: number,
+    dependencies: readonly DependencyRow[],
+    columns: Columns,
   ) {
     this.bytes = bytes;
     this.actor = actor;
     this.firstSeq = firstSeq;
-    this.times = times;
-    this.#lengths = lengths;
-    this.#dependencies = dependencies;
-  }
-
-  get count(): number {
-    return this.times.length;
+    this.count = count;
+    this.dependencies = dependencies;
+    this.columns = columns;
   }
 
   get lastSeq(): number {
-    return this.firstSeq + this.times.length - 1;
+    return this.firstSeq + this.count - 1;
   }
 
-  /** The dependencies of event `index`. */
-  dependencies(index: number): readonly Dependency[] {
-    return this.#dependencies.get(index) ?? NO_DEPENDENCIES;
-  }
-
-  /** The delta of event `index`. */
-  delta(index: number): Uint8Array {
-    const starts = (this.#starts ??= this.#deltaStarts());
-    return this.bytes.subarray(starts[index], starts[index + 1]);
-  }
-
-  /** Worked out on first use: a duplicate's deltas are never looked at. */
-  #deltaStarts(): Uint32Array {
-    const starts = new Uint32Array(this.count + 1);
-    let at = this.bytes.length;
-    starts[this.count] = at;
-    for (let index = this.count - 1; index >= 0; index--) {
-      at -= this.#lengths[index] ?? 0;
-      starts[index] = at;
-    }
-    return starts;
+  /** The time of event `index`. */
+  timeOf(index: number): HybridTime {
+    const reader = new Reader(this.bytes, this.columns.times);
+    let time = 0;
+    for (let left = index; left >= 0; left--) time += reader.uint();
+    return time;
   }
 
   /** Reads a run. Throws `CrdtError` `MALFORMED`. */
@@ -172,38 +88,70 @@ export class Run {
     const count = reader.count(2);
     if (firstSeq === 0 || count === 0) throw malformed("a run without events");
     if (firstSeq + count - 1 > SEQ_MAX) throw malformed("a run goes beyond the last sequence number");
-    const times = readTimes(reader, count);
+    const times = reader.at;
+    checkTimes(reader, count);
     const dependencies = readDependencies(reader, actor, count);
-    const lengths: number[] = [];
+    const lengths = reader.at;
     let total = 0;
-    for (let index = 0; index < count; index++) {
-      const length = reader.uint();
-      total += length;
-      lengths.push(length);
-    }
+    for (let index = 0; index < count; index++) total += reader.uint();
     if (total !== reader.left) throw malformed(`the deltas have ${reader.left} bytes instead of ${total}`);
-    return new Run(bytes, actor, firstSeq, times, lengths, dependencies);
+    return new Run(bytes, actor, firstSeq, count, dependencies, { times, lengths, deltas: reader.at });
   }
 }
 
-function readTimes(reader: Reader, count: number): number[] {
-  const times: number[] = [];
-  let time = 0;
-  for (let index = 0; index < count; index++) {
+/** A walk over the events of a run from index `from` up to `to`. */
+export class RunWalk implements EventWalk {
+  readonly actor: Actor;
+  readonly bytes: Uint8Array;
+  seq: number;
+  time: HybridTime = 0;
+  start: number;
+  end: number;
+  readonly #times: Reader;
+  readonly #lengths: Reader;
+  #left: number;
+
+  constructor(run: Run, from: number, to: number) {
+    const { bytes, columns } = run;
+    this.actor = run.actor;
+    this.bytes = bytes;
+    this.seq = run.firstSeq - 1;
+    this.start = columns.deltas;
+    this.end = columns.deltas;
+    this.#times = new Reader(bytes, columns.times);
+    this.#lengths = new Reader(bytes, columns.lengths);
+    this.#left = from;
+    while (this.next());
+    this.#left = to - from;
+  }
+
+  next(): boolean {
+    if (this.#left === 0) return false;
+    this.#left--;
+    this.seq++;
+    this.time += this.#times.uint();
+    this.start = this.end;
+    this.end = this.start + this.#lengths.uint();
+    return true;
+  }
+}
+
+function checkTimes(reader: Reader, count: number): void {
+  let time = reader.uint();
+  for (let index = 1; index < count; index++) {
     const step = reader.uint();
-    if (step === 0 && index > 0) throw malformed("the times of a run do not rise");
+    if (step === 0) throw malformed("the times of a run do not rise");
     time += step;
-    if (time > Number.MAX_SAFE_INTEGER) throw malformed("a time is out of range");
-    times.push(time);
   }
-  return times;
+  if (time > Number.MAX_SAFE_INTEGER) throw malformed("a time is out of range");
 }
 
-function readDependencies(reader: Reader, self: Actor, count: number): Map<number, readonly Dependency[]> {
-  const rows = reader.count(2);
-  const dependencies = new Map<number, readonly Dependency[]>();
+function readDependencies(reader: Reader, self: Actor, count: number): readonly DependencyRow[] {
+  const length = reader.count(2);
+  if (length === 0) return NO_ROWS;
+  const rows: DependencyRow[] = [];
   let index = 0;
-  for (let row = 0; row < rows; row++) {
+  for (let row = 0; row < length; row++) {
     const step = reader.uint();
     if (step === 0 && row > 0) throw malformed("the dependencies of a run are out of order");
     index += step;
@@ -216,9 +164,9 @@ function readDependencies(reader: Reader, self: Actor, count: number): Map<numbe
       list.push({ actor, seq });
     }
     if (list.length === 0) throw malformed("an empty row of dependencies");
-    dependencies.set(index, list);
+    rows.push({ index, list });
   }
-  return dependencies;
+  return rows;
 }
 
 /** A journal record's bytes: runs, each behind its length. */
