@@ -40,7 +40,7 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
   core(
     "events carry no dependencies",
     "causal-past",
-    "dependencies.push({ actor: other, seq: this.#vector.get(other) });",
+    "dependencies.push({ actor: other, seq: this.known(other) });",
     ";",
   ),
   core("joined states forget their frontier", "causal-past", "const union = new Set();", "const union = { add() {} };"),
@@ -144,7 +144,12 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     "if (false)",
     { kinds: ["slow-disk"], fixed: { idleGraceMs: 10, watches: false } },
   ),
-  core("a throw leaves what it did", "group-transaction", "undo();", ";"),
+  core(
+    "a throw leaves what it did",
+    "undo-log",
+    "undo(this.#slots[at + 1], this.#slots[at + 2], this.#slots[at + 3]);",
+    ";",
+  ),
   // Acknowledgements
   core(
     "a peer acknowledges what it has not applied",

@@ -43,11 +43,6 @@ export class Incarnation {
     return this.#seq;
   }
 
-  /** The actor to write under; undefined before the first event. */
-  get current(): Actor | undefined {
-    return this.#actor;
-  }
-
   /** The actor to write under, now that `vector` is known. */
   actor(vector: VersionVector): Actor {
     return this.#actor ?? this.#take(vector, false);

@@ -21,7 +21,8 @@ export class OwnEvents {
   readonly #environment: WriterEnvironment;
   readonly #past: CausalPast;
   readonly #clock: HybridClock;
-  readonly #incarnation: Incarnation;
+  /** Under which actor this process writes. */
+  readonly incarnation: Incarnation;
   #transaction: GroupTransaction | undefined;
   /** From the first event of a tick to its end. */
   #builder: RunBuilder | undefined;
@@ -32,7 +33,7 @@ export class OwnEvents {
     this.#environment = environment;
     this.#past = past;
     this.#clock = clock;
-    this.#incarnation = new Incarnation(key, environment);
+    this.incarnation = new Incarnation(key, environment);
   }
 
   /** Rises with each event made. */
@@ -42,7 +43,7 @@ export class OwnEvents {
 
   /** The last event issued here under the current actor. */
   get issued(): Issued | undefined {
-    return this.#incarnation.issued;
+    return this.incarnation.issued;
   }
 
   /** Whether a callback is running. */
@@ -52,27 +53,27 @@ export class OwnEvents {
 
   /** See `Incarnation.resume`. */
   resume(issued: Issued): void {
-    this.#incarnation.resume(issued, this.#past.vector);
+    this.incarnation.resume(issued, this.#past.vector);
   }
 
   /** Whether a peer claims more of this incarnation than was issued here: a copy of this process' data writes elsewhere. */
   isReused(actor: Actor, seq: number): boolean {
-    return this.#incarnation.isReused(actor, seq);
+    return this.incarnation.isReused(actor, seq);
   }
 
   /** Writes on as a new actor, since a peer knows event `seq` of this one. What was made must have been taken. */
   replace(seq: number): void {
-    this.#incarnation.replace(this.#past.vector, seq);
+    this.incarnation.replace(this.#past.vector, seq);
   }
 
   /** Whether the current actor has no sequence numbers left. */
   get isExhausted(): boolean {
-    return this.#incarnation.seq >= SEQ_MAX - 1;
+    return this.incarnation.seq >= SEQ_MAX - 1;
   }
 
   /** Writes on as a new actor. What was made must have been taken. */
   renew(): void {
-    this.#incarnation.exhausted(this.#past.vector);
+    this.incarnation.exhausted(this.#past.vector);
   }
 
   /**
@@ -124,8 +125,8 @@ export class OwnEvents {
   #start(touched: Set<string> | undefined): GroupTransaction {
     const builder = (this.#builder ??= this.#environment.builders.take());
     const transaction = (this.#transaction ??= new GroupTransaction(builder));
-    const actor = this.#incarnation.current ?? this.#incarnation.actor(this.#past.vector);
-    transaction.start(builder, actor, this.#incarnation.seq + 1, this.#clock.next(), touched);
+    const actor = this.incarnation.issuer ?? this.incarnation.actor(this.#past.vector);
+    transaction.start(builder, actor, this.incarnation.seq + 1, this.#clock.next(), touched);
     return transaction;
   }
 
@@ -133,7 +134,7 @@ export class OwnEvents {
     const { hasWritten, actor, seq, time } = transaction;
     transaction.commit();
     if (!hasWritten) return this.#rest();
-    this.#incarnation.issue(seq);
+    this.incarnation.issue(seq);
     this.#builder?.add(actor, seq, time, this.#past.extend(actor, seq));
     this.#made++;
   }

@@ -3,7 +3,7 @@ import type { Digest, GroupId, GroupMeta, GroupSnapshot, StoredGroup } from "@co
 import type { PeerId } from "../transport.ts";
 import { CausalPast } from "./causal-past.ts";
 import { groupSeed } from "./digest.ts";
-import type { Issued } from "./incarnation.ts";
+import type { Incarnation, Issued } from "./incarnation.ts";
 import type { Limits } from "./limits.ts";
 import { type OpaqueState, opaqueType, reviveOpaque } from "./opaque.ts";
 import { OwnEvents, type WriterEnvironment } from "./own-events.ts";
@@ -137,7 +137,7 @@ export class ReplicationServer {
 
   /** Under which actor this process writes. */
   get incarnation(): Incarnation {
-    return this.#incarnation;
+    return this.#own.incarnation;
   }
 
   /** See `Incarnation.resume`. */
