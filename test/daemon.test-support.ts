@@ -48,7 +48,11 @@ export class Daemon {
   readonly #result: Promise<Result>;
   readonly #lines: LogLine[];
 
-  private constructor(child: ChildProcess, result: Promise<Result>, lines: LogLine[], ready: LogLine) {
+  /** Its data directory. */
+  readonly data: string;
+
+  private constructor(data: string, child: ChildProcess, result: Promise<Result>, lines: LogLine[], ready: LogLine) {
+    this.data = data;
     this.child = child;
     this.#result = result;
     this.#lines = lines;
@@ -79,11 +83,16 @@ export class Daemon {
       throw new Error(`the daemon ended with status ${status}: ${err}`);
     });
     ended.catch(() => {});
-    return new Daemon(child, result, lines, await Promise.race([ready, ended]));
+    return new Daemon(data, child, result, lines, await Promise.race([ready, ended]));
   }
 
   get address(): string {
     return this.ready.addresses?.[0] ?? "";
+  }
+
+  /** The address without the peer's id, to listen on again. */
+  get listenAddress(): string {
+    return this.address.replace(/\/p2p\/.*$/, "");
   }
 
   get events(): readonly string[] {

@@ -60,6 +60,27 @@ const operations = [
 crdtSuite({ describe, it, type, operations, runs: 25 });
 
 describe("Automerge documents", () => {
+  it("takes changes that were made elsewhere, once, and none that are damaged or early", () => {
+    const [a, b] = createReplicas(type, 2);
+    let own = A.change(A.init<Doc>(), (doc) => void (doc["key a"] = 1));
+    const first = A.getAllChanges(own);
+    own = A.change(own, (doc) => void (doc["key b"] = 2));
+    const second = A.getAllChanges(own).slice(1);
+    expect(() => a?.mutate((mutator) => mutator.applyChanges(second))).toThrow(/builds on what is not there/);
+    expect(() => a?.mutate((mutator) => mutator.applyChanges([Uint8Array.of(1, 2)]))).toThrow(/not a change/);
+    a?.mutate((mutator) => mutator.applyChanges(first));
+    a?.mutate((mutator) => mutator.applyChanges([...first, ...second]));
+    expect(() =>
+      a?.mutate((mutator) => {
+        mutator.applyChanges(A.getAllChanges(A.change(own, (doc) => void (doc["key a"] = 3))));
+        throw new Error("taken back");
+      }),
+    ).toThrow("taken back");
+    expect(a?.value()).toEqual({ "key a": 1, "key b": 2 });
+    if (a !== undefined && b !== undefined) syncAll([a, b]);
+    expect(b?.value()).toEqual({ "key a": 1, "key b": 2 });
+  });
+
   it("read as documents that Automerge merges by itself", () => {
     for (let seed = 1; seed <= 20; seed++) {
       const replicas = randomHistory({ type, operations }, new Seeded(seed), 30);

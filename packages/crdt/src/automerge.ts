@@ -25,6 +25,11 @@ export interface AutomergeView<T> {
 export interface AutomergeMutator<T> extends AutomergeView<T> {
   /** Changes the document, as `Automerge.change` does; returns it. A throw takes back all that `mutate` did. */
   change(change: (draft: T) => void): A.Doc<T>;
+  /**
+   * Applies changes that were made elsewhere, as `Automerge.applyChanges` does; returns the document. Throws `MALFORMED`
+   * for what is no change, or builds on one that is not there.
+   */
+  applyChanges(changes: readonly Uint8Array[]): A.Doc<T>;
 }
 
 /** The document of a group. Automerge's documents are values: each change makes another one. */
@@ -55,8 +60,22 @@ class AutomergeCursor<T> implements AutomergeMutator<T> {
     transaction.begin();
     const state = this.#state;
     if (A.getActorId(state.doc) !== transaction.actor) state.doc = A.clone(state.doc, { actor: transaction.actor });
-    const heads = A.getHeads(state.doc);
-    const changed = A.change(state.doc, change);
+    return this.#record(A.getHeads(state.doc), transaction, A.change(state.doc, change));
+  }
+
+  applyChanges(changes: readonly Uint8Array[]): A.Doc<T> {
+    const transaction = this.#transaction;
+    if (transaction === undefined) throw new TypeError("this is a read-only view: write inside mutate()");
+    const { doc } = this.#state;
+    checkChanges(doc, changes);
+    transaction.begin();
+    const heads = A.getHeads(doc);
+    return this.#record(heads, transaction, apply(doc, changes));
+  }
+
+  /** Makes an event of what the document has since `heads`. */
+  #record(heads: A.Heads, transaction: Transaction, changed: A.Doc<T>): A.Doc<T> {
+    const state = this.#state;
     const changes = A.getChangesSince(changed, heads);
     state.doc = changed;
     if (changes.length === 0) return changed;
@@ -97,22 +116,31 @@ function readChanges(delta: Uint8Array): Uint8Array[] {
   return changes;
 }
 
-function applyDelta<T>(state: AutomergeState<T>, delta: Uint8Array, _at: Stamp, touched?: Set<string>): void {
-  const changes = readChanges(delta);
+/** Throws `MALFORMED` for what is no change, or builds on one that is not there: Automerge would keep it aside. */
+function checkChanges<T>(doc: A.Doc<T>, changes: readonly Uint8Array[]): void {
   const decoded = changes.map(decodeChange);
   const known = new Set(decoded.map(({ hash }) => hash));
   for (const { deps } of decoded) {
     for (const hash of deps) {
-      if (!known.has(hash) && !A.hasHeads(state.doc, [hash]))
+      if (!known.has(hash) && !A.hasHeads(doc, [hash]))
         throw malformed("a change of Automerge builds on what is not there");
     }
   }
-  const heads = A.getHeads(state.doc);
+}
+
+function apply<T>(doc: A.Doc<T>, changes: readonly Uint8Array[]): A.Doc<T> {
   try {
-    state.doc = A.applyChanges(state.doc, changes)[0];
+    return A.applyChanges(doc, [...changes])[0];
   } catch (cause) {
     throw malformed("Automerge refuses a change", cause);
   }
+}
+
+function applyDelta<T>(state: AutomergeState<T>, delta: Uint8Array, _at: Stamp, touched?: Set<string>): void {
+  const changes = readChanges(delta);
+  checkChanges(state.doc, changes);
+  const heads = A.getHeads(state.doc);
+  state.doc = apply(state.doc, changes);
   if (touched !== undefined) touch(state.doc, heads, touched);
 }
 

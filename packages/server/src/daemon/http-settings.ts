@@ -16,6 +16,7 @@ export interface HttpSettings extends LimitSettings {
   readonly httpTlsKey?: string;
   readonly allowHost: readonly string[];
   readonly allowOrigin: readonly string[];
+  readonly automergeDomain: string;
 }
 
 /** What the server is to do. */
@@ -26,6 +27,7 @@ export interface HttpOptions {
   readonly allowOrigins: readonly string[];
   readonly allowRemote: boolean;
   readonly tls?: TlsOptions;
+  readonly automergeDomain: string;
   readonly limits: HttpLimits;
 }
 
@@ -71,6 +73,13 @@ export const HTTP_SETTINGS: readonly Setting[] = [
     description: "web origins whose pages may call",
     fallback: [],
   },
+  {
+    name: "automergeDomain",
+    kind: "text",
+    option: "--automerge-domain <domain>",
+    description: "the domain of the documents of automerge-repo clients",
+    fallback: "automerge",
+  },
   ...LIMIT_NAMES.map((limit): Setting => {
     const name = limitSetting(limit);
     const option = `--${name.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)} <n>`;
@@ -96,6 +105,7 @@ export async function httpOptions(settings: HttpSettings): Promise<HttpOptions |
     allowHosts: allowHost,
     allowOrigins: allowOrigin,
     allowRemote: httpAllowRemote,
+    automergeDomain: settings.automergeDomain,
     ...(tls === undefined ? {} : { tls }),
     // Every limit has its setting.
     limits: Object.fromEntries(

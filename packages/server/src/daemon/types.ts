@@ -5,14 +5,21 @@ import type { DomainSettings } from "./domain-settings.ts";
 
 /** Every type there is; those of documents where the libraries they stand on are installed. */
 export async function availableTypes(): Promise<readonly AnyCrdtType[]> {
-  const types = [...builtinTypes];
+  const documents: readonly (() => Promise<AnyCrdtType>)[] = [
+    async () => (await import("@coppice/crdt/yjs")).yjsDoc({}),
+    async () => (await import("@coppice/crdt/automerge")).automergeDoc(),
+  ];
+  const available = await Promise.all(documents.map(unlessMissing));
+  return [...builtinTypes, ...available.flat()];
+}
+
+async function unlessMissing(load: () => Promise<AnyCrdtType>): Promise<readonly AnyCrdtType[]> {
   try {
-    const { yjsDoc } = await import("@coppice/crdt/yjs");
-    types.push(yjsDoc({}));
+    return [await load()];
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== "ERR_MODULE_NOT_FOUND") throw error;
+    if ((error as NodeJS.ErrnoException).code === "ERR_MODULE_NOT_FOUND") return [];
+    throw error;
   }
-  return types;
 }
 
 /** Throws `INVALID_OPTIONS` for a domain of a type that there is not. */

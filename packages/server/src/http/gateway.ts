@@ -17,6 +17,7 @@ import { Metrics } from "./metrics.ts";
 import { TypeRegistry } from "./operations.ts";
 import { collectOpenApi } from "./openapi.ts";
 import { DomainRegistry, type GatewayDomain } from "./domains.ts";
+import { automergeRoutes } from "./routes/automerge.ts";
 import { domainRoutes } from "./routes/domains.ts";
 import { exportRoutes } from "./routes/export.ts";
 import { groupRoutes } from "./routes/groups.ts";
@@ -64,11 +65,15 @@ export interface GatewayOptions {
   readonly storage?: GroupStorage;
   /** Views to serve. Their loaders run before the server is reachable. Default: none. */
   readonly views?: readonly View[];
+  /** The domain of the documents of automerge-repo clients. Default `automerge`. */
+  readonly automergeDomain?: string;
   /** Whether the metrics include those of the process: memory, CPU, event loop. Default false. */
   readonly processMetrics?: boolean;
   /** Gets errors that are defects. Default: nobody. */
   readonly onError?: (error: unknown) => void;
 }
+
+const AUTOMERGE_DOMAIN = "automerge";
 
 /** A node's HTTP server, running until `close()`. */
 export class Gateway implements AsyncDisposable {
@@ -131,8 +136,11 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   tokenRoutes(app, tokens);
   viewRoutes(app, context, views);
   if (options.storage !== undefined) exportRoutes(app, context, options.storage);
-  // Who has the type has Yjs, which is an optional dependency.
+  // Who has the type has the library, which is an optional dependency.
   if (context.types.find("yjs") !== undefined) yjsRoutes(app, context, await import("yjs"));
+  if (context.types.find("automerge") !== undefined) {
+    automergeRoutes(app, context, await import("@automerge/automerge"), options.automergeDomain ?? AUTOMERGE_DOMAIN);
+  }
   try {
     await views.load(closing.signal);
   } catch (error) {

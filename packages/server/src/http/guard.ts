@@ -38,6 +38,8 @@ declare module "fastify" {
   interface FastifyContextConfig {
     /** Every route says what it needs. */
     readonly needs?: Need;
+    /** Whether the token may also stand in the URL, for clients that can send it nowhere else. */
+    readonly takesTokenInQuery?: boolean;
   }
   interface FastifyRequest {
     /** What the caller may do; streams ask it again for each message. */
@@ -141,7 +143,10 @@ function tokenOf(request: FastifyRequest): string | undefined {
   const bearer = /^Bearer +(\S+)$/i.exec(authorization ?? "")?.[1];
   if (bearer !== undefined || upgrade?.toLowerCase() !== "websocket") return bearer;
   // A page can give a WebSocket no headers but its subprotocols.
-  return /(?:^|,)\s*bearer\.([\w-]+)/.exec(request.headers["sec-websocket-protocol"] ?? "")?.[1];
+  const offered = /(?:^|,)\s*bearer\.([\w-]+)/.exec(request.headers["sec-websocket-protocol"] ?? "")?.[1];
+  if (offered !== undefined || request.routeOptions.config.takesTokenInQuery !== true) return offered;
+  const { token } = request.query as { readonly token?: unknown };
+  return typeof token === "string" ? token : undefined;
 }
 
 /** Without a declared JSON body a form of a foreign page could post. */

@@ -1,0 +1,136 @@
+import type * as Automerge from "@automerge/automerge";
+import type { AutomergeMutator, AutomergeView } from "@coppice/crdt/automerge";
+import { type Replica, ReplicationError } from "@coppice/replication";
+
+type Content = Record<string, unknown>;
+
+/** One client that has the document. */
+export interface AutomergeClient {
+  /** Whether it takes more now; when it does again, `pump` goes on. */
+  isReady(): boolean;
+  /** A sync message of Automerge. */
+  sync(message: Uint8Array): void;
+  /** An ephemeral message of another client. */
+  relay(fields: ReadonlyMap<string, unknown>): void;
+  /** The document is gone. */
+  gone(): void;
+  /** Whether its token allows changes, now. */
+  mayWrite(): boolean;
+}
+
+/**
+ * A document and everyone who edits it through this server. The room has a copy of its own, with which it takes part in
+ * Automerge's sync protocol as any peer; what that brings goes into the replica as one event, and what the replica gets
+ * from elsewhere goes into the copy. The protocol sends differences, so a slow client just gets a larger one later.
+ */
+export class AutomergeRoom {
+  readonly #automerge: typeof Automerge;
+  readonly #replica: Replica<Content, AutomergeMutator<Content>, AutomergeView<Content>>;
+  readonly #clients = new Map<AutomergeClient, Automerge.SyncState>();
+  readonly #stop: () => void;
+  #copy: Automerge.Doc<Content>;
+  #isScheduled = false;
+
+  /** The replica is the room's from now on. */
+  constructor(
+    automerge: typeof Automerge,
+    replica: Replica<Content, AutomergeMutator<Content>, AutomergeView<Content>>,
+  ) {
+    this.#automerge = automerge;
+    this.#replica = replica;
+    this.#copy = this.#copied();
+    this.#stop = replica.subscribe(() => this.#schedule());
+  }
+
+  /** Whether the group was deleted, on whatever node. */
+  get isGone(): boolean {
+    return this.#replica.status.phase === "deleted";
+  }
+
+  join(client: AutomergeClient): void {
+    this.#clients.set(client, this.#automerge.initSyncState());
+    this.pump(client);
+  }
+
+  leave(client: AutomergeClient): void {
+    this.#clients.delete(client);
+  }
+
+  /** Throws for what is no sync message, and what `Replica.mutate` throws. */
+  receive(client: AutomergeClient, message: Uint8Array): void {
+    const state = this.#clients.get(client);
+    if (state === undefined) return;
+    const automerge = this.#automerge;
+    const before = automerge.getHeads(this.#copy);
+    const accepted = client.mayWrite() ? message : this.#withoutChanges(message);
+    const [copy, next] = automerge.receiveSyncMessage(this.#copy, state, accepted);
+    this.#copy = copy;
+    this.#clients.set(client, next);
+    const changes = automerge.getChangesSince(copy, before);
+    if (changes.length > 0) this.#keep(changes);
+    this.pump(client);
+  }
+
+  /** Sends a client the difference that it lacks, if it takes it now. */
+  pump(client: AutomergeClient): void {
+    const state = this.#clients.get(client);
+    if (state === undefined || !client.isReady()) return;
+    const [next, message] = this.#automerge.generateSyncMessage(this.#copy, state);
+    this.#clients.set(client, next);
+    if (message !== null) client.sync(message);
+  }
+
+  relay(from: AutomergeClient, fields: ReadonlyMap<string, unknown>): void {
+    for (const client of this.#clients.keys()) if (client !== from && client.isReady()) client.relay(fields);
+  }
+
+  close(): void {
+    this.#stop();
+    this.#replica.close();
+  }
+
+  #keep(changes: readonly Uint8Array[]): void {
+    try {
+      this.#replica.mutate((mutator) => void mutator.applyChanges(changes));
+    } catch (error) {
+      // The copy must not have what the replica has not.
+      this.#copy = this.#copied();
+      throw error;
+    }
+  }
+
+  #copied(): Automerge.Doc<Content> {
+    return this.#replica.read(({ doc }) => this.#automerge.clone(doc));
+  }
+
+  /** What a client who may only read says of what it has and lacks, as if it had nothing of its own. */
+  #withoutChanges(message: Uint8Array): Uint8Array {
+    const automerge = this.#automerge;
+    const { heads, need, have } = automerge.decodeSyncMessage(message);
+    const known = heads.filter((hash) => automerge.hasHeads(this.#copy, [hash]));
+    return automerge.encodeSyncMessage({ heads: known, need, have, changes: [] });
+  }
+
+  /** Changes of one turn of the event loop are told together. */
+  #schedule(): void {
+    if (this.#isScheduled) return;
+    this.#isScheduled = true;
+    setImmediate(() => {
+      this.#isScheduled = false;
+      this.#tell();
+    });
+  }
+
+  #tell(): void {
+    try {
+      const missing = this.#replica.read(({ doc }) => this.#automerge.getChanges(this.#copy, doc));
+      if (missing.length > 0) this.#copy = this.#automerge.applyChanges(this.#copy, missing)[0];
+    } catch (error) {
+      // Closed, or deleted on whatever node.
+      if (!(error instanceof ReplicationError)) throw error;
+      for (const client of this.#clients.keys()) client.gone();
+      return;
+    }
+    for (const client of this.#clients.keys()) this.pump(client);
+  }
+}

@@ -1,0 +1,86 @@
+/**
+ * The WebSocket protocol of automerge-repo, version 1, as its network adapter speaks it. A message is a CBOR map
+ * (RFC 8949):
+ *
+ * | type              | from   | fields                                                  | says                             |
+ * |-------------------|--------|---------------------------------------------------------|----------------------------------|
+ * | `join`            | client | senderId, peerMetadata, supportedProtocolVersions       | the first message                |
+ * | `peer`            | server | senderId, targetId, peerMetadata, selectedProtocolVersion | the answer                     |
+ * | `error`           | server | senderId, targetId, message                             | the answer that ends it          |
+ * | `request`         | client | senderId, targetId, documentId, data                    | a sync message; I lack the document |
+ * | `sync`            | both   | senderId, targetId, documentId, data                    | a sync message of Automerge      |
+ * | `ephemeral`       | both   | senderId, targetId, documentId, sessionId, count, data  | passed on, never stored          |
+ * | `doc-unavailable` | both   | senderId, targetId, documentId                          | I do not have it                 |
+ *
+ * Others (`remote-subscription-change`, `remote-heads-changed`) tell of what third parties have, and are ignored.
+ */
+import { decode, encode } from "cborg";
+import { ServerError } from "../error.ts";
+
+export const PROTOCOL_VERSION = "1";
+
+/** A message with its fields checked as far as they are used. */
+export type RepoMessage =
+  | { readonly type: "join"; readonly senderId: string; readonly versions: readonly unknown[] | undefined }
+  | { readonly type: "sync" | "request"; readonly documentId: string; readonly data: Uint8Array }
+  | { readonly type: "ephemeral"; readonly documentId: string; readonly fields: ReadonlyMap<string, unknown> }
+  | { readonly type: "other" };
+
+const PEER_ID_LENGTH_MAX = 256;
+/** Base58 of 16 random bytes and a checksum. */
+const DOCUMENT_ID = /^[1-9A-HJ-NP-Za-km-z]{20,40}$/;
+
+/** Throws `INVALID_REQUEST` for what is no message. */
+export function readRepoMessage(bytes: Uint8Array): RepoMessage {
+  const fields = decodeMap(bytes);
+  const type = fields.get("type");
+  if (type === "join") {
+    const versions = fields.get("supportedProtocolVersions");
+    return { type, senderId: peerId(fields), versions: Array.isArray(versions) ? versions : undefined };
+  }
+  if (type === "sync" || type === "request") {
+    const data = fields.get("data");
+    if (!(data instanceof Uint8Array)) throw malformed("a sync message without data");
+    return { type, documentId: documentId(fields), data };
+  }
+  if (type === "ephemeral") return { type, documentId: documentId(fields), fields };
+  if (typeof type === "string") return { type: "other" };
+  throw malformed("a message without a type");
+}
+
+export function repoMessage(fields: { readonly [name: string]: unknown }): Uint8Array {
+  return encode(fields);
+}
+
+/** An ephemeral message as it is passed on. */
+export function relayedMessage(fields: ReadonlyMap<string, unknown>, targetId: string): Uint8Array {
+  return encode(new Map([...fields, ["targetId", targetId]]));
+}
+
+function decodeMap(bytes: Uint8Array): ReadonlyMap<string, unknown> {
+  let decoded: unknown;
+  try {
+    // Maps and not objects: keys come from elsewhere.
+    decoded = decode(bytes, { useMaps: true });
+  } catch (cause) {
+    throw malformed("no CBOR", cause);
+  }
+  if (!(decoded instanceof Map)) throw malformed("no map");
+  return decoded as Map<string, unknown>;
+}
+
+function peerId(fields: ReadonlyMap<string, unknown>): string {
+  const id = fields.get("senderId");
+  if (typeof id === "string" && id.length > 0 && id.length <= PEER_ID_LENGTH_MAX) return id;
+  throw malformed("no peer id");
+}
+
+function documentId(fields: ReadonlyMap<string, unknown>): string {
+  const id = fields.get("documentId");
+  if (typeof id === "string" && DOCUMENT_ID.test(id)) return id;
+  throw malformed("no document id");
+}
+
+function malformed(reason: string, cause?: unknown): ServerError {
+  return new ServerError("INVALID_REQUEST", `not a message of automerge-repo: ${reason}`, { cause });
+}
