@@ -462,8 +462,8 @@ export class World {
   #checkCaps(process: SimProcess, server: ReplicationServer): void {
     const { pendingBytesMax, queueBytesMax } = this.plan;
     // What was replayed from the journal is exempt, and rare: a large excess is not.
-    if (server.pendingBytes > pendingBytesMax + 64 * 1024) {
-      this.violate("memory", `${process.name}: ${server.pendingBytes} bytes pending`);
+    if (server.pending.bytes > pendingBytesMax + 64 * 1024) {
+      this.violate("memory", `${process.name}: ${server.pending.bytes} bytes pending`);
     }
     for (const peer of process.core?.peers.values() ?? []) {
       if (peer.queueBytes > queueBytesMax + 64 * 1024) {

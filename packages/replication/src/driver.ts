@@ -3,6 +3,7 @@ import { type GroupId, type GroupStorage, domainOf, encodeGroupId, formatGroupId
 import { randomBytes } from "@noble/hashes/utils.js";
 import { Core } from "./core/core.ts";
 import { formatDigest } from "./core/digest.ts";
+import type { NoticeSubject } from "./core/context.ts";
 import type { Group } from "./core/group.ts";
 import { nodeBytes } from "./core/node-name.ts";
 import type { Changes, Origin } from "./core/replication-server.ts";
@@ -65,7 +66,7 @@ export class Driver {
         discovered: (addresses) => {
           if (options.peerExchange) this.transport().discovered(addresses, "peers");
         },
-        notice: (code, message, peer) => this.notice(code, message, peer),
+        notice: (code, message, about) => this.notice(code, message, about),
       },
       now: options.now,
       random: Math.random,
@@ -156,12 +157,17 @@ export class Driver {
       },
       frame: (link, bytes) => this.core.frame(link, bytes),
       drained: (link) => this.core.drained(link),
-      notice: (code, message, peer) => this.notice(code, message, peer),
+      notice: (code, message, peer) => this.notice(code, message, peer === undefined ? {} : { peer }),
     };
   }
 
-  notice(code: string, message: string, peer?: PeerId): void {
-    this.#options.onNotice(peer === undefined ? { code, message } : { code, message, peer });
+  /** Tells the operator, and the log. */
+  notice(code: string, message: string, about: NoticeSubject = {}): void {
+    const { logger, onNotice } = this.#options;
+    const group = about.group === undefined ? {} : { group: formatGroupId(about.group) };
+    const peer = about.peer === undefined ? {} : { peer: about.peer };
+    logger[isGoodNews(code) ? "info" : "warn"]({ code, ...group, ...peer }, message);
+    onNotice({ code, message, ...about });
   }
 
   #tell(group: Group, changes: Changes): void {
@@ -174,11 +180,17 @@ export class Driver {
     try {
       callback();
     } catch (error) {
-      this.notice("SUBSCRIBER_FAILED", `a subscriber of ${formatGroupId(group.id)} threw: ${String(error)}`);
+      this.notice("SUBSCRIBER_FAILED", `a subscriber of ${formatGroupId(group.id)} threw: ${String(error)}`, {
+        group: group.id,
+      });
     }
   }
 
   #tellPeers(event: PeerEvent, peer: PeerId): void {
+    this.#options.logger.info(
+      { event: `peer-${event}`, peer },
+      event === "join" ? `linked to ${peer}` : `the link to ${peer} is gone`,
+    );
     for (const watcher of this.#peerWatchers) {
       try {
         watcher(event, peer);
@@ -232,6 +244,8 @@ export class Driver {
 
   /** How a group stands here. */
   status(group: Group): GroupStatus {
+    const lag = this.core.watch.lag(group);
+    const traffic = this.core.watch.traffic(group);
     return {
       id: group.id,
       key: group.key,
@@ -245,7 +259,15 @@ export class Driver {
       get vector() {
         return group.vector.toJSON();
       },
-      pendingBytes: group.server?.pendingBytes ?? 0,
+      pendingBytes: group.server?.pending.bytes ?? 0,
+      pendingEvents: group.server?.pending.events ?? 0,
+      orphanedEvents: traffic.orphaned,
+      lagEvents: lag.events,
+      lagMs: lag.ms,
+      isStuck: lag.isStuck,
+      comparedAt: this.core.watch.comparedAt(group),
+      bytesIn: traffic.bytesIn,
+      bytesOut: traffic.bytesOut,
       snapshotAt: group.snapshotBytes > 0 ? group.snapshotAt : 0,
       snapshotBytes: group.snapshotBytes,
       journalBytes: group.journalBytes,
@@ -275,6 +297,11 @@ export class Driver {
     if (group === undefined) throw new ReplicationError("UNKNOWN_GROUP", `no group ${formatGroupId(id)} is known here`);
     return group;
   }
+}
+
+/** Notices that something is well again. */
+function isGoodNews(code: string): boolean {
+  return code === "STORAGE_RECOVERED" || code === "UNSTUCK";
 }
 
 export function closed(): ReplicationError {

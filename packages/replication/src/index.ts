@@ -12,8 +12,16 @@ export {
 } from "./memory-transport.ts";
 export type { Verdict } from "./core/verification.ts";
 export type { PeerEvent } from "./driver.ts";
-export { type CollectionReport, type Node, type PeerStatus, type VerificationReport, createNode } from "./node.ts";
+export {
+  type CollectionReport,
+  type Lag,
+  type Node,
+  type PeerStatus,
+  type VerificationReport,
+  createNode,
+} from "./node.ts";
 export type { DomainPolicy, NodeOptions, Notice } from "./node-options.ts";
+export type { Logger } from "./logger.ts";
 export type { Presence } from "./presence.ts";
 export type { RecoverOptions, RecoveryProgress, RecoveryReport } from "./recovery.ts";
 export type { Change, GroupStatus, MutateOptions, ReadBarrierOptions, Replica } from "./replica.ts";

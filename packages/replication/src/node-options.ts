@@ -1,8 +1,9 @@
 import type { AnyCrdtType } from "@coppice/crdt";
-import type { GroupStorage, StorageBackend } from "@coppice/storage";
+import type { GroupId, GroupStorage, StorageBackend } from "@coppice/storage";
 import type { Durability } from "./core/commit-pipeline.ts";
 import { DEFAULT_LIMITS, type Limits } from "./core/limits.ts";
 import { ReplicationError } from "./error.ts";
+import { type Logger, silentLogger } from "./logger.ts";
 import type { PeerId, Transport } from "./transport.ts";
 
 /** Something that an operator may want to see; nothing is thrown for it. */
@@ -11,6 +12,7 @@ export interface Notice {
   readonly code: string;
   readonly message: string;
   readonly peer?: PeerId;
+  readonly group?: GroupId;
 }
 
 /** How the groups of one domain are kept, where that differs from the node's options of the same names. */
@@ -57,6 +59,8 @@ export interface NodeOptions {
   /** How often peers tell each other whom they hear, in milliseconds. Default 1 000. */
   readonly heartbeatMs?: number;
   readonly limits?: Partial<Limits>;
+  /** Where the node logs: notices, links, its own start and end. Default: nowhere. */
+  readonly logger?: Logger;
   /** Called for what an operator may want to see. Default: ignored. */
   readonly onNotice?: (notice: Notice) => void;
   /** The wall clock, in Unix milliseconds. Default `Date.now`. */
@@ -84,6 +88,7 @@ export interface ResolvedNodeOptions {
   readonly idleGraceMs: number;
   readonly heartbeatMs: number;
   readonly limits: Limits;
+  readonly logger: Logger;
   readonly onNotice: (notice: Notice) => void;
   readonly now: () => number;
 }
@@ -116,6 +121,7 @@ export function resolveOptions(options: NodeOptions): ResolvedNodeOptions {
     idleGraceMs: checkInterval("idleGraceMs", options.idleGraceMs ?? 60_000),
     heartbeatMs: checkInterval("heartbeatMs", options.heartbeatMs ?? 1000),
     limits: checkLimits({ ...DEFAULT_LIMITS, ...options.limits }),
+    logger: checkLogger(options.logger ?? silentLogger),
     onNotice: options.onNotice ?? (() => {}),
     now: options.now ?? Date.now,
   };
@@ -139,6 +145,13 @@ function checkPolicy(place: string, own: DomainPolicy, fallback: ResolvedPolicy)
 function checkInterval(name: string, value: number): number {
   if (Number.isFinite(value) && value >= 10 && value < 2 ** 31) return value;
   throw invalid(`${name} must be a number of milliseconds from 10 to 2147483647, not ${value}`);
+}
+
+function checkLogger(logger: Logger): Logger {
+  for (const level of ["debug", "info", "warn", "error"] as const) {
+    if (typeof logger[level] !== "function") throw invalid(`logger has no method ${level}; a pino logger fits`);
+  }
+  return logger;
 }
 
 function checkLimits(limits: Limits): Limits {

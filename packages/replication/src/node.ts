@@ -37,6 +37,28 @@ export interface PeerStatus {
   readonly queueBytes: number;
   /** When contents were last compared with it, in Unix milliseconds; 0 for not yet. */
   readonly lastSyncAt: number;
+  /** Groups that are known to differ from this node's; see `Node.lags`. */
+  readonly differingGroups: number;
+  /** Events that it has told of and that are missing here, in all groups. */
+  readonly lagEvents: number;
+  /** For how long the longest differing group has differed, in milliseconds. */
+  readonly lagMs: number;
+  /** Differing groups that do not come together. */
+  readonly stuckGroups: number;
+}
+
+/** How far this node and a peer are apart in one group, as far as they have told each other. */
+export interface Lag {
+  readonly group: GroupId;
+  readonly peer: PeerId;
+  /** Events that the peer has and that are missing here. */
+  readonly missingHere: number;
+  /** Events that the peer lacked when it last told what it has. */
+  readonly missingThere: number;
+  /** For how long they have differed, in milliseconds. */
+  readonly ms: number;
+  /** Whether nothing has moved for several comparisons; there was a notice `STUCK`. */
+  readonly isStuck: boolean;
 }
 
 /**
@@ -354,6 +376,7 @@ export class Node implements AsyncDisposable {
 
   /** The linked peers. */
   peers(): readonly PeerStatus[] {
+    const lags = this.lags();
     return [...this.#driver.core.peers.values()].map((peer) => ({
       id: peer.id,
       addresses: peer.link.addresses,
@@ -363,7 +386,14 @@ export class Node implements AsyncDisposable {
       bytesOut: peer.counts.bytesOut,
       queueBytes: peer.queueBytes,
       lastSyncAt: peer.lastSyncAt,
+      ...sumOf(lags.filter((lag) => lag.peer === peer.id)),
     }));
+  }
+
+  /** Where this node and its linked peers are known to differ now: of one group, or of all. */
+  lags(id?: GroupId): readonly Lag[] {
+    const group = id === undefined ? undefined : this.#driver.known(id);
+    return [...this.#driver.core.watch.lags(group)].map((lag) => ({ ...lag, group: lag.group.id }));
   }
 
   /** The nodes that replicate a group now: this one, and the linked peers interested in its domain. */
@@ -437,4 +467,13 @@ export class Node implements AsyncDisposable {
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }
+}
+
+function sumOf(lags: readonly Lag[]): Pick<PeerStatus, "differingGroups" | "lagEvents" | "lagMs" | "stuckGroups"> {
+  return {
+    differingGroups: lags.length,
+    lagEvents: lags.reduce((sum, { missingHere }) => sum + missingHere, 0),
+    lagMs: lags.reduce((most, { ms }) => Math.max(most, ms), 0),
+    stuckGroups: lags.filter(({ isStuck }) => isStuck).length,
+  };
 }

@@ -1,8 +1,16 @@
-import { type AnyCrdtType, gCounter, lwwMap, lwwRegister, orMap, struct } from "@coppice/crdt";
+import { type Actor, type AnyCrdtType, gCounter, lwwMap, lwwRegister, orMap, struct } from "@coppice/crdt";
+import { type GroupId, encodeGroupId } from "@coppice/storage";
 import { expect } from "vitest";
+import { packFrames } from "./core/frames.ts";
+import { GroupTransaction } from "./core/group-transaction.ts";
+import { encodeMessage } from "./core/message-codec.ts";
+import { type Message, PROTOCOL_VERSION } from "./core/messages.ts";
+import type { Dependency, Run } from "./core/run.ts";
+import { RunBuilder } from "./core/run-builder.ts";
 import { type MemoryNetwork, type MemoryNetworkOptions, createMemoryNetwork } from "./memory-transport.ts";
 import { type Node, createNode } from "./node.ts";
 import type { NodeOptions, Notice } from "./node-options.ts";
+import type { Link, Transport } from "./transport.ts";
 
 /** A counter per word, a total, and each node's input position, which move together. */
 export const words = struct({ words: orMap(gCounter), total: gCounter, position: orMap(lwwRegister<number>()) });
@@ -75,4 +83,72 @@ export class Grove implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await Promise.all(this.nodes().map((node) => node.close()));
   }
+}
+
+/** A peer that says what a test makes it say, and answers nothing. */
+export class Ghost {
+  readonly #transport: Transport;
+  readonly #links: Link[] = [];
+  #fragments = 0;
+
+  constructor(grove: Grove, name: string) {
+    this.#transport = grove.network.transport(name);
+  }
+
+  /** Links to a node and says hello. */
+  async haunt(peer: string): Promise<void> {
+    const nothing = (): void => {};
+    await this.#transport.start({
+      incarnation: "0123456789abcdef",
+      readSecret: async () => undefined,
+      writeSecret: async () => {},
+      events: {
+        linkUp: (link) => void this.#links.push(link),
+        linkDown: nothing,
+        frame: nothing,
+        drained: nothing,
+        notice: nothing,
+      },
+    });
+    await this.#transport.connect(`memory:/${peer}`);
+    this.say({ kind: "hello", protocol: PROTOCOL_VERSION, heard: true, domains: undefined });
+  }
+
+  say(...messages: readonly Message[]): void {
+    for (const frame of packFrames(messages.map(encodeMessage), () => this.#fragments++)) {
+      for (const link of this.#links) this.#transport.send(link, frame);
+    }
+  }
+
+  leave(): Promise<void> {
+    return this.#transport.stop();
+  }
+}
+
+/** Increments of a counter by an actor, from event `firstSeq` on. */
+export function increments(
+  actor: Actor,
+  firstSeq: number,
+  count: number,
+  dependencies: readonly Dependency[] = [],
+): Run {
+  const builder = new RunBuilder();
+  const transaction = new GroupTransaction(builder);
+  const mutator = gCounter.mutator(gCounter.create(), transaction);
+  for (let seq = 1; seq < firstSeq + count; seq++) {
+    transaction.start(builder, actor, seq, seq, undefined);
+    mutator.increment(1);
+    transaction.commit();
+    if (seq < firstSeq) builder.deltas.reset();
+    else builder.add(actor, seq, seq, seq === firstSeq ? dependencies : []);
+  }
+  const run = builder.take();
+  if (run === undefined) throw new TypeError("a run has at least one event");
+  return run;
+}
+
+/** A run as gossip. */
+export function gossip(id: GroupId, run: Run, epoch = 1): Message {
+  const group = { key: encodeGroupId(id), type: gCounter.name, epoch };
+  return { kind: "events", group, repaired: false, wants: "nothing", run: run.bytes };
 }

@@ -53,6 +53,20 @@ export interface GroupStatus {
   readonly vector: Readonly<Record<string, number>>;
   /** Bytes of events that wait for others before them. */
   readonly pendingBytes: number;
+  readonly pendingEvents: number;
+  /** Events given up since the group was loaded: what they follow is nowhere. */
+  readonly orphanedEvents: number;
+  /** Events that a linked peer has told of and that are missing here; the most of any peer. */
+  readonly lagEvents: number;
+  /** For how long some of them have been missing, in milliseconds. */
+  readonly lagMs: number;
+  /** Whether events wait, or differ from a peer's, and nothing has moved for several rounds. */
+  readonly isStuck: boolean;
+  /** When a peer was last found to hold the same, in Unix milliseconds; 0 for not yet. */
+  readonly comparedAt: number;
+  /** Bytes of events and states received and sent since the group was loaded. */
+  readonly bytesIn: number;
+  readonly bytesOut: number;
   /** When the newest snapshot was taken, in Unix milliseconds; 0 before the first. */
   readonly snapshotAt: number;
   readonly snapshotBytes: number;

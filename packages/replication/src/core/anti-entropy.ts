@@ -64,6 +64,7 @@ export class AntiEntropy {
       const sum = theirs.get(name);
       if (sum !== undefined && sum.groups === ours.groups && equalDigest(sum.digest, ours.digest)) {
         this.#core.comparedDomain(name);
+        this.#core.watch.equalDomain(peer, name);
         equal.push(ours);
       } else if (!isReply) {
         // Of few groups a list is as short.
@@ -96,10 +97,11 @@ export class AntiEntropy {
     for (const hash of differing) {
       const groups = domain.at(hash);
       if (groups.length === 0) unknown.push(hash);
-      for (const group of groups) this.pull(peer, group);
+      for (const group of groups) this.#differs(peer, group);
     }
     if (unknown.length > 0) peer.post(encodeMessage({ kind: "want", hashes: unknown }));
     this.#core.comparedDomain(name, differing);
+    this.#core.watch.equalDomain(peer, name, differing);
   }
 
   /** The peer needs more cells, or the whole list where that would be shorter or there are no more. */
@@ -126,9 +128,17 @@ export class AntiEntropy {
       return peer.post(encodeMessage({ kind: "want", hashes: list.entries.map(({ hash }) => hash) }));
     }
     const { differing, unknown, equal } = domain.compare(list);
-    for (const group of equal) this.#core.compared(group);
-    for (const group of differing) this.pull(peer, group);
+    for (const group of equal) {
+      this.#core.compared(group);
+      this.#core.watch.equal(peer, group);
+    }
+    for (const group of differing) this.#differs(peer, group);
     if (unknown.length > 0) peer.post(encodeMessage({ kind: "want", hashes: unknown }));
+  }
+
+  #differs(peer: Peer, group: Group): void {
+    this.#core.watch.differs(peer, group);
+    this.pull(peer, group);
   }
 
   onWant(peer: Peer, { hashes }: Want): void {
@@ -190,6 +200,7 @@ export class AntiEntropy {
     }
     if (!this.checkType(peer, group, ref)) return;
     if (group.isUnsettled) return this.#core.load(group, () => this.onVector(peer, message));
+    this.#core.watch.told(peer, group, vector);
     if (intent === "ask") this.#answer(peer, group, vector);
     if (intent === "answer") this.#answered(peer, group, vector);
     if (group.vector.includes(vector)) this.#core.compared(group);
@@ -220,7 +231,7 @@ export class AntiEntropy {
   onConflict(peer: Peer, ref: GroupRef): void {
     const ours = this.#core.groups.get(ref.key)?.typeName ?? "unknown";
     const message = `group ${formatGroupId(decodeGroupKey(ref.key))} is of type ${ours} here and ${ref.type} there; delete it on one side`;
-    this.#core.notice("TYPE_CONFLICT", message, peer.id);
+    this.#core.notice("TYPE_CONFLICT", message, { peer: peer.id, group: decodeGroupKey(ref.key) });
   }
 
   /** Sends what a peer at `vector` lacks, and then what is known here, which ends the answer. */
@@ -230,7 +241,10 @@ export class AntiEntropy {
       this.#core.respond(group, () => {
         const messages = this.missing(group, vector);
         return () => {
-          for (const message of messages) peer.post(message, group.key);
+          for (const message of messages) {
+            peer.post(message, group.key);
+            this.#core.watch.sent(group, message.length);
+          }
         };
       });
       this.tell(peer, group, "answer");
@@ -266,6 +280,7 @@ export class AntiEntropy {
       if (group.server?.isOpaque && !message.whole && !group.vector.includes(message.vector)) {
         return this.#askWhole(peer, group);
       }
+      this.#core.watch.received(group, message.body.length);
       const isNew = group.server?.joinState(message) === true;
       if (group.vector.includes(message.vector)) this.#core.compared(group);
       if (isNew) this.learnt(group, peer);
@@ -286,6 +301,7 @@ export class AntiEntropy {
       this.#core.notice(
         "LIMIT_EXCEEDED",
         `group ${formatGroupId(group.id)} would have ${actors} actors, over ${max}; it takes no more`,
+        { group: group.id },
       );
     }
     group.isPaused = true;

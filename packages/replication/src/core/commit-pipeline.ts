@@ -1,4 +1,5 @@
 import type { GroupCommit, GroupMeta, GroupSnapshot, JournalRecord } from "@coppice/storage";
+import type { NoticeSubject } from "./context.ts";
 import { type Group, emptyMeta } from "./group.ts";
 import type { FreshRun, ReplicationServer } from "./replication-server.ts";
 import { encodeRuns } from "./run.ts";
@@ -26,7 +27,7 @@ export interface PipelineEnvironment {
   changed(group: Group): void;
   /** Reads where a group's journal ends, then calls `located` or `notLocated`. */
   locate(group: Group): void;
-  notice(code: string, message: string): void;
+  notice(code: string, message: string, about?: NoticeSubject): void;
 }
 
 /** One group's part of a commit. */

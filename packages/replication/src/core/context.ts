@@ -5,6 +5,7 @@ import type { Group } from "./group.ts";
 import type { Limits } from "./limits.ts";
 import type { GroupRef } from "./messages.ts";
 import type { Peer } from "./peer.ts";
+import type { SyncWatch } from "./sync-watch.ts";
 
 /** What gossip and anti-entropy share of their core. */
 export interface CoreContext {
@@ -25,11 +26,19 @@ export interface CoreContext {
   respond(group: Group, prepare: () => () => void): void;
   /** The group enters another epoch, as a peer has. */
   enterEpoch(group: Group, ref: GroupRef): void;
+  /** Sees whether replicas come together. */
+  readonly watch: SyncWatch;
   /** Something was compared and nothing is missing here. */
   compared(group: Group): void;
   /** The same for all active groups of a domain, but those of the hashes given. */
   comparedDomain(domain: string, except?: ReadonlySet<number>): void;
-  notice(code: string, message: string, peer?: PeerId): void;
+  notice(code: string, message: string, about?: NoticeSubject): void;
+}
+
+/** What a notice is about. */
+export interface NoticeSubject {
+  readonly peer?: PeerId;
+  readonly group?: GroupId;
 }
 
 /** How a group is named to peers. */

@@ -8,11 +8,11 @@ import { Backpressure } from "./backpressure.ts";
 import { CatchUp, type Point } from "./catch-up.ts";
 import { ClockGuard } from "./clock-guard.ts";
 import { CommitPipeline, type Durability } from "./commit-pipeline.ts";
-import type { CoreContext } from "./context.ts";
+import type { CoreContext, NoticeSubject } from "./context.ts";
 import { Gossip } from "./gossip.ts";
 import type { Group } from "./group.ts";
 import { GroupTable } from "./group-table.ts";
-import { idleGroups } from "./idle-groups.ts";
+import { Housekeeping } from "./housekeeping.ts";
 import type { Limits } from "./limits.ts";
 import { MemberReads, type ReadHandle, type ReadLevel } from "./member-reads.ts";
 import type { Peer } from "./peer.ts";
@@ -21,6 +21,7 @@ import { PeerProtocol } from "./peer-protocol.ts";
 import { PresenceTable } from "./presence.ts";
 import type { Changes } from "./replication-server.ts";
 import { RunBuilders } from "./run-builder.ts";
+import { SyncWatch } from "./sync-watch.ts";
 import { steadyClock } from "./steady-clock.ts";
 import { Stability, type StabilityReport } from "./stability.ts";
 import { type Verdict, Verification } from "./verification.ts";
@@ -48,7 +49,7 @@ export interface CoreEffects {
   moved(group: Group): void;
   /** A peer that a link would be good to may be reached there. */
   discovered(addresses: readonly string[]): void;
-  notice(code: string, message: string, peer?: PeerId): void;
+  notice(code: string, message: string, about?: NoticeSubject): void;
 }
 
 export interface CoreOptions {
@@ -94,7 +95,9 @@ export class Core {
   readonly #presence: PresenceTable;
   readonly #stability: Stability;
   readonly #catchUp: CatchUp;
+  readonly watch: SyncWatch;
   readonly #clock: ClockGuard;
+  readonly #housekeeping: Housekeeping;
   readonly #backpressure: Backpressure;
   readonly #reads: MemberReads;
   readonly pipeline: CommitPipeline;
@@ -111,6 +114,11 @@ export class Core {
     this.#steadyNow = steadyClock(() => options.now());
     this.pipeline = this.#newPipeline();
     this.#table = this.#newTable();
+    this.watch = new SyncWatch({
+      peers: this.#peers,
+      now: this.#steadyNow,
+      notice: (code, message, about) => this.#effects.notice(code, message, about),
+    });
     const context = this.#context();
     this.#acknowledgements = new Acknowledgements(context, {
       whenSynced: (group, then) => this.#whenSynced(group, then),
@@ -128,6 +136,7 @@ export class Core {
     });
     this.#catchUp = new CatchUp(context, this.#antiEntropy);
     this.#clock = new ClockGuard(context);
+    this.#housekeeping = this.#newHousekeeping();
     this.#backpressure = new Backpressure(this.#peers, this.#effects, options.limits.uncommittedBytesMax);
     this.#reads = new MemberReads(context, this.#catchUp);
     this.#protocol = new PeerProtocol(context, this.#peers, {
@@ -162,7 +171,7 @@ export class Core {
       publish: (group, fresh) => this.#gossip.publish(group, fresh),
       changed: (group) => this.#table.index(group),
       locate: (group) => this.#effects.load(group),
-      notice: (code, message) => this.#effects.notice(code, message),
+      notice: (code, message, about) => this.#effects.notice(code, message, about),
     });
   }
 
@@ -178,14 +187,25 @@ export class Core {
         actor: (fresh) => options.actor(fresh),
         builders: new RunBuilders(),
         dirty: (key) => this.#dirty(key),
-        notice: (code, message) => this.#effects.notice(code, message),
+        notice: (code, message, about) => this.#effects.notice(code, message, about),
       },
       read: (group) => this.#effects.load(group),
       moved: (group) => {
+        if (group.phase !== "active") this.watch.forget(group);
         this.#catchUp.moved(group);
         this.#effects.moved(group);
       },
       repair: (group) => this.#repair(group),
+      wake: () => this.#wake(),
+    });
+  }
+
+  #newHousekeeping(): Housekeeping {
+    return new Housekeeping(this.#options, {
+      table: this.#table,
+      pipeline: this.pipeline,
+      // What has changed in this tick has not been told yet.
+      isBusy: (group) => this.#changed.has(group) || this.#acknowledgements.isWaiting(group),
       wake: () => this.#wake(),
     });
   }
@@ -206,9 +226,10 @@ export class Core {
         this.#wake();
       },
       enterEpoch: (group, ref) => this.#table.enterEpoch(group, ref),
+      watch: this.watch,
       compared: (group) => this.#table.compared(group),
       comparedDomain: (domain, except) => this.#table.comparedDomain(domain, except),
-      notice: (code, message, peer) => this.#effects.notice(code, message, peer),
+      notice: (code, message, about) => this.#effects.notice(code, message, about),
     };
   }
 
@@ -406,26 +427,12 @@ export class Core {
       this.#nextSyncAt = now + this.#options.syncIntervalMs;
       this.#syncWithRandomPeer();
     }
-    this.#snapshotsDue();
+    this.#housekeeping.snapshotsDue();
     if (now >= this.#nextUnloadAt) {
       this.#nextUnloadAt = now + this.#options.heartbeatMs;
-      this.#unloadIdle();
+      this.#housekeeping.unloadIdle();
     }
     this.#wake();
-  }
-
-  #unloadIdle(): void {
-    const now = this.#options.now();
-    const limits = { graceMs: this.#options.idleGraceMs, bytesMax: this.#options.limits.idleBytesMax };
-    for (const group of idleGroups(this.#table.active, now, limits, (candidate) => this.#canUnload(candidate))) {
-      this.#table.unload(group);
-    }
-  }
-
-  #canUnload(group: Group): boolean {
-    const { server } = group;
-    if (server === undefined || server.hasPending || server.degraded || this.#changed.has(group)) return false;
-    return this.pipeline.holds(group) && !this.#acknowledgements.isWaiting(group);
   }
 
   #syncWithRandomPeer(): void {
@@ -439,29 +446,20 @@ export class Core {
   /** Asks one peer at a time for what waiting events miss. */
   #pullPending(): void {
     for (const group of this.#table.active) {
-      if (!group.server?.hasPending) continue;
+      if (!group.server?.hasPending) {
+        this.watch.flows(group);
+        continue;
+      }
+      this.watch.waits(group);
       const peers = [...this.#peers.values()].filter((peer) => peer.isInterestedIn(group.domain));
       const peer = peers[Math.floor(this.#options.random() * peers.length)];
       if (peer !== undefined) this.#antiEntropy.pull(peer, group);
     }
   }
 
-  #snapshotsDue(): void {
-    const now = this.#options.now();
-    for (const group of this.#table.active) {
-      const snapshotIntervalMs = this.#options.snapshotIntervalMs(group.domain);
-      if (snapshotIntervalMs === undefined) continue;
-      // A snapshot in the future: the clock was set back since.
-      const isDue = now - group.snapshotAt >= snapshotIntervalMs || group.snapshotAt > now;
-      if (isDue) this.requestSnapshot(group);
-    }
-  }
-
   /** A snapshot of the group, unless nothing changed since the last. */
   requestSnapshot(group: Group): void {
-    if (group.server === undefined || group.server.version === group.snapshotVersion) return;
-    this.pipeline.snapshotDue(group);
-    this.#wake();
+    this.#housekeeping.requestSnapshot(group);
   }
 
   /** Everything changed in this tick is told, committed and sent. */

@@ -58,6 +58,7 @@ export class Gossip {
         if (peer.id === source || (source !== undefined && peer.hears(source, since))) continue;
         message ??= this.#encode(group, run);
         peer.post(message, group.key);
+        this.#core.watch.sent(group, message.length);
       }
     }
   }
@@ -107,6 +108,7 @@ export class Gossip {
     const server = group.server;
     if (server === undefined || server.epoch !== message.group.epoch) return;
     const { isNew, hasGap } = server.receive(run, peer.id, message.repaired);
+    this.#core.watch.received(group, run.bytes.length);
     if (isNew) peer.counts.events += run.count;
     if (isNew && message.repaired) this.#antiEntropy.learnt(group, peer);
     if (hasGap) this.#antiEntropy.pull(peer, group);

@@ -121,6 +121,7 @@ export class GroupTable {
       this.#parts.server.notice(
         "UNKNOWN_TYPE",
         `group ${formatGroupId(id)} is of type ${ref.type}, which this node was not given`,
+        { group: id },
       );
     }
     if (group.phase === "deleted") this.#storeDeletion(group);
@@ -168,6 +169,7 @@ export class GroupTable {
         this.#parts.server.notice(
           "STORAGE_DAMAGED",
           `group ${formatGroupId(group.id)}: a ${record} record was ${action}: ${reason}`,
+          { group: group.id },
         );
       }
     }
@@ -194,13 +196,16 @@ export class GroupTable {
     this.#loading.delete(group);
     if (error instanceof StorageError && (error.code === "IO" || error.code === "FULL")) {
       group.phase = "stored";
-      this.#parts.server.notice("STORAGE_FAILED", `group ${formatGroupId(group.id)} was not read: ${error.message}`);
+      this.#parts.server.notice("STORAGE_FAILED", `group ${formatGroupId(group.id)} was not read: ${error.message}`, {
+        group: group.id,
+      });
       return this.#parts.moved(group);
     }
     group.phase = "failed";
     this.#parts.server.notice(
       "GROUP_DEGRADED",
       `group ${formatGroupId(group.id)} cannot be loaded and stays untouched: ${String(error)}`,
+      { group: group.id },
     );
     this.#parts.moved(group);
   }
@@ -213,7 +218,9 @@ export class GroupTable {
       try {
         then(group);
       } catch (error) {
-        this.#parts.server.notice("MALFORMED_FRAME", `group ${formatGroupId(group.id)}: ${String(error)}`);
+        this.#parts.server.notice("MALFORMED_FRAME", `group ${formatGroupId(group.id)}: ${String(error)}`, {
+          group: group.id,
+        });
       }
     }
     this.#parts.wake();
@@ -238,7 +245,9 @@ export class GroupTable {
   enterEpoch(group: Group, ref: GroupRef): void {
     const events = group.server?.issued?.seq ?? 0;
     const message = `group ${formatGroupId(group.id)} goes from epoch ${group.epoch} to ${ref.epoch}, as a peer has it`;
-    this.#parts.server.notice("EPOCH_SUPERSEDED", `${message}; ${events} own events of this process are left behind`);
+    this.#parts.server.notice("EPOCH_SUPERSEDED", `${message}; ${events} own events of this process are left behind`, {
+      group: group.id,
+    });
     this.#restart(group, ref.epoch, ref.type);
     if (group.phase === "deleted") this.#storeDeletion(group);
   }

@@ -1,4 +1,6 @@
 import type { Actor, VersionVector } from "@coppice/crdt";
+import { type GroupId, formatGroupId } from "@coppice/storage";
+import type { NoticeSubject } from "./context.ts";
 
 /** The last event that this process issued in a group. */
 export interface Issued {
@@ -10,7 +12,7 @@ export interface Issued {
 export interface ActorSource {
   /** The actor of this process, or with `fresh` a new incarnation that was never used. */
   actor(fresh: boolean): Actor;
-  notice(code: string, message: string): void;
+  notice(code: string, message: string, about: NoticeSubject): void;
 }
 
 /**
@@ -18,13 +20,13 @@ export interface ActorSource {
  * (a copy of the data writes elsewhere, or less was found again than was issued), it takes a new one.
  */
 export class Incarnation {
-  readonly #key: string;
+  readonly #group: GroupId;
   readonly #source: ActorSource;
   #actor: Actor | undefined;
   #seq = 0;
 
-  constructor(key: string, source: ActorSource) {
-    this.#key = key;
+  constructor(group: GroupId, source: ActorSource) {
+    this.#group = group;
     this.#source = source;
   }
 
@@ -89,6 +91,12 @@ export class Incarnation {
   }
 
   #alarm(what: string): void {
-    this.#source.notice("INCARNATION_REUSED", `${this.#key}: ${what}; writing on as a new actor`);
+    this.#source.notice(
+      "INCARNATION_REUSED",
+      `group ${formatGroupId(this.#group)}: ${what}; writing on as a new actor`,
+      {
+        group: this.#group,
+      },
+    );
   }
 }

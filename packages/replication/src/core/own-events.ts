@@ -1,4 +1,5 @@
 import { type Actor, type AnyCrdtType, type HybridClock, SEQ_MAX } from "@coppice/crdt";
+import type { GroupId } from "@coppice/storage";
 import type { CausalPast } from "./causal-past.ts";
 import { GroupTransaction } from "./group-transaction.ts";
 import { type ActorSource, Incarnation, type Issued } from "./incarnation.ts";
@@ -29,11 +30,11 @@ export class OwnEvents {
   #bindings: readonly Binding[] = NO_BINDINGS;
   #made = 0;
 
-  constructor(key: string, environment: WriterEnvironment, past: CausalPast, clock: HybridClock) {
+  constructor(group: GroupId, environment: WriterEnvironment, past: CausalPast, clock: HybridClock) {
     this.#environment = environment;
     this.#past = past;
     this.#clock = clock;
-    this.incarnation = new Incarnation(key, environment);
+    this.incarnation = new Incarnation(group, environment);
   }
 
   /** Rises with each event made. */

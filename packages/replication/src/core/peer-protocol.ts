@@ -67,6 +67,7 @@ export class PeerProtocol {
     const peer = this.#peers.get(link.peer);
     if (peer === undefined || peer.link.incarnation !== link.incarnation) return;
     this.#peers.delete(link.peer);
+    this.#core.watch.forgetPeer(link.peer);
     for (const key of this.#probes.keys()) this.#probed(key, link.peer);
     this.#parts.gossip.heartbeat();
   }
@@ -112,7 +113,7 @@ export class PeerProtocol {
       for (const encoded of unpackFrame(bytes)) this.#message(peer, decodeMessage(encoded));
     } catch (error) {
       if (!isPeersFault(error)) throw error;
-      this.#core.notice("MALFORMED_FRAME", `${error.message}; the link is closed`, link.peer);
+      this.#core.notice("MALFORMED_FRAME", `${error.message}; the link is closed`, { peer: link.peer });
       this.#parts.drop(link.peer);
     }
   }

@@ -69,7 +69,8 @@ export class ReplicationServer {
   readonly #own: OwnEvents;
   #views: readonly { readonly type: AnyCrdtType; readonly view: unknown }[] = NO_VIEWS;
   #fresh: FreshRun[] = [];
-  readonly #pending: PendingBuffer;
+  /** Events that wait for others before them. */
+  readonly pending: PendingBuffer;
   readonly #tail: Tail;
   #opaqueBase: GroupSnapshot | undefined;
   #changes: Map<Origin, Set<string>> | undefined;
@@ -95,8 +96,8 @@ export class ReplicationServer {
     this.#state = this.#type.create();
     this.#past = new CausalPast(groupSeed(key, meta.type, meta.epoch));
     this.#clock = new HybridClock(environment.now, meta.time);
-    this.#own = new OwnEvents(key, environment, this.#past, this.#clock);
-    this.#pending = new PendingBuffer(environment.limits.pendingBytesMax);
+    this.#own = new OwnEvents(meta.id, environment, this.#past, this.#clock);
+    this.pending = new PendingBuffer(environment.limits.pendingBytesMax);
     // Without code there is no state to send instead: every event since the base is kept.
     const tailBytesMax = type === undefined ? Number.POSITIVE_INFINITY : environment.limits.tailBytesMax;
     this.#tail = new Tail(tailBytesMax, this.#past.vector);
@@ -122,12 +123,8 @@ export class ReplicationServer {
     return this.#past.frontier;
   }
 
-  get pendingBytes(): number {
-    return this.#pending.bytes;
-  }
-
   get hasPending(): boolean {
-    return !this.#pending.isEmpty;
+    return !this.pending.isEmpty;
   }
 
   /** The last event issued here under the current actor. */
@@ -207,7 +204,8 @@ export class ReplicationServer {
       for (const run of decodeRuns(bytes)) this.#accept(run, undefined, false, true);
       return true;
     } catch (error) {
-      this.#environment.notice("JOURNAL_DAMAGED", `${this.key}: a journal record cannot be applied: ${String(error)}`);
+      const message = `${this.key}: a journal record cannot be applied: ${String(error)}`;
+      this.#environment.notice("JOURNAL_DAMAGED", message, { group: this.id });
       return false;
     } finally {
       this.#fresh = [];
@@ -302,15 +300,15 @@ export class ReplicationServer {
     if (run.lastSeq <= this.#past.known(run.actor)) return;
     this.#seal();
     this.#applyRun(run, source, repaired);
-    if (this.#past.known(run.actor) < run.lastSeq && !this.#pending.add(run, fromJournal)) this.degraded = true;
+    if (this.#past.known(run.actor) < run.lastSeq && !this.pending.add(run, fromJournal)) this.degraded = true;
     this.#applyPending(source, repaired);
   }
 
   #applyPending(source: PeerId | undefined, repaired: boolean): void {
-    let progress = !this.#pending.isEmpty;
+    let progress = !this.pending.isEmpty;
     while (progress) {
       progress = false;
-      for (const waiting of this.#pending.candidates(this.#past.vector)) {
+      for (const waiting of this.pending.candidates(this.#past.vector)) {
         if (this.#applyRun(waiting, source, repaired)) progress = true;
       }
     }

@@ -1,5 +1,5 @@
 import type { AnyCrdtType } from "@coppice/crdt";
-import { type DomainPolicy, type Node, type Notice, createNode } from "@coppice/replication";
+import { type DomainPolicy, type Logger, type Node, createNode } from "@coppice/replication";
 import { libp2pTransport } from "@coppice/replication/libp2p";
 import { type Damage, type Domains, type GroupStorage, formatGroupId } from "@coppice/storage";
 import type { GatewayDomain } from "../http/domains.ts";
@@ -14,7 +14,7 @@ import { type Layout, createStorage, movedStorages, readLayout, writeLayout } fr
 import { availableTypes, checkDomainTypes } from "./types.ts";
 import { readTokenPath, removeEndpoint, tokenPath, writeEndpoint } from "./files.ts";
 import { readNetworkKey } from "./network-key-file.ts";
-import type { Log } from "./log.ts";
+import type { Log, LogLevel } from "./log.ts";
 import { mkdir } from "node:fs/promises";
 
 export interface DaemonOptions {
@@ -129,7 +129,7 @@ async function openNode(
       ...(interest === undefined ? {} : { domains: interest }),
       snapshotIntervalMs,
       syncIntervalMs,
-      onNotice: (notice) => logNotice(notice, log),
+      logger: nodeLogger(log),
     },
     { signal },
   );
@@ -146,8 +146,15 @@ function logDamage({ id, record, action, reason }: Damage, log: Log): void {
   );
 }
 
-function logNotice({ code, message, peer }: Notice, log: Log): void {
-  log("warn", "notice", `${message} (${code})`, { code, ...(peer === undefined ? {} : { peer }) });
+/** The node logs into the daemon's log: notices with their code, and peers that come and go. */
+function nodeLogger(log: Log): Logger {
+  const at =
+    (level: LogLevel) =>
+    (fields: { event?: string; code?: string }, message: string): void => {
+      const { event = "notice", ...rest } = fields;
+      log(level, event, rest.code === undefined ? message : `${message} (${rest.code})`, rest);
+    };
+  return { debug() {}, info: at("info"), warn: at("warn"), error: at("error") };
 }
 
 /** What the server tells of the configured domains. */
