@@ -8,6 +8,7 @@ import type { Group } from "./group.ts";
 import { encodeMessage } from "./message-codec.ts";
 import type { DomainSum, GroupRef, List, State, Sums, Vector, VectorIntent, Want, More, Sketch } from "./messages.ts";
 import type { Peer, PeerSketch } from "./peer.ts";
+import { Pulls } from "./pulls.ts";
 import { CELL_WORDS, SKETCH_CELLS_MAX } from "./sketch.ts";
 
 /** Domains of fewer groups are compared by list. */
@@ -16,8 +17,6 @@ const SKETCH_GROUPS_MIN = 256;
 const SKETCH_CELLS = 48;
 /** By how much the cells grow when they were too few: doubling them would send a third more than needed. */
 const SKETCH_GROWTH = 1.5;
-/** A question to a peer about a group is asked again after this time without an answer. */
-const PULL_AGAIN_MS = 1000;
 /** The greatest hash of a group. */
 const HASH_MAX = 2 ** 32 - 1;
 
@@ -31,12 +30,14 @@ const HASH_MAX = 2 ** 32 - 1;
 export class AntiEntropy {
   readonly #core: CoreContext;
   readonly #acknowledgements: Acknowledgements;
+  readonly #pulls: Pulls;
   /** Groups of which something was learnt by repair that the other neighbours have not been told of, with its source. */
   readonly #learnt = new Map<Group, PeerId>();
 
   constructor(core: CoreContext, acknowledgements: Acknowledgements) {
     this.#core = core;
     this.#acknowledgements = acknowledgements;
+    this.#pulls = new Pulls(core, (peer, group) => this.tell(peer, group, "ask"));
   }
 
   /** Starts a comparison of everything that both are interested in. */
@@ -161,27 +162,24 @@ export class AntiEntropy {
 
   /** Asks a peer for what we lack of a group, whatever else is under way. */
   ask(peer: Peer, group: Group): void {
-    peer.pulls.set(group.key, this.#core.now());
-    this.tell(peer, group, "ask");
+    this.#pulls.ask(peer, group);
   }
 
-  /** Asks a peer for what we lack of a group, unless an answer is still to come, or it has to slow down. */
-  pull(peer: Peer, group: Group): void {
-    if (peer.deferred.has(group.key)) return;
-    const asked = peer.pulls.get(group.key);
-    if (asked === undefined || this.#core.now() - asked >= PULL_AGAIN_MS) this.ask(peer, group);
+  /** Asks a peer for what we lack of a group (all of `vector`, if known) as soon as it is its turn: see {@link Pulls}. */
+  pull(peer: Peer, group: Group, vector?: VersionVector): void {
+    this.#pulls.offered(peer, group, vector);
+  }
+
+  /** A peer has gone. */
+  left(peer: Peer): void {
+    this.#pulls.left(peer);
   }
 
   /** An answer has ended. When it brought something but not all, the rest may be asked for at once, else only later. */
   #answered(peer: Peer, group: Group, vector: VersionVector): void {
     const hasBrought = peer.brought.delete(group.key);
-    if (hasBrought || group.vector.includes(vector)) peer.pulls.delete(group.key);
+    this.#pulls.answered(peer, group, hasBrought || group.vector.includes(vector));
     this.#spreadLearnt(group);
-  }
-
-  /** Part of an answer has come: the rest is on its way. */
-  #answering(peer: Peer, group: Group): void {
-    if (peer.pulls.has(group.key)) peer.pulls.set(group.key, this.#core.now());
   }
 
   onVector(peer: Peer, message: Vector): void {
@@ -204,7 +202,7 @@ export class AntiEntropy {
     if (intent === "ask") this.#answer(peer, group, vector);
     if (intent === "answer") this.#answered(peer, group, vector);
     if (group.vector.includes(vector)) this.#core.compared(group);
-    else this.pull(peer, group);
+    else this.pull(peer, group, vector);
   }
 
   /** The group that a peer speaks of; added here when it is new, wanted, and not just asked after. */
@@ -275,7 +273,7 @@ export class AntiEntropy {
     if (group.epoch < message.group.epoch) this.#core.enterEpoch(group, message.group);
     if (group.epoch > message.group.epoch || group.phase === "deleted") return this.tell(peer, group, "tell");
     if (!this.checkType(peer, group, message.group)) return;
-    this.#answering(peer, group);
+    this.#pulls.answering(peer, group);
     this.#core.load(group, () => {
       if (group.server?.isOpaque && !message.whole && !group.vector.includes(message.vector)) {
         return this.#askWhole(peer, group);
@@ -310,7 +308,7 @@ export class AntiEntropy {
 
   /** Something new came from `source` by repair: the other neighbours are told at the end of its answer. */
   learnt(group: Group, source: Peer): void {
-    this.#answering(source, group);
+    this.#pulls.answering(source, group);
     source.brought.add(group.key);
     this.#learnt.set(group, source.id);
   }
@@ -324,8 +322,9 @@ export class AntiEntropy {
     }
   }
 
-  /** The same for what was learnt from answers whose end was lost. */
+  /** Call at every heartbeat: answers may have been lost, as a whole or their end. */
   tick(): void {
+    this.#pulls.tick();
     for (const group of this.#learnt.keys()) this.#spreadLearnt(group);
   }
 }

@@ -68,6 +68,7 @@ export class PeerProtocol {
     if (peer === undefined || peer.link.incarnation !== link.incarnation) return;
     this.#peers.delete(link.peer);
     this.#core.watch.forgetPeer(link.peer);
+    this.#parts.antiEntropy.left(peer);
     for (const key of this.#probes.keys()) this.#probed(key, link.peer);
     this.#parts.gossip.heartbeat();
   }

@@ -3,6 +3,7 @@ import { Reassembly, packFrames } from "./frames.ts";
 import type { Limits } from "./limits.ts";
 import type { Hello } from "./messages.ts";
 import { PeerMeter } from "./peer-meter.ts";
+import { PeerPulls } from "./pulls.ts";
 import { CELL_WORDS, SKETCH_CELLS_MAX } from "./sketch.ts";
 
 /** Cells of one version of a sketch, from the first on. */
@@ -27,8 +28,8 @@ export class Peer {
   #fragments = 0;
   /** Groups of which something was dropped because the queue was full. */
   readonly #dropped = new Set<string>();
-  /** Groups asked for, with the time of asking: one question at a time. */
-  readonly pulls: Map<string, number> = new Map();
+  /** What it was asked for, and what it offers. */
+  readonly pulls: PeerPulls = new PeerPulls();
   /** Groups of which its answer under way has brought something new. */
   readonly brought: Set<string> = new Set();
   /** Events from it that were new here, and bytes both ways. */

@@ -1,0 +1,135 @@
+import type { VersionVector } from "@coppice/crdt";
+import type { CoreContext } from "./context.ts";
+import type { Group } from "./group.ts";
+import type { Peer } from "./peer.ts";
+
+/** Questions to one peer that wait for an answer; what more it offers waits for a place, or for another peer. */
+const QUESTIONS_MAX = 256;
+/** A question without a sign of an answer is as good as lost, and one that brought nothing is not repeated sooner. */
+const AGAIN_MS = 1000;
+/** Offers looked at when a place is free. */
+const LOOKS_MAX = 32;
+
+/** What passes between this node and one peer, by group key. */
+export class PeerPulls {
+  /** Questions without the end of an answer, and when there was the last sign of one. */
+  readonly asked: Map<string, number> = new Map();
+  /** Answered without bringing what the peer said it had. */
+  readonly rested: Map<string, number> = new Map();
+  /** What the peer knows of groups of which something is missing here; undefined when that is not known. */
+  readonly offers: Map<string, VersionVector | undefined> = new Map();
+}
+
+/**
+ * Who is asked for what is missing. Several peers often offer the same: each group is asked of one at a time, and of the
+ * next only what is missing then. With a bounded number of questions to each, a node that comes late gets its groups from
+ * all its peers, a part from each.
+ */
+export class Pulls {
+  readonly #core: CoreContext;
+  readonly #send: (peer: Peer, group: Group) => void;
+  /** Whose answer is under way, by group key. */
+  readonly #sources = new Map<string, Peer>();
+
+  /** @param send tells a peer what is known here of a group, as a question for the rest */
+  constructor(core: CoreContext, send: (peer: Peer, group: Group) => void) {
+    this.#core = core;
+    this.#send = send;
+  }
+
+  /** Asks a peer at once, whatever else is under way. */
+  ask(peer: Peer, group: Group): void {
+    const { asked, rested, offers } = peer.pulls;
+    offers.delete(group.key);
+    rested.delete(group.key);
+    asked.set(group.key, this.#core.now());
+    this.#sources.set(group.key, peer);
+    this.#send(peer, group);
+  }
+
+  /** A peer has something of a group that is missing here: all of `vector`, if that is known. */
+  offered(peer: Peer, group: Group, vector?: VersionVector): void {
+    peer.pulls.offers.set(group.key, vector);
+    this.#take(peer, group);
+  }
+
+  /** Part of an answer has come: the rest is on its way. */
+  answering(peer: Peer, { key }: Group): void {
+    if (peer.pulls.asked.has(key)) peer.pulls.asked.set(key, this.#core.now());
+  }
+
+  /** An answer has ended. `isGood`: it brought something, or all that the peer has. */
+  answered(peer: Peer, group: Group, isGood: boolean): void {
+    if (peer.pulls.asked.delete(group.key) && !isGood) peer.pulls.rested.set(group.key, this.#core.now());
+    this.#ended(peer, group.key);
+    this.#fill(peer);
+  }
+
+  /** A peer has gone: the others are asked for what it owes. */
+  left(peer: Peer): void {
+    for (const key of peer.pulls.asked.keys()) this.#ended(peer, key);
+  }
+
+  /** Gives up questions that got lost. */
+  tick(): void {
+    const since = this.#core.now() - AGAIN_MS;
+    for (const peer of this.#core.peers.values()) {
+      const { asked, rested } = peer.pulls;
+      for (const [key, at] of rested) if (at <= since) rested.delete(key);
+      for (const [key, at] of asked) {
+        if (at > since) continue;
+        asked.delete(key);
+        this.#ended(peer, key);
+      }
+      this.#fill(peer);
+    }
+  }
+
+  /** Nothing more is expected of a peer: the others' offers of the group are free. */
+  #ended(peer: Peer, key: string): void {
+    if (this.#sources.get(key) !== peer) return;
+    this.#sources.delete(key);
+    const group = this.#core.groups.get(key);
+    for (const other of this.#core.peers.values()) {
+      if (!other.pulls.offers.has(key)) continue;
+      if (group === undefined) other.pulls.offers.delete(key);
+      else if (this.#take(other, group)) return;
+    }
+  }
+
+  /** Takes offers of a peer as long as it has a place. */
+  #fill(peer: Peer): void {
+    const { offers } = peer.pulls;
+    let looks = 0;
+    for (const [key, vector] of offers) {
+      if (peer.pulls.asked.size >= QUESTIONS_MAX || ++looks > LOOKS_MAX) return;
+      const group = this.#core.groups.get(key);
+      // What must wait goes to the end, so that the others have a turn.
+      offers.delete(key);
+      if (group === undefined) continue;
+      offers.set(key, vector);
+      this.#take(peer, group);
+    }
+  }
+
+  /** Asks for what a peer offers, unless it is here by now or must wait. */
+  #take(peer: Peer, group: Group): boolean {
+    const { key } = group;
+    const { asked, rested, offers } = peer.pulls;
+    const vector = offers.get(key);
+    if (vector !== undefined && group.vector.includes(vector)) {
+      offers.delete(key);
+      return false;
+    }
+    // It has to slow down: asked again when that is over.
+    if (peer.deferred.has(key) || asked.has(key) || rested.has(key)) {
+      offers.delete(key);
+      return false;
+    }
+    const source = this.#sources.get(key);
+    const isAsked = source !== undefined && this.#core.peers.get(source.id) === source;
+    if (isAsked || asked.size >= QUESTIONS_MAX) return false;
+    this.ask(peer, group);
+    return true;
+  }
+}
