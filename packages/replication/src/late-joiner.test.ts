@@ -1,7 +1,7 @@
 import { expect, it } from "vitest";
 import { Grove, notes } from "./nodes.test-support.ts";
 
-const GROUPS = 400;
+const GROUPS = 600;
 const VALUE = "v".repeat(500);
 
 it("a late joiner gets each group once, a part from each of its peers, and all of it when one goes away", async () => {
@@ -15,7 +15,8 @@ it("a late joiner gets each group once, a part from each of its peers, and all o
     replica.close();
   }
   await grove.converged();
-  const late = await grove.start("late", ["a", "b", "c"]);
+  const late = await grove.start("late");
+  await Promise.all(["a", "b", "c"].map((name) => late.connect(`memory:/${name}`)));
   grove.network.reset("c", "late");
   await grove.converged();
   const bytesIn = late.peers().map((peer) => peer.bytesIn);
