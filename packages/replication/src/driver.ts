@@ -1,5 +1,12 @@
 import { createActor } from "@coppice/crdt";
-import { type GroupId, type GroupStorage, domainOf, encodeGroupId, formatGroupId } from "@coppice/storage";
+import {
+  type GroupCommit,
+  type GroupId,
+  type GroupStorage,
+  domainOf,
+  encodeGroupId,
+  formatGroupId,
+} from "@coppice/storage";
 import { randomBytes } from "@noble/hashes/utils.js";
 import { Core } from "./core/core.ts";
 import { formatDigest } from "./core/digest.ts";
@@ -8,6 +15,8 @@ import type { Group } from "./core/group.ts";
 import { nodeBytes } from "./core/node-name.ts";
 import type { Changes, Origin } from "./core/replication-server.ts";
 import { ReplicationError } from "./error.ts";
+import type { MetricsRegistry } from "./metrics.ts";
+import { type Recorder, exportMetrics } from "./node-metrics.ts";
 import { type ResolvedNodeOptions, policyOf } from "./node-options.ts";
 import type { GroupStatus } from "./replica.ts";
 import type { Link, PeerId, Transport, TransportEvents } from "./transport.ts";
@@ -32,6 +41,17 @@ export class Driver {
   readonly #waiters = new Map<Group, Set<() => void>>();
   /** Where the peers seen in this run said last that they can be dialled; latest first. */
   readonly #addresses = new Map<PeerId, readonly string[]>();
+  readonly #recorders: Recorder[] = [];
+  /** Since the start. */
+  readonly traffic: { framesIn: number; framesOut: number; bytesIn: number; bytesOut: number } = {
+    framesIn: 0,
+    framesOut: 0,
+    bytesIn: 0,
+    bytesOut: 0,
+  };
+  /** Notices since the start, by code. */
+  readonly noticed: Map<string, number> = new Map();
+  loads = 0;
   readonly #stopWatchers = new Set<() => void>();
   #timer: ReturnType<typeof setInterval> | undefined;
   #isStopped = false;
@@ -44,18 +64,17 @@ export class Driver {
     this.core = new Core({
       self: id,
       effects: {
-        send: (link, frame) => this.transport().send(link, frame),
+        send: (link, frame) => {
+          this.traffic.framesOut++;
+          this.traffic.bytesOut += frame.length;
+          return this.transport().send(link, frame);
+        },
         pause: (link) => this.transport().pause(link),
         resume: (link) => this.transport().resume(link),
         drop: (peer) => void this.transport().disconnect(peer),
         wake: () => queueMicrotask(() => this.core.flush()),
         load: (group) => void this.#load(group),
-        commit: (commit, sync) => {
-          storage.commit(commit, { sync }).then(
-            () => this.core.committed(),
-            (error: unknown) => this.core.committed(error ?? new Error("the commit failed")),
-          );
-        },
+        commit: (commit, sync) => void this.#commit(commit, sync),
         changed: (group, changes) => this.#tell(group, changes),
         presenceChanged: (group) => {
           for (const watcher of this.#presenceWatchers.get(group) ?? []) this.#guard(group, watcher);
@@ -125,9 +144,34 @@ export class Driver {
     for (const group of this.core.groups.values()) if (group.isUnsettled) this.core.load(group, () => {});
   }
 
+  /** Tells every figure of this node to a registry, from now on. */
+  exportMetrics(registry: MetricsRegistry): void {
+    this.#recorders.push(exportMetrics(this, registry));
+  }
+
+  async #commit(commit: GroupCommit, sync: boolean): Promise<void> {
+    const startedAt = performance.now();
+    let failure: unknown;
+    try {
+      await this.storage.commit(commit, { sync });
+    } catch (error) {
+      failure = error ?? new Error("the commit failed");
+    }
+    const events = commit.records?.reduce((sum, { count }) => sum + count, 0) ?? 0;
+    for (const recorder of this.#recorders) {
+      recorder.commitSeconds((performance.now() - startedAt) / 1000);
+      if (events > 0) recorder.commitEvents(events);
+    }
+    this.core.committed(failure);
+  }
+
   async #load(group: Group): Promise<void> {
     try {
-      this.core.loaded(group, await this.storage.load(group.id));
+      this.loads++;
+      const startedAt = performance.now();
+      const stored = await this.storage.load(group.id);
+      for (const recorder of this.#recorders) recorder.loadSeconds((performance.now() - startedAt) / 1000);
+      this.core.loaded(group, stored);
     } catch (error) {
       this.core.loadFailed(group, error);
     }
@@ -155,7 +199,11 @@ export class Driver {
         this.core.linkDown(link);
         if (!this.core.peers.has(link.peer)) this.#tellPeers("leave", link.peer);
       },
-      frame: (link, bytes) => this.core.frame(link, bytes),
+      frame: (link, bytes) => {
+        this.traffic.framesIn++;
+        this.traffic.bytesIn += bytes.length;
+        this.core.frame(link, bytes);
+      },
       drained: (link) => this.core.drained(link),
       notice: (code, message, peer) => this.notice(code, message, peer === undefined ? {} : { peer }),
     };
@@ -164,6 +212,7 @@ export class Driver {
   /** Tells the operator, and the log. */
   notice(code: string, message: string, about: NoticeSubject = {}): void {
     const { logger, onNotice } = this.#options;
+    this.noticed.set(code, (this.noticed.get(code) ?? 0) + 1);
     const group = about.group === undefined ? {} : { group: formatGroupId(about.group) };
     const peer = about.peer === undefined ? {} : { peer: about.peer };
     logger[isGoodNews(code) ? "info" : "warn"]({ code, ...group, ...peer }, message);

@@ -22,6 +22,7 @@ export {
 } from "./node.ts";
 export type { DomainPolicy, NodeOptions, Notice } from "./node-options.ts";
 export type { Logger } from "./logger.ts";
+export type { Metric, MetricSample, MetricsRegistry } from "./metrics.ts";
 export type { Presence } from "./presence.ts";
 export type { RecoverOptions, RecoveryProgress, RecoveryReport } from "./recovery.ts";
 export type { Change, GroupStatus, MutateOptions, ReadBarrierOptions, Replica } from "./replica.ts";

@@ -9,6 +9,7 @@ import { EarlyEvents } from "./early-events.ts";
 import { ReplicationError } from "./error.ts";
 import { GroupHost } from "./group-host.ts";
 import { type NodeOptions, type ResolvedNodeOptions, policyOf, resolveOptions } from "./node-options.ts";
+import type { MetricsRegistry } from "./metrics.ts";
 import { openStorage } from "./node-storage.ts";
 import { type RecoverOptions, type RecoveryReport, recoverGroups } from "./recovery.ts";
 import { type GroupStatus, Replica } from "./replica.ts";
@@ -411,6 +412,14 @@ export class Node implements AsyncDisposable {
       [ids[index], ids[other]] = [ids[other] as PeerId, ids[index] as PeerId];
     }
     return ids.slice(0, count);
+  }
+
+  /**
+   * Tells every figure of this node to a registry: what `docs/metrics.md` lists. Counters count from the node's start,
+   * histograms from this call.
+   */
+  exportMetrics(registry: MetricsRegistry): void {
+    this.#driver.exportMetrics(registry);
   }
 
   /** Calls `fn` whenever a peer is linked or its link is lost; returns how to stop. */

@@ -1,7 +1,8 @@
 import { VersionVector, gCounter, parseActor } from "@coppice/crdt";
-import { encodeGroupId } from "@coppice/storage";
+import { encodeGroupId, memoryStorage } from "@coppice/storage";
 import { describe, expect, it } from "vitest";
 import type { Logger } from "./logger.ts";
+import type { MetricSample, MetricsRegistry } from "./metrics.ts";
 import { Ghost, Grove, gossip, increments, notes } from "./nodes.test-support.ts";
 
 const GONE = parseActor("0".repeat(31).concat("1"));
@@ -123,5 +124,50 @@ describe("a logger", () => {
     await grove.stop("b");
     await expect.poll(() => lines.map(([, fields]) => fields)).toContainEqual({ event: "peer-leave", peer: "b" });
     await expect(grove.start("c", [], { logger: {} as never })).rejects.toMatchObject({ code: "INVALID_OPTIONS" });
+  });
+});
+
+describe("figures", () => {
+  it("count what happens, and are read only when somebody looks", async () => {
+    await using grove = new Grove();
+    const figures = new Map<string, () => Iterable<MetricSample>>();
+    const told = new Map<string, number[]>();
+    const registry: MetricsRegistry = {
+      counter: ({ name }, read) => void figures.set(name, read),
+      gauge: ({ name }, read) => void figures.set(name, read),
+      histogram: ({ name }) => {
+        const values: number[] = [];
+        told.set(name, values);
+        return (value) => void values.push(value);
+      },
+    };
+    const value = (name: string, labels: object = {}): number =>
+      [...(figures.get(name)?.() ?? [])].find((sample) => JSON.stringify(sample.labels) === JSON.stringify(labels))
+        ?.value ?? -1;
+    const a = await grove.start("a", [], { storage: memoryStorage(), syncIntervalMs: 60_000 });
+    const b = await grove.start("b", ["a"]);
+    a.exportMetrics(registry);
+    const [onA, onB] = [await a.open("c", gCounter), await b.open("c", gCounter)];
+    await onA.mutate((c) => c.increment(1), { ack: { replicas: 1 } });
+    await onB.mutate((c) => c.increment(1), { ack: { replicas: 1 } });
+    expect(value("coppice_events_applied_total", { origin: "local" })).toBe(1);
+    expect(value("coppice_events_applied_total", { origin: "gossip" })).toBe(1);
+    expect(value("coppice_acks_received_total")).toBe(1);
+    expect(value("coppice_groups", { phase: "active" })).toBe(1);
+    expect(value("coppice_peers")).toBe(1);
+    for (const way of ["received", "sent"]) {
+      expect(value(`coppice_frames_${way}_total`)).toBeGreaterThan(0);
+      expect(value(`coppice_${way}_bytes_total`)).toBeGreaterThan(100);
+      expect(value(`coppice_peer_${way}_bytes_total`, { peer: "b" })).toBeGreaterThan(100);
+    }
+    const ghost = new Ghost(grove, "ghost");
+    await ghost.haunt("a");
+    ghost.say(gossip("c", increments(GONE, 2, 2)));
+    await expect.poll(() => value("coppice_pending_events")).toBe(2);
+    await ghost.leave();
+    expect(value("coppice_peer_lag_events", { peer: "b" })).toBe(0);
+    await a.snapshot();
+    expect(told.get("coppice_commit_seconds")?.length).toBeGreaterThan(0);
+    await grove.stop("b");
   });
 });

@@ -281,7 +281,9 @@ export class AntiEntropy {
       this.#core.watch.received(group, message.body.length);
       const isNew = group.server?.joinState(message) === true;
       if (group.vector.includes(message.vector)) this.#core.compared(group);
-      if (isNew) this.learnt(group, peer);
+      if (!isNew) return;
+      this.#core.counts.statesJoined++;
+      this.learnt(group, peer);
     });
   }
 

@@ -1,5 +1,6 @@
 import type { GroupId } from "@coppice/storage";
 import type { PeerId } from "../transport.ts";
+import type { Counts } from "./counts.ts";
 import type { DomainIndex } from "./domain-index.ts";
 import type { Group } from "./group.ts";
 import type { Limits } from "./limits.ts";
@@ -28,6 +29,7 @@ export interface CoreContext {
   enterEpoch(group: Group, ref: GroupRef): void;
   /** Sees whether replicas come together. */
   readonly watch: SyncWatch;
+  readonly counts: Counts;
   /** Something was compared and nothing is missing here. */
   compared(group: Group): void;
   /** The same for all active groups of a domain, but those of the hashes given. */

@@ -9,6 +9,7 @@ import { CatchUp, type Point } from "./catch-up.ts";
 import { ClockGuard } from "./clock-guard.ts";
 import { CommitPipeline, type Durability } from "./commit-pipeline.ts";
 import type { CoreContext, NoticeSubject } from "./context.ts";
+import { type Counts, noCounts } from "./counts.ts";
 import { Gossip } from "./gossip.ts";
 import type { Group } from "./group.ts";
 import { GroupTable } from "./group-table.ts";
@@ -96,6 +97,7 @@ export class Core {
   readonly #stability: Stability;
   readonly #catchUp: CatchUp;
   readonly watch: SyncWatch;
+  readonly counts: Counts = noCounts();
   readonly #clock: ClockGuard;
   readonly #housekeeping: Housekeeping;
   readonly #backpressure: Backpressure;
@@ -207,6 +209,7 @@ export class Core {
       // What has changed in this tick has not been told yet.
       isBusy: (group) => this.#changed.has(group) || this.#acknowledgements.isWaiting(group),
       wake: () => this.#wake(),
+      counts: this.counts,
     });
   }
 
@@ -227,6 +230,7 @@ export class Core {
       },
       enterEpoch: (group, ref) => this.#table.enterEpoch(group, ref),
       watch: this.watch,
+      counts: this.counts,
       compared: (group) => this.#table.compared(group),
       comparedDomain: (domain, except) => this.#table.comparedDomain(domain, except),
       notice: (code, message, about) => this.#effects.notice(code, message, about),

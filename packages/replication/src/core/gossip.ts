@@ -47,6 +47,7 @@ export class Gossip {
 
   /** Sends runs that are committed here to whom the gossip rule names. */
   publish(group: Group, fresh: readonly FreshRun[]): void {
+    this.#count(fresh);
     const interested = [...this.#core.peers.values()].filter((peer) => peer.isInterestedIn(group.domain));
     if (interested.length === 0) return;
     const since = this.#core.now() - 2 * this.#heartbeatMs;
@@ -60,6 +61,15 @@ export class Gossip {
         peer.post(message, group.key);
         this.#core.watch.sent(group, message.length);
       }
+    }
+  }
+
+  #count(fresh: readonly FreshRun[]): void {
+    const { counts } = this.#core;
+    for (const { run, source, repaired } of fresh) {
+      if (source === undefined && !repaired) counts.eventsWritten += run.count;
+      else if (repaired) counts.eventsRepaired += run.count;
+      else counts.eventsReceived += run.count;
     }
   }
 

@@ -1,4 +1,5 @@
 import type { CommitPipeline } from "./commit-pipeline.ts";
+import type { Counts } from "./counts.ts";
 import type { Group } from "./group.ts";
 import type { GroupTable } from "./group-table.ts";
 import { idleGroups } from "./idle-groups.ts";
@@ -21,6 +22,7 @@ export interface HousekeepingParts {
   /** Whether something of the group is still to be told or answered. */
   isBusy(group: Group): boolean;
   wake(): void;
+  readonly counts: Counts;
 }
 
 /** What is done to loaded groups as time goes by: snapshots that are due, and letting go of what nobody uses. */
@@ -38,6 +40,7 @@ export class Housekeeping {
     const limits = { graceMs: this.#options.idleGraceMs, bytesMax: this.#options.limits.idleBytesMax };
     for (const group of idleGroups(table.active, this.#options.now(), limits, (idle) => this.#canUnload(idle))) {
       table.unload(group);
+      this.#parts.counts.unloads++;
     }
   }
 

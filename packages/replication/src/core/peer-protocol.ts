@@ -114,6 +114,7 @@ export class PeerProtocol {
       for (const encoded of unpackFrame(bytes)) this.#message(peer, decodeMessage(encoded));
     } catch (error) {
       if (!isPeersFault(error)) throw error;
+      this.#core.counts.framesRejected++;
       this.#core.notice("MALFORMED_FRAME", `${error.message}; the link is closed`, { peer: link.peer });
       this.#parts.drop(link.peer);
     }
@@ -147,6 +148,7 @@ export class PeerProtocol {
       case "state":
         return antiEntropy.onState(peer, message);
       case "ack":
+        this.#core.counts.acksReceived++;
         return acknowledgements.onAck(peer, message);
       case "conflict":
         return antiEntropy.onConflict(peer, message.group);

@@ -1,6 +1,6 @@
 import type { FastifyInstance } from "fastify";
 import { Counter, Gauge, Histogram, Registry, collectDefaultMetrics } from "prom-client";
-import type { Node } from "@coppice/replication";
+import type { MetricsRegistry, Node } from "@coppice/replication";
 import { VERSION } from "../version.ts";
 import type { Places } from "./places.ts";
 
@@ -32,8 +32,7 @@ export class Metrics {
         this.set(watchers.taken);
       },
     });
-    addGroups(node, registers);
-    addPeers(node, registers);
+    node.exportMetrics(promRegistry(registers));
     if (ofProcess) collectDefaultMetrics({ register: this.#registry });
   }
 
@@ -58,75 +57,36 @@ export class Metrics {
   }
 }
 
-function addGroups(node: Node, registers: Registry[]): void {
-  // The first to be read, as it sets the others.
-  new Gauge({
-    name: "coppice_groups",
-    help: "Groups, by phase",
-    labelNames: ["phase"],
-    registers,
-    collect() {
-      const phases = new Map<string, number>();
-      const sums = { events: 0, pending: 0, journal: 0, snapshots: 0, degraded: 0 };
-      for (const group of node.groups({ deleted: true })) {
-        phases.set(group.phase, (phases.get(group.phase) ?? 0) + 1);
-        sums.events += group.events;
-        sums.pending += group.pendingBytes;
-        sums.journal += group.journalBytes;
-        sums.snapshots += group.snapshotBytes;
-        if (group.degraded) sums.degraded++;
-      }
-      this.reset();
-      for (const phase of ["stored", "loading", "active", "failed", "deleted"])
-        this.set({ phase }, phases.get(phase) ?? 0);
-      events.set(sums.events);
-      pending.set(sums.pending);
-      journal.set(sums.journal);
-      snapshots.set(sums.snapshots);
-      degraded.set(sums.degraded);
+/** A node's figures as Prometheus wants them. */
+function promRegistry(registers: Registry[]): MetricsRegistry {
+  return {
+    counter({ name, help, labels }, read) {
+      const counter: Counter = new Counter({
+        name,
+        help,
+        labelNames: labels,
+        registers,
+        collect() {
+          counter.reset();
+          for (const sample of read()) counter.inc(sample.labels, sample.value);
+        },
+      });
     },
-  });
-  const help = { registers };
-  const events = new Gauge({ name: "coppice_events", help: "Events known, of all actors", ...help });
-  const pending = new Gauge({
-    name: "coppice_pending_bytes",
-    help: "Events that wait for others before them",
-    ...help,
-  });
-  const journal = new Gauge({ name: "coppice_journal_bytes", help: "Journalled since the newest snapshots", ...help });
-  const snapshots = new Gauge({ name: "coppice_snapshot_bytes", help: "The newest snapshots", ...help });
-  const degraded = new Gauge({ name: "coppice_degraded_groups", help: "Groups with damage", ...help });
-}
-
-function addPeers(node: Node, registers: Registry[]): void {
-  // As above.
-  new Gauge({
-    name: "coppice_peers",
-    help: "Linked peers",
-    registers,
-    collect() {
-      const peers = node.peers();
-      this.set(peers.length);
-      for (const metric of [queue, received, sent]) metric.reset();
-      for (const { id, queueBytes, bytesIn, bytesOut } of peers) {
-        queue.set({ peer: id }, queueBytes);
-        received.inc({ peer: id }, bytesIn);
-        sent.inc({ peer: id }, bytesOut);
-      }
+    gauge({ name, help, labels }, read) {
+      const gauge: Gauge = new Gauge({
+        name,
+        help,
+        labelNames: labels,
+        registers,
+        collect() {
+          gauge.reset();
+          for (const sample of read()) gauge.set(sample.labels, sample.value);
+        },
+      });
     },
-  });
-  const labelNames = ["peer"] as const;
-  const queue = new Gauge({
-    name: "coppice_peer_queue_bytes",
-    help: "Bytes that wait for a peer",
-    labelNames,
-    registers,
-  });
-  const received = new Counter({
-    name: "coppice_peer_received_bytes_total",
-    help: "Over this link",
-    labelNames,
-    registers,
-  });
-  const sent = new Counter({ name: "coppice_peer_sent_bytes_total", help: "Over this link", labelNames, registers });
+    histogram({ name, help, buckets }) {
+      const histogram = new Histogram({ name, help, buckets: [...buckets], registers });
+      return (value) => histogram.observe(value);
+    },
+  };
 }
