@@ -48,6 +48,8 @@ export interface WorldGroup {
 export interface WorldOptions {
   /** Keep readable lines. */
   readonly trace?: boolean;
+  /** Told every frame that a process sends. */
+  readonly onFrame?: (frame: Uint8Array) => void;
 }
 
 /** After healing, everything must be equal within this time. */
@@ -67,6 +69,7 @@ export class World {
   readonly faultCounts: Map<FaultKind, number> = new Map();
   isHealing = false;
   readonly #random: Random;
+  readonly #onFrame: ((frame: Uint8Array) => void) | undefined;
   readonly workload: Workload;
   readonly #woken: SimProcess[] = [];
   readonly #contents = new Map<string, string>();
@@ -81,6 +84,7 @@ export class World {
   constructor(plan: Plan, options: WorldOptions = {}) {
     this.plan = plan;
     this.trace = new Trace(options.trace ?? false);
+    this.#onFrame = options.onFrame;
     this.#random = new Random(plan.seed, "world");
     this.network = createMemoryNetwork({
       seed: this.#random.int(2 ** 31),
@@ -330,6 +334,7 @@ export class World {
       violate: (oracle, message) => this.violate(oracle, message),
       booted: (process) => this.#booted(machine, process),
       sent: (process, peer, frame) => {
+        this.#onFrame?.(frame);
         this.note(process.name, `sends ${peer} ${describeFrame(frame)}`);
         const problem = process.setup.durability === "snapshot" ? undefined : checkFrame(process, machine, frame);
         if (problem !== undefined) this.violate("persist before publish", `${process.name} to ${peer}: ${problem}`);

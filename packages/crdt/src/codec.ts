@@ -5,7 +5,7 @@
  * |---------|-----------------------------------------------------------------------------|
  * | uint    | LEB128, at most 8 bytes, at most 2^53 - 1, minimal length                   |
  * | int     | zigzag uint (`n >= 0 ? 2n : -2n - 1`), magnitude at most 2^52 - 1            |
- * | float64 | 8 bytes, little-endian                                                      |
+ * | float64 | 8 bytes, little-endian; of NaN the one form 0x7ff8000000000000                |
  * | bytes   | uint length, then the bytes                                                 |
  * | string  | uint length in bytes, then well-formed UTF-8                                |
  * | actor   | 16 bytes                                                                    |
@@ -23,6 +23,8 @@ const ASCII_LOOP_MAX = 64;
 const COPY_LOOP_MAX = 32;
 const float = new DataView(new ArrayBuffer(8));
 const floatBytes = new Uint8Array(float.buffer);
+/** The upper half of the one form of NaN. */
+const NAN_HIGH = 0x7ff80000;
 
 /** Appends to a growing buffer. Reusable: `reset()` keeps the memory. */
 export class Writer {
@@ -255,7 +257,12 @@ export class Reader {
 
   float64(): number {
     const at = this.#skip(8);
-    return new DataView(this.#bytes.buffer, this.#bytes.byteOffset + at, 8).getFloat64(0, true);
+    const view = new DataView(this.#bytes.buffer, this.#bytes.byteOffset + at, 8);
+    const value = view.getFloat64(0, true);
+    if (Number.isNaN(value) && (view.getUint32(0, true) !== 0 || view.getUint32(4, true) !== NAN_HIGH)) {
+      throw malformed("not the one form of NaN");
+    }
+    return value;
   }
 
   /** `length` raw bytes, as a view of the input. */

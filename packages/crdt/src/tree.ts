@@ -197,6 +197,8 @@ class TreeCursor<T> implements TreeMutator<T> {
 }
 
 function nodeAt(map: MapStore | undefined, id: string): MapStore | undefined {
+  // The top is no node, though a peer that lies may have written one of that id: it would stand under itself.
+  if (id === TOP) return undefined;
   const node = inChain(map?.children.get(id), KIND_MAP) as MapStore | undefined;
   return node !== undefined && isAlive(node) ? node : undefined;
 }

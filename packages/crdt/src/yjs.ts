@@ -147,6 +147,14 @@ function inspect(update: Uint8Array, known: Map<number, number>): void {
   }
 }
 
+/**
+ * Throws `MALFORMED` for an update that the other replicas of a document would refuse: one that Yjs cannot read, or that
+ * builds on what is not in `doc`. For updates that come from elsewhere, before `Y.applyUpdate` in `mutate`.
+ */
+export function checkYjsUpdate(doc: Y.Doc, update: Uint8Array): void {
+  inspect(update, Y.decodeStateVector(Y.encodeStateVector(doc)));
+}
+
 function decode(update: Uint8Array): ReturnType<typeof Y.decodeUpdate> {
   try {
     return Y.decodeUpdate(update);

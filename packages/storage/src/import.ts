@@ -71,19 +71,30 @@ async function importBlock(storage: GroupStorage, block: GroupBlock, options: Im
   const meta: GroupMeta = { ...block.meta, id };
   // What only has to rise to the imported epoch loses nothing that the export does not tell to be lost.
   if (stored === undefined || stored.epoch < meta.epoch) {
-    await storage.commit(await commitOf(block, meta));
+    await commitBlock(storage, await commitOf(block, meta));
     return block.kind === "deleted" ? "deleted" : "imported";
   }
   if (await isAlike(storage, stored, block)) return "present";
   if (options.overwrite !== undefined && block.kind === "group") {
     const epoch = stored.epoch + (stored.epoch % 2 === 1 ? 2 : 1);
     const renewed = { ...meta, epoch };
-    await storage.commit(await commitOf(block, { ...renewed, digest: options.overwrite.digest(renewed) }));
+    const digest = options.overwrite.digest(renewed);
+    await commitBlock(storage, await commitOf(block, { ...renewed, digest }));
     return "overwritten";
   }
   if (options.skipExisting === true) return "skipped";
   const advice = "import with overwrite, or skip existing groups";
   throw new StorageError("EXISTS", `${formatGroupId(id)} is stored already, with other content: ${advice}`);
+}
+
+/** What the store takes for a mistake of its caller is one of the file here: whole blocks that nobody exported. */
+async function commitBlock(storage: GroupStorage, commit: GroupCommit): Promise<void> {
+  try {
+    await storage.commit(commit);
+  } catch (cause) {
+    if (!(cause instanceof TypeError)) throw cause;
+    throw new StorageError("CORRUPT", `a block makes no sense: ${cause.message}`, { cause });
+  }
 }
 
 async function isAlike(storage: GroupStorage, stored: CatalogueRow, block: GroupBlock): Promise<boolean> {

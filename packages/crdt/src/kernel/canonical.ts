@@ -1,6 +1,6 @@
 import type { Writer } from "../codec.ts";
-import { SHAPE_COUNTER, SHAPE_LOG, SHAPE_MAP, SHAPE_REGISTER } from "./kinds.ts";
-import { writeAmount } from "./counter.ts";
+import { SHAPE_COUNTER, SHAPE_LOG, SHAPE_MAP, SHAPE_REGISTER, isSigned } from "./kinds.ts";
+import { amountMax, writeAmount } from "./counter.ts";
 import { liveDots, writeStored } from "./register.ts";
 import type { KernelState } from "./state.ts";
 import { type MapStore, type Store, isAlive, isLiveRow } from "./store.ts";
@@ -48,11 +48,19 @@ function writeStore(state: KernelState, store: Store, writer: Writer): void {
       for (const row of rows) {
         writer.actor(actors.name(row.actor));
         writer.uint(row.last);
-        writeAmount(writer, store.kind, row.total - row.baseline);
+        writeCount(writer, store.kind, row.total - row.baseline);
       }
       return;
     }
   }
+}
+
+/** Beyond what a counter can count only where a peer lied about what it removed: no integer is written with these bytes. */
+function writeCount(writer: Writer, kind: number, count: number): void {
+  if (Math.abs(count) <= amountMax(kind) && (isSigned(kind) || count >= 0)) return writeAmount(writer, kind, count);
+  writer.byte(0x80);
+  writer.byte(0);
+  writer.float64(count);
 }
 
 function writeMap(state: KernelState, map: MapStore, writer: Writer): void {

@@ -21,7 +21,7 @@ import { Reader, Writer, malformed } from "../codec.ts";
 import { CrdtError } from "../error.ts";
 import { SEQ_MAX, type VersionVector } from "../vector.ts";
 import { readAmount, writeAmount } from "./counter.ts";
-import { SHAPE_COUNTER, SHAPE_MAP, SHAPE_REGISTER, isSigned, shapeOf } from "./kinds.ts";
+import { SHAPE_COUNTER, SHAPE_MAP, SHAPE_REGISTER, shapeOf } from "./kinds.ts";
 import { sortEntries } from "./log.ts";
 import { readStored, setDots, writeStored } from "./register.ts";
 import { KernelState } from "./state.ts";
@@ -276,10 +276,10 @@ class StateReader {
     const total = readAmount(reader, kind);
     const row = { actor, start, last, total, baseline: 0, cancelled: 0, remover: NO_ACTOR, removerSeq: 0 };
     if (head % 2 === 0) return row;
-    row.cancelled = reader.uintMax(last, "a cancelled sequence number");
+    // More may be cancelled than was counted: a removal by a peer that lies says so, and what was applied must be readable.
+    row.cancelled = reader.uintMax(SEQ_MAX, "a cancelled sequence number");
     if (row.cancelled === 0) throw malformed("a row is cancelled up to nothing");
     row.baseline = readAmount(reader, kind);
-    if (!isSigned(kind) && row.baseline > total) throw malformed("more than the total is cancelled");
     const remover = reader.uint();
     if (remover > 0) row.remover = this.#actor(remover - 1);
     row.removerSeq = reader.uintMax(SEQ_MAX, "a sequence number");

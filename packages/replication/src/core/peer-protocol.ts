@@ -111,7 +111,9 @@ export class PeerProtocol {
     if (peer === undefined) return;
     peer.counts.bytesIn += bytes.length;
     try {
-      for (const encoded of unpackFrame(bytes)) this.#message(peer, decodeMessage(encoded));
+      // All of it is read before any of it counts.
+      const messages = unpackFrame(bytes).map((encoded) => decodeMessage(encoded));
+      for (const message of messages) this.#message(peer, message);
     } catch (error) {
       if (!isPeersFault(error)) throw error;
       this.#core.counts.framesRejected++;

@@ -2,8 +2,9 @@
 export { Core, type CoreEffects, type CoreOptions } from "../core/core.ts";
 export { formatDigest } from "../core/digest.ts";
 export type { Group, GroupPhase } from "../core/group.ts";
-export { unpackFrame } from "../core/frames.ts";
-export { decodeMessage } from "../core/message-codec.ts";
+export { packFrames, Reassembly, unpackFrame } from "../core/frames.ts";
+export { decodeMessage, encodeMessage } from "../core/message-codec.ts";
 export type { Message } from "../core/messages.ts";
 export type { ReplicationServer } from "../core/replication-server.ts";
-export { Run } from "../core/run.ts";
+export { decodeRuns, encodeRuns, Run } from "../core/run.ts";
+export { Sketch } from "../core/sketch.ts";

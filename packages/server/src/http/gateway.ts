@@ -137,7 +137,10 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   viewRoutes(app, context, views);
   if (options.storage !== undefined) exportRoutes(app, context, options.storage);
   // Who has the type has the library, which is an optional dependency.
-  if (context.types.find("yjs") !== undefined) yjsRoutes(app, context, await import("yjs"));
+  if (context.types.find("yjs") !== undefined) {
+    const [yjs, { checkYjsUpdate }] = await Promise.all([import("yjs"), import("@coppice/crdt/yjs")]);
+    yjsRoutes(app, context, { ...yjs, checkYjsUpdate });
+  }
   if (context.types.find("automerge") !== undefined) {
     automergeRoutes(app, context, await import("@automerge/automerge"), options.automergeDomain ?? AUTOMERGE_DOMAIN);
   }

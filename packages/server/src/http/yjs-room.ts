@@ -1,4 +1,4 @@
-import type { YjsMutator, YjsView } from "@coppice/crdt/yjs";
+import type { YjsMutator, YjsView, checkYjsUpdate } from "@coppice/crdt/yjs";
 import type { Replica } from "@coppice/replication";
 import type * as Yjs from "yjs";
 import {
@@ -14,6 +14,9 @@ import {
   readAwareness,
   wire,
 } from "./yjs-wire.ts";
+
+/** Yjs, which is an optional dependency, and what is checked of updates that come from elsewhere. */
+export type YjsLibrary = typeof Yjs & { readonly checkYjsUpdate: typeof checkYjsUpdate };
 
 /** One editor. */
 export interface YjsClient {
@@ -35,14 +38,14 @@ interface Seat {
 
 /** A document and everyone who edits it through this server. */
 export class YjsRoom {
-  readonly #yjs: typeof Yjs;
+  readonly #yjs: YjsLibrary;
   readonly #replica: Replica<unknown, YjsMutator, YjsView>;
   readonly #doc: Yjs.Doc;
   readonly #clients = new Map<YjsClient, Seat>();
   readonly #onUpdate: (update: Uint8Array, origin: unknown) => void;
 
   /** The replica is the room's from now on. */
-  constructor(yjs: typeof Yjs, replica: Replica<unknown, YjsMutator, YjsView>) {
+  constructor(yjs: YjsLibrary, replica: Replica<unknown, YjsMutator, YjsView>) {
     this.#yjs = yjs;
     this.#replica = replica;
     this.#doc = replica.read(({ doc }) => doc);
@@ -108,8 +111,10 @@ export class YjsRoom {
     const known = this.#yjs.decodeStateVector(this.#yjs.encodeStateVector(this.#doc));
     const { from } = this.#yjs.parseUpdateMeta(update);
     // With a hole before it, Yjs would keep the update aside where no event carries it.
-    if ([...from].some(([id, clock]) => clock > (known.get(id) ?? 0))) client.send(this.#question());
-    else this.#replica.mutate(({ doc }) => this.#yjs.applyUpdate(doc, update, client));
+    if ([...from].some(([id, clock]) => clock > (known.get(id) ?? 0))) return client.send(this.#question());
+    // What no other replica would take must not get in here either.
+    this.#yjs.checkYjsUpdate(this.#doc, update);
+    this.#replica.mutate(({ doc }) => this.#yjs.applyUpdate(doc, update, client));
   }
 
   #awareness(client: YjsClient, bytes: Uint8Array): void {

@@ -2,14 +2,13 @@ import type { YjsMutator, YjsView } from "@coppice/crdt/yjs";
 import { type Replica, ReplicationError } from "@coppice/replication";
 import { type GroupId, formatGroupId, parseGroupId } from "@coppice/storage";
 import type { FastifyInstance } from "fastify";
-import type * as Yjs from "yjs";
 import { type RouteContext, withDeadline } from "../context.ts";
 import type { Grant } from "../../auth/grant.ts";
 import { toProblem } from "../problem.ts";
 import { Rooms } from "../rooms.ts";
 import { groupIdParams } from "../schemas.ts";
 import { GuardedSocket, POLICY_VIOLATION } from "../sockets.ts";
-import { type YjsClient, YjsRoom } from "../yjs-room.ts";
+import { type YjsClient, type YjsLibrary, YjsRoom } from "../yjs-room.ts";
 
 const YJS_TYPE = "yjs";
 
@@ -17,7 +16,7 @@ const YJS_TYPE = "yjs";
  * What the provider of y-websocket connects to: `new WebsocketProvider(url + "/v1/yjs", encodeURIComponent(id), doc,
  * { protocols: ["coppice", "bearer.TOKEN"] })`. A group that is new is created, when the token allows changes.
  */
-export function yjsRoutes(app: FastifyInstance, context: RouteContext, yjs: typeof Yjs): void {
+export function yjsRoutes(app: FastifyInstance, context: RouteContext, yjs: YjsLibrary): void {
   const rooms = new Rooms(context.watchers, (id) => openRoom(context, yjs, id));
   app.get<{ Params: { readonly id: string } }>(
     "/v1/yjs/:id",
@@ -79,7 +78,7 @@ async function serveEditor(socket: GuardedSocket, rooms: Rooms<YjsRoom>, grant: 
   }
 }
 
-async function openRoom(context: RouteContext, yjs: typeof Yjs, id: GroupId): Promise<YjsRoom> {
+async function openRoom(context: RouteContext, yjs: YjsLibrary, id: GroupId): Promise<YjsRoom> {
   const { node, types, waitMsMax } = context;
   const type = types.get(YJS_TYPE);
   const replica = await withDeadline(context, waitMsMax, (signal) => node.open(id, type, { signal }));
