@@ -104,7 +104,7 @@ class Machine {
   check(): void {
     for (const { server } of this.core.groups.values()) {
       if (server === undefined || server.isOpaque) continue;
-      must(server.pendingBytes <= PENDING_BYTES_MAX, `${server.pendingBytes} bytes are pending`);
+      must(server.pending.bytes <= PENDING_BYTES_MAX, `${server.pending.bytes} bytes are pending`);
       const body = server.snapshot()?.body;
       must(body !== undefined, "an active group has no state");
       const writer = new Writer();

@@ -2,6 +2,7 @@ import {
   type Message,
   Reassembly,
   Run,
+  RunWalk,
   Sketch,
   decodeMessage,
   decodeRuns,
@@ -98,14 +99,22 @@ async function runTarget(): Promise<Target> {
     run(input) {
       const run = accept(() => Run.decode(input), isTyped);
       if (run === undefined) return false;
-      mustBeBounded([run.times, run.actor], input);
-      must(run.count > 0 && run.lastSeq < 2 ** 31, "a run has a number of events that cannot be");
-      let bytes = 0;
-      for (let index = 0; index < run.count; index++) {
-        bytes += run.delta(index).length;
-        for (const { actor, seq } of run.dependencies(index)) must(actor !== run.actor && seq > 0, "a bad dependency");
+      mustBeBounded(run.dependencies, input);
+      must(
+        run.count > 0 && run.count <= input.length && run.lastSeq < 2 ** 31,
+        "a run has more events than it can have",
+      );
+      let time = 0;
+      const walk = new RunWalk(run, 0, run.count);
+      while (walk.next()) {
+        must(walk.start <= walk.end && walk.end <= input.length, "a delta is not within its run");
+        must(walk.time > time || walk.seq === run.firstSeq, "the times of a run do not rise");
+        time = walk.time;
       }
-      must(bytes <= input.length, "the deltas of a run are longer than it");
+      must(walk.seq === run.lastSeq, "a walk does not end where its run does");
+      for (const { index, list } of run.dependencies) {
+        must(index < run.count && list.every(({ actor, seq }) => actor !== run.actor && seq > 0), "a bad dependency");
+      }
       const [again, ...more] = decodeRuns(encodeRuns([run]));
       must(more.length === 0 && again !== undefined, "one run became several");
       mustEqual(again.bytes, run.bytes, "a run is not written as it was read");

@@ -6,5 +6,5 @@ export { packFrames, Reassembly, unpackFrame } from "../core/frames.ts";
 export { decodeMessage, encodeMessage } from "../core/message-codec.ts";
 export type { Message } from "../core/messages.ts";
 export type { ReplicationServer } from "../core/replication-server.ts";
-export { decodeRuns, encodeRuns, Run } from "../core/run.ts";
+export { decodeRuns, encodeRuns, Run, RunWalk } from "../core/run.ts";
 export { Sketch } from "../core/sketch.ts";

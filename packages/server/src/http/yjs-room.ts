@@ -111,7 +111,10 @@ export class YjsRoom {
     const known = this.#yjs.decodeStateVector(this.#yjs.encodeStateVector(this.#doc));
     const { from } = this.#yjs.parseUpdateMeta(update);
     // With a hole before it, Yjs would keep the update aside where no event carries it.
-    if ([...from].some(([id, clock]) => clock > (known.get(id) ?? 0))) return client.send(this.#question());
+    if ([...from].some(([id, clock]) => clock > (known.get(id) ?? 0))) {
+      client.send(this.#question());
+      return;
+    }
     // What no other replica would take must not get in here either.
     this.#yjs.checkYjsUpdate(this.#doc, update);
     this.#replica.mutate(({ doc }) => this.#yjs.applyUpdate(doc, update, client));
