@@ -297,12 +297,11 @@ export abstract class StorageBackend implements AsyncDisposable {
     if (error instanceof StorageError || error instanceof TypeError) return error;
     const explained = this.explain(error);
     if (explained !== undefined) return explained;
-    const message = error instanceof Error ? error.message : String(error);
     if (hasCode(error, "ENOSPC") || hasCode(error, "EDQUOT")) {
       const advice = "free space and try again; nothing written before is lost";
       return new StorageError("FULL", `${this.name}: no space left to ${action}: ${advice}`, { cause: error });
     }
-    return new StorageError("IO", `${this.name}: cannot ${action}: ${message}`, { cause: error });
+    return new StorageError("IO", `${this.name}: cannot ${action}: ${reasons(error)}`, { cause: error });
   }
 }
 
@@ -318,6 +317,13 @@ export function hasCode(error: unknown, code: string): boolean {
     if ("code" in cause && cause.code === code) return true;
   }
   return false;
+}
+
+/** The messages of an error and its causes: the engine's reason is mostly the last one. */
+function reasons(error: unknown): string {
+  const messages: string[] = [];
+  for (let cause = error; cause instanceof Error; cause = cause.cause) messages.push(cause.message);
+  return messages.length === 0 ? String(error) : messages.join(": ");
 }
 
 /** A value of no bytes, for entries of scans without values. */

@@ -148,7 +148,8 @@ async function everyCut({ disk, expectations }: Run): Promise<number> {
   return cuts;
 }
 
-describe("a power cut at any write", () => {
+// Exhaustive, so it takes its time on a busy machine.
+describe("a power cut at any write", { timeout: 120_000 }, () => {
   const alphabet: Step[] = ["append", "snapshot", "both", "delete", "create", "restart"];
 
   it("loses nothing acknowledged, in every history of 4 steps, with sync and without", async () => {

@@ -1,5 +1,5 @@
 import { Level } from "level";
-import { prepareDirectory } from "#platform";
+import { lockLocation, prepareDirectory } from "#platform";
 
 /**
  * A lock on a directory for engines that have none: held by one process, and gone with it however it ends.
@@ -10,25 +10,32 @@ import { prepareDirectory } from "#platform";
 export class DirectoryLock {
   readonly #location: string;
   #level: Level | undefined;
+  #unlock: (() => void) | undefined;
 
   constructor(location: string) {
     this.#location = location;
   }
 
   async take(): Promise<void> {
-    const level = new Level(await prepareDirectory(this.#location, "lock"));
+    const path = await prepareDirectory(this.#location, "lock");
+    const unlock = await lockLocation(this.#location);
+    const level = new Level(path);
     try {
       await level.open();
     } catch (error) {
       await level.close();
+      unlock?.();
       throw error;
     }
     this.#level = level;
+    this.#unlock = unlock;
   }
 
   async release(): Promise<void> {
-    const level = this.#level;
+    const [level, unlock] = [this.#level, this.#unlock];
     this.#level = undefined;
+    this.#unlock = undefined;
     await level?.close();
+    unlock?.();
   }
 }

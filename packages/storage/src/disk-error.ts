@@ -9,17 +9,27 @@ import { StorageError } from "./error.ts";
 export function explainDiskError(name: string, cause: unknown): StorageError | undefined {
   const text = messages(cause);
   if (hasCode(cause, "LEVEL_LOCKED") || /database is locked|SQLITE_BUSY/i.test(text)) {
-    const advice = "stop the other process, or use another directory";
-    return new StorageError("LOCKED", `${name} is in use by another process: ${advice}`, { cause });
+    const holder = "another process, or by another backend of this one";
+    const advice = "stop the other process, close the other backend, or use another directory";
+    return new StorageError("LOCKED", `${name} is in use by ${holder}: ${advice}`, { cause });
   }
   if (/No space left|ENOSPC|EDQUOT|disk quota|disk is full|SQLITE_FULL/i.test(text)) {
     const advice =
       "free space; writing goes on then, and nothing acknowledged is lost. On a full disk it may not open again";
     return new StorageError("FULL", `${name}: the disk is full: ${advice}`, { cause });
   }
-  if (/EACCES|EPERM|EROFS|Permission denied|Read-only file system|readonly database/i.test(text)) {
+  // On a read-only file system Node.js says of a directory that it cannot make that its parent is missing.
+  if (/EACCES|EPERM|EROFS|Permission denied|Read-only file system|readonly database|ENOENT.* mkdir/i.test(text)) {
     const advice = "make the directory and its files writable for this user, or copy it to where it can be written";
     return new StorageError("IO", `${name} cannot be written: ${advice}`, { cause });
+  }
+  if (/EEXIST|ENOTDIR|Not a directory/.test(text)) {
+    const advice = "something on the path is a file: name a directory, or a place where one can be made";
+    return new StorageError("IO", `${name} is no directory: ${advice}`, { cause });
+  }
+  if (/Corruption: |file is not a database|database disk image is malformed/.test(text)) {
+    const advice = "restore the directory from a backup, or move it away and let peers fill a new one";
+    return new StorageError("CORRUPT", `${name} is damaged, and its engine cannot read it: ${advice}`, { cause });
   }
   return undefined;
 }

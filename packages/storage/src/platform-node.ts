@@ -1,5 +1,5 @@
 /** What Node.js does better than portable code can. Same names as `platform-browser.ts`. */
-import { mkdir, open, readdir, readFile, rename, stat, statfs } from "node:fs/promises";
+import { mkdir, open, readdir, readFile, realpath, rename, stat, statfs } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { promisify } from "node:util";
 import * as zlib from "node:zlib";
@@ -70,9 +70,22 @@ export async function spaceFor(path: string): Promise<boolean> {
   return bavail * bsize >= needed;
 }
 
-/** A lock over the processes (tabs) of one user; undefined where the engine itself locks. */
-export async function lockLocation(_location: string): Promise<(() => void) | undefined> {
-  return undefined;
+/** Directories that backends of this process have open, also those of other copies of this package. */
+const CLAIMS = Symbol.for("@coppice/storage claimed directories");
+const claims = ((globalThis as { [CLAIMS]?: Set<string> })[CLAIMS] ??= new Set());
+
+/**
+ * A lock within this process; between processes LevelDB's own holds. A process must not even try to take that again:
+ * the failed attempt closes the lock file, and with any descriptor of a file POSIX drops all locks of the process on it.
+ * Throws when another backend has the directory, which must exist.
+ */
+export async function lockLocation(location: string): Promise<(() => void) | undefined> {
+  const path = await realpath(location);
+  if (claims.has(path)) {
+    throw Object.assign(new Error("another backend of this process has it open"), { code: "LEVEL_LOCKED" });
+  }
+  claims.add(path);
+  return () => void claims.delete(path);
 }
 
 /** Files of mode 0600 for secrets, or undefined where there are no files. */

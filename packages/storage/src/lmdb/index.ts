@@ -28,6 +28,7 @@ import {
   VALUE_SPACE,
   valueRange,
 } from "../flat-keys.ts";
+import { checkDataFile } from "./data-file.ts";
 import { type LmdbSize, pagesNeeded } from "./pages-needed.ts";
 import { ReservedFile } from "./reserved-file.ts";
 
@@ -99,6 +100,8 @@ class LmdbBackend extends StorageBackend {
       await mkdir(path, { recursive: true, mode: 0o700 });
       await using readers = await ReservedFile.open(join(path, "lock.mdb"));
       await readers.reserve(READERS_BYTES);
+      this.#space = await ReservedFile.open(join(path, "data.mdb"));
+      await checkDataFile(this.#space.handle, this.name);
       this.#database = openLmdb<Uint8Array, string>({
         path,
         encoding: "binary",
@@ -109,7 +112,6 @@ class LmdbBackend extends StorageBackend {
         eventTurnBatching: false,
         ...(this.#mapBytes !== undefined && { mapSize: this.#mapBytes }),
       });
-      this.#space = await ReservedFile.open(join(path, "data.mdb"));
     } catch (error) {
       await this.#release();
       throw error;

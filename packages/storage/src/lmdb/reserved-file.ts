@@ -14,11 +14,11 @@ const GROWTH_BYTES_MAX = 64 << 20;
  * File systems that write every change to a new place (btrfs, ZFS) can still run out of space at any write.
  */
 export class ReservedFile implements AsyncDisposable {
-  readonly #file: FileHandle;
+  readonly handle: FileHandle;
   #bytes: number;
 
-  private constructor(file: FileHandle, bytes: number) {
-    this.#file = file;
+  private constructor(handle: FileHandle, bytes: number) {
+    this.handle = handle;
     this.#bytes = bytes;
   }
 
@@ -34,7 +34,7 @@ export class ReservedFile implements AsyncDisposable {
   /** Takes the space below `bytes`. Fails with `ENOSPC` and leaves the file as it was. Nobody else may write meanwhile. */
   async reserve(bytes: number): Promise<void> {
     if (bytes <= this.#bytes) return;
-    this.#bytes = Math.max(this.#bytes, (await this.#file.stat()).size);
+    this.#bytes = Math.max(this.#bytes, (await this.handle.stat()).size);
     if (bytes <= this.#bytes) return;
     const growth = Math.min(Math.max(this.#bytes / GROWTH_PART, GROWTH_BYTES_MIN), GROWTH_BYTES_MAX);
     // All that is left may be less than what would be convenient, and still be enough.
@@ -44,18 +44,18 @@ export class ReservedFile implements AsyncDisposable {
   async #extend(bytes: number): Promise<void> {
     try {
       for (let at = this.#bytes; at < bytes;) {
-        const { bytesWritten } = await this.#file.write(ZEROS, 0, Math.min(CHUNK_BYTES, bytes - at), at);
+        const { bytesWritten } = await this.handle.write(ZEROS, 0, Math.min(CHUNK_BYTES, bytes - at), at);
         at += bytesWritten;
       }
     } catch (error) {
-      await this.#file.truncate(this.#bytes);
+      await this.handle.truncate(this.#bytes);
       throw error;
     }
     this.#bytes = bytes;
   }
 
   async close(): Promise<void> {
-    await this.#file.close();
+    await this.handle.close();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

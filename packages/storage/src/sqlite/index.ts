@@ -1,8 +1,11 @@
+import { access, constants } from "node:fs/promises";
 import { isBuiltin } from "node:module";
-import { prepareDirectory, type SecretFiles, secretFiles } from "#platform";
+import { dirname } from "node:path";
+import { lockLocation, prepareDirectory, type SecretFiles, secretFiles } from "#platform";
 import {
   type Capabilities,
   type Entry,
+  hasCode,
   type LogEntry,
   type LogRange,
   type Op,
@@ -53,6 +56,7 @@ class SqliteBackend extends StorageBackend {
   readonly #location: string;
   readonly #files: SecretFiles | undefined;
   readonly #writes = new CommitQueue<SqliteWrite>((writes) => this.#commit(writes));
+  #unlock: (() => void) | undefined;
   #thread: SqliteThread | undefined;
   #starting: Promise<SqliteThread> | undefined;
 
@@ -68,7 +72,16 @@ class SqliteBackend extends StorageBackend {
       const advice = "it needs Node.js 22.13 or later";
       throw new StorageError("IO", `${this.name}: this runtime has no node:sqlite: ${advice}`);
     }
-    await this.#start();
+    const path = await prepareDirectory(this.#location, "data.sqlite");
+    const unlock = await lockLocation(this.#location);
+    try {
+      await checkWritable(path);
+      await this.#start();
+    } catch (error) {
+      unlock?.();
+      throw error;
+    }
+    this.#unlock = unlock;
   }
 
   async #start(): Promise<SqliteThread> {
@@ -91,6 +104,8 @@ class SqliteBackend extends StorageBackend {
     } finally {
       await this.#thread?.terminate();
       this.#thread = undefined;
+      this.#unlock?.();
+      this.#unlock = undefined;
     }
   }
 
@@ -158,6 +173,15 @@ class SqliteBackend extends StorageBackend {
   protected override explain(cause: unknown): StorageError | undefined {
     return explainDiskError(this.name, cause);
   }
+}
+
+/** SQLite says of what may not be written only that the disk failed. */
+async function checkWritable(path: string): Promise<void> {
+  await access(dirname(path), constants.W_OK);
+  // Not by opening it: closing a second descriptor would drop SQLite's locks.
+  await access(path, constants.W_OK).catch((error: unknown) => {
+    if (!hasCode(error, "ENOENT")) throw error;
+  });
 }
 
 function packed(op: Op): PackedOp {

@@ -1,5 +1,5 @@
 import { execFileSync } from "node:child_process";
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { isBuiltin } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -112,11 +112,12 @@ describe.skipIf(!isBuiltin("node:sqlite"))("the thread of a SQLite backend", () 
 
   it("has ended when the backend is closed, and when opening failed", async () => {
     await using backend = sqliteStorage(directory);
-    await using second = sqliteStorage(directory);
     await backend.open();
-    await expect(second.open()).rejects.toMatchObject({ code: "LOCKED", message: /stop the other process/ });
-    expect(threads.at(-1)?.threadId).toBe(-1);
     await backend.close();
+    await writeFile(join(directory, "data.sqlite"), "x".repeat(40_000));
+    const before = threads.length;
+    await expect(backend.open()).rejects.toMatchObject({ code: "CORRUPT" });
+    expect(threads).toHaveLength(before + 1);
     expect(threads.map(({ threadId }) => threadId).filter((id) => id !== -1)).toEqual([]);
   });
 
