@@ -1,6 +1,7 @@
 import "./globals.ts";
 import type { Connection, ConnectionGater, Stream } from "@libp2p/interface";
 import { abortQuietly } from "./abort-quietly.ts";
+import { type Admission, type Invitation, Reception, presentInvite } from "./admission.ts";
 import type { Multiaddr } from "@multiformats/multiaddr";
 import type { Libp2p } from "libp2p";
 import { ReplicationError } from "../error.ts";
@@ -11,6 +12,7 @@ import {
   type PeerId,
   type Transport,
   type TransportContext,
+  type TransportEvents,
 } from "../transport.ts";
 import { checkPeerId, parseDialAddress, parseHint, parseListenAddress, peerOf, withoutPeer } from "./address.ts";
 import { Dialler } from "./dialler.ts";
@@ -35,6 +37,13 @@ export interface Libp2pTransportOptions {
    * address or from the first connection. Without any of these nobody is admitted.
    */
   readonly allow?: readonly string[] | "any";
+  /** Admits peers that present an invite while the node runs. None by default. */
+  readonly admission?: Admission;
+  /**
+   * An invite to present before anything is dialled: `start` then fails with `NOT_ADMITTED` when its host refuses it, and
+   * with `DIAL_FAILED` when that cannot be reached. Its addresses belong into `peers`, too. None by default.
+   */
+  readonly invitation?: Invitation;
   /** Multiaddrs to tell others instead of those listened on, for a node behind a port forwarding. */
   readonly announce?: readonly string[];
   /**
@@ -73,6 +82,8 @@ interface CheckedOptions {
   readonly peers: readonly Multiaddr[];
   readonly announce: readonly Multiaddr[];
   readonly allow: ReadonlySet<PeerId> | "any";
+  readonly admission: Admission | undefined;
+  readonly invitation: Invitation | undefined;
   /** Whether `allow` was given: then the peers of the last run need to be in it. */
   readonly isAllowGiven: boolean;
   readonly networkKey: Uint8Array | undefined;
@@ -107,12 +118,15 @@ class Libp2pTransport implements Transport {
   #stopping: Promise<void> | undefined;
   #running: Running | undefined;
   readonly #dialled: Set<PeerId>;
+  #events: TransportEvents | undefined;
+  readonly #reception: Reception | undefined;
   readonly #refused = new Set<PeerId>();
   /** Dialled addresses that have got as far as encryption, to tell a refusal from an unreachable host. */
   readonly #encrypted = new Set<string>();
 
   constructor(options: CheckedOptions) {
     this.#options = options;
+    this.#reception = options.admission === undefined ? undefined : new Reception(options.admission);
     this.#dialled = new Set(options.peers.map(peerOf).filter((peer) => peer !== undefined));
   }
 
@@ -124,21 +138,26 @@ class Libp2pTransport implements Transport {
   }
 
   async #start(context: TransportContext, signal: AbortSignal | undefined): Promise<PeerId> {
+    this.#events = context.events;
     const privateKey = await loadIdentity(context);
-    const node = await createNode({ ...this.#options, privateKey, connectionGater: this.#gater(context) });
+    const node = await createNode({ ...this.#options, privateKey, connectionGater: this.#gater() });
     const running = this.#assemble(context, node);
-    await node.handle(PROTOCOL, (stream, connection) => running.table.accept(stream, connection), {
+    await node.handle(PROTOCOL, (stream, connection) => this.#accept(running.table, stream, connection), {
       maxInboundStreams: 4,
       maxOutboundStreams: 4,
     });
+    const { invitation } = this.#options;
     try {
+      await this.#reception?.open(node);
       await node.start();
       signal?.throwIfAborted();
+      if (invitation !== undefined) await presentInvite(node, invitation, signal);
       if (this.#options.mdnsMs !== undefined)
         running.local = await this.#discoverLocally(running, this.#options.mdnsMs);
       if (this.#stopping !== undefined) throw new ReplicationError("CLOSED", "stopped while starting");
     } catch (error) {
       clearInterval(running.heartbeat);
+      this.#reception?.close();
       await running.local?.stop();
       await node.stop();
       if (signal?.aborted === true || error instanceof ReplicationError) throw error;
@@ -204,8 +223,18 @@ class Libp2pTransport implements Transport {
   }
 
   #admits(peer: PeerId): boolean {
-    const { allow } = this.#options;
-    return allow === "any" || allow.has(peer) || this.#dialled.has(peer);
+    const { allow, admission } = this.#options;
+    return allow === "any" || allow.has(peer) || this.#dialled.has(peer) || admission?.admits(peer) === true;
+  }
+
+  /** A guest, who is connected only to present an invite, gets no further. */
+  #accept(table: LinkTable, stream: Stream, connection: Connection): void {
+    const peer = connection.remotePeer.toString();
+    if (connection.direction === "outbound" || this.#admits(peer)) table.accept(stream, connection);
+    else {
+      this.#noticeRefused(peer);
+      abortQuietly(connection, new Error("the peer is not admitted"));
+    }
   }
 
   async disconnect(peer: PeerId): Promise<void> {
@@ -225,6 +254,7 @@ class Libp2pTransport implements Transport {
     this.#running = undefined;
     clearInterval(running.heartbeat);
     running.dialler.stop();
+    this.#reception?.close();
     await running.local?.stop();
     await running.table.stop();
     // Whatever has not closed by now is not worth waiting for; libp2p alone would wait half a second for each.
@@ -262,18 +292,22 @@ class Libp2pTransport implements Transport {
     return { context, node, table, dialler, heartbeat };
   }
 
-  #gater({ events }: TransportContext): ConnectionGater {
+  #noticeRefused(peer: PeerId): void {
+    if (this.#refused.has(peer) || this.#stopping !== undefined) return;
+    if (this.#refused.size >= REFUSED_MAX) this.#refused.clear();
+    this.#refused.add(peer);
+    const message = `refused ${peer}: to admit it, add its id to \`allow\``;
+    this.#events?.notice("NOT_ADMITTED", message, peer);
+  }
+
+  #gater(): ConnectionGater {
     return {
       // libp2p's own gater refuses private addresses in browsers.
       denyDialMultiaddr: () => false,
       denyInboundEncryptedConnection: (peerId) => {
         const peer = peerId.toString();
-        if (this.#admits(peer)) return false;
-        if (!this.#refused.has(peer) && this.#stopping === undefined) {
-          if (this.#refused.size >= REFUSED_MAX) this.#refused.clear();
-          this.#refused.add(peer);
-          events.notice("NOT_ADMITTED", `refused ${peer}: to admit it, add its id to \`allow\``, peer);
-        }
+        if (this.#admits(peer) || this.#reception?.letsIn(peer) === true) return false;
+        this.#noticeRefused(peer);
         return true;
       },
       denyOutboundEncryptedConnection: (_peerId, connection) => {
@@ -301,6 +335,8 @@ function checkOptions(options: Libp2pTransportOptions): CheckedOptions {
     listen: (options.listen ?? []).map(parseListenAddress),
     announce: (options.announce ?? []).map(parseDialAddress),
     peers,
+    admission: options.admission,
+    invitation: options.invitation,
     isAllowGiven: options.allow !== undefined,
     networkKey: options.networkKey === undefined ? undefined : parseNetworkKey(options.networkKey),
     mdnsMs: intervalOf(options.mdns ?? false),
