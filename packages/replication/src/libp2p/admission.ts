@@ -129,13 +129,22 @@ export class Reception {
  * The joiner's side: presents an invite at the first address that answers. Fails with `NOT_ADMITTED` when the host
  * refuses it, and `DIAL_FAILED` when none of the addresses can be reached.
  */
-export async function presentInvite(node: Libp2p, { addresses, invite }: Invitation, signal?: AbortSignal): Promise<void> {
+export async function presentInvite(
+  node: Libp2p,
+  { addresses, invite }: Invitation,
+  signal?: AbortSignal,
+): Promise<void> {
   let last: unknown;
   for (const address of addresses) {
     signal?.throwIfAborted();
     const timeout = AbortSignal.timeout(JOIN_MS_MAX);
     try {
-      await presentAt(node, multiaddr(address), invite, signal === undefined ? timeout : AbortSignal.any([signal, timeout]));
+      await presentAt(
+        node,
+        multiaddr(address),
+        invite,
+        signal === undefined ? timeout : AbortSignal.any([signal, timeout]),
+      );
       return;
     } catch (error) {
       if (error instanceof ReplicationError) throw error;

@@ -1,7 +1,6 @@
-import { randomBytes } from "node:crypto";
-import { chmod, mkdir, open, readFile, rename, rm } from "node:fs/promises";
-import { dirname, join } from "node:path";
+import { join } from "node:path";
 import { ServerError } from "../error.ts";
+import { readIfThere, readPrivate, writePrivate } from "../private-file.ts";
 import { SCOPES, type Scope, type TokenInfo } from "./grant.ts";
 import { tokenId } from "./token-text.ts";
 
@@ -12,28 +11,7 @@ export interface StoredToken extends TokenInfo {
   readonly file: string | undefined;
 }
 
-const PRIVATE = 0o600;
-const PRIVATE_DIRECTORY = 0o700;
 const VERSION = 1;
-
-/** Writes a file with mode 0600, whole or not at all, and on disk when it resolves. */
-export async function writePrivate(path: string, text: string): Promise<void> {
-  await mkdir(dirname(path), { recursive: true, mode: PRIVATE_DIRECTORY });
-  const draft = `${path}.${randomBytes(4).toString("hex")}`;
-  try {
-    const file = await open(draft, "wx", PRIVATE);
-    try {
-      await file.writeFile(text);
-      await file.sync();
-    } finally {
-      await file.close();
-    }
-    await rename(draft, path);
-  } catch (error) {
-    await rm(draft, { force: true });
-    throw error;
-  }
-}
 
 /** The text in a token file; undefined when there is none. */
 export async function readTokenText(path: string): Promise<string | undefined> {
@@ -44,8 +22,7 @@ export async function readTokenText(path: string): Promise<string | undefined> {
 
 /** As {@link readTokenText}, for a token made here. The file's mode is 0600 afterwards. */
 export async function readOwnTokenText(path: string): Promise<string | undefined> {
-  await makePrivate(path);
-  const text = await readTokenText(path);
+  const text = (await readPrivate(path))?.trim();
   if (text === undefined || tokenId(text) !== undefined) return text;
   throw new ServerError("INVALID_OPTIONS", `${path} holds no token; remove it and the next start makes a new one`);
 }
@@ -53,8 +30,7 @@ export async function readOwnTokenText(path: string): Promise<string | undefined
 /** Of `tokens.json`; none when there is no such file. Throws `INVALID_OPTIONS` for one that is damaged. */
 export async function readTokens(directory: string): Promise<StoredToken[]> {
   const path = tokensPath(directory);
-  await makePrivate(path);
-  const text = await readIfThere(path);
+  const text = await readPrivate(path);
   if (text === undefined) return [];
   try {
     const { version, tokens } = JSON.parse(text) as { version?: unknown; tokens?: unknown };
@@ -73,18 +49,6 @@ export async function writeTokens(directory: string, tokens: readonly StoredToke
 
 export function tokensPath(directory: string): string {
   return join(directory, "tokens.json");
-}
-
-async function readIfThere(path: string): Promise<string | undefined> {
-  return await readFile(path, "utf8").catch(unlessMissing);
-}
-
-async function makePrivate(path: string): Promise<void> {
-  await chmod(path, PRIVATE).catch(unlessMissing);
-}
-
-function unlessMissing(error: unknown): undefined {
-  if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
 }
 
 function parse(row: unknown): StoredToken {

@@ -10,7 +10,8 @@
 import { join } from "node:path";
 import { ServerError } from "../error.ts";
 import { Grant, type Scope, type TokenInfo, covers } from "./grant.ts";
-import { type StoredToken, readOwnTokenText, readTokens, writePrivate, writeTokens } from "./token-files.ts";
+import { writePrivate } from "../private-file.ts";
+import { type StoredToken, readOwnTokenText, readTokens, writeTokens } from "./token-files.ts";
 import { createTokenText, hashOf, isSameHash, tokenId } from "./token-text.ts";
 
 /** What a new token is to allow. */

@@ -19,8 +19,8 @@ export function createTokenText(): { readonly id: string; readonly text: string 
   return { id, text: `cop_${id}_${randomBytes(SECRET_BYTES).toString("base64url")}` };
 }
 
-export function hashOf(text: string): Buffer {
-  return createHash("sha256").update(text).digest();
+export function hashOf(secret: string | Uint8Array): Buffer {
+  return createHash("sha256").update(secret).digest();
 }
 
 /** In a time that does not depend on where they differ. */

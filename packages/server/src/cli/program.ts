@@ -5,6 +5,7 @@ import { completionCommand } from "./commands/completion.ts";
 import { configCommand } from "./commands/config.ts";
 import { getCommand } from "./commands/get.ts";
 import { groupsCommand } from "./commands/groups.ts";
+import { inviteCommand } from "./commands/invite.ts";
 import { networkKeyCommand } from "./commands/network-key.ts";
 import { nodeCommands } from "./commands/node.ts";
 import { startCommand } from "./commands/start.ts";
@@ -43,6 +44,7 @@ export function createProgram(streams: Streams): Command {
   nodeCommands(program, context);
   storageCommands(program, context);
   tokenCommand(program, context);
+  inviteCommand(program, context);
   configCommand(program, context);
   networkKeyCommand(program, context);
   completionCommand(program, context);

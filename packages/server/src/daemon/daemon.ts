@@ -7,13 +7,15 @@ import { checkBind } from "../http/address.ts";
 import { type Gateway, startGateway } from "../http/gateway.ts";
 import { VERSION } from "../version.ts";
 import { loadViews } from "./view-modules.ts";
+import type { Invite } from "../admission/invite-text.ts";
 import { TokenStore } from "../auth/token-store.ts";
 import type { DomainSettings } from "./domain-settings.ts";
 import type { HttpOptions } from "./http-settings.ts";
 import { type Layout, createStorage, movedStorages, readLayout, writeLayout } from "./layout.ts";
 import { availableTypes, checkDomainTypes } from "./types.ts";
 import { readTokenPath, removeEndpoint, tokenPath, writeEndpoint } from "./files.ts";
-import { readNetworkKey } from "./network-key-file.ts";
+import { Invites } from "../admission/invites.ts";
+import { type Membership, openMembership } from "./membership.ts";
 import type { Log, LogLevel } from "./log.ts";
 import { mkdir } from "node:fs/promises";
 
@@ -26,6 +28,8 @@ export interface DaemonOptions {
   readonly allow: readonly string[] | "any" | undefined;
   /** Whether to find peers on the local network. */
   readonly mdns: boolean;
+  /** An invite to join with. */
+  readonly invite: Invite | undefined;
   /** A file with the key of a private network. */
   readonly networkKeyFile: string | undefined;
   /** Where groups are stored. */
@@ -54,10 +58,14 @@ export async function runDaemon(options: DaemonOptions, log: Log, stop: AbortSig
   const types = await availableTypes();
   checkDomainTypes(options.domains, types);
   const storage = await openLayout(options, log);
-  const node = await openNode(options, types, storage, log, stop);
+  const membership = await openMembership(options);
+  const node = await openNode({ options, types, storage, membership }, log, stop);
   try {
+    await membership.keep();
     await writeLayout(options.data, options.layout);
-    const gateway = await openGateway(options, { node, types, storage }, log);
+    const { admission, interest, networkKey } = membership;
+    const invites = new Invites(admission, node, interest, networkKey);
+    const gateway = await openGateway(options, { node, types, storage, invites }, log);
     try {
       announce(options, node, gateway, log);
       await fired(stop);
@@ -103,21 +111,28 @@ function policiesOf(domains: ReadonlyMap<string, DomainSettings>): Record<string
   return Object.fromEntries(policies);
 }
 
+interface NodeParts {
+  readonly options: DaemonOptions;
+  readonly types: readonly AnyCrdtType[];
+  readonly storage: GroupStorage;
+  readonly membership: Membership;
+}
+
 async function openNode(
-  options: DaemonOptions,
-  types: readonly AnyCrdtType[],
-  storage: GroupStorage,
+  { options, types, storage, membership }: NodeParts,
   log: Log,
   signal: AbortSignal,
 ): Promise<Node> {
-  const { listen, peers, allow, mdns, networkKeyFile, interest, durability, snapshotIntervalMs, syncIntervalMs } =
-    options;
+  const { listen, allow, mdns, durability, snapshotIntervalMs, syncIntervalMs } = options;
+  const { admission, peers, interest, networkKey, invitation } = membership;
   const transport = libp2pTransport({
     listen,
     peers,
     mdns,
+    admission,
+    ...(invitation === undefined ? {} : { invitation }),
     ...(allow === undefined ? {} : { allow }),
-    ...(networkKeyFile === undefined ? {} : { networkKey: await readNetworkKey(networkKeyFile) }),
+    ...(networkKey === undefined ? {} : { networkKey }),
   });
   return await createNode(
     {
@@ -178,7 +193,12 @@ function describeDomains(options: DaemonOptions, storage: Domains): readonly Gat
 
 async function openGateway(
   options: DaemonOptions,
-  served: { readonly node: Node; readonly types: readonly AnyCrdtType[]; readonly storage: Domains },
+  served: {
+    readonly node: Node;
+    readonly types: readonly AnyCrdtType[];
+    readonly storage: Domains;
+    readonly invites: Invites;
+  },
   log: Log,
 ): Promise<Gateway | undefined> {
   const { http, data } = options;

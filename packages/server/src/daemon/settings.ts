@@ -22,6 +22,8 @@ export interface Setting {
   /** The command-line option as it is shown. */
   readonly option: string;
   readonly description: string;
+  /** Whether it is not shown. */
+  readonly isSecret?: true;
   readonly choices?: readonly string[];
   readonly fallback?: SettingValue;
 }
@@ -36,6 +38,8 @@ export interface Settings extends HttpSettings {
   readonly peer: readonly string[];
   readonly allow?: readonly string[];
   readonly allowAny: boolean;
+  /** An invite. */
+  readonly join?: string;
   readonly mdns: boolean;
   readonly networkKeyFile?: string;
   /** The domains to replicate; without it, all. */
@@ -58,6 +62,8 @@ export interface Resolved {
   readonly variable: string;
   readonly value: SettingValue | undefined;
   readonly source: SettingSource;
+  /** Whether the value is not to be shown. */
+  readonly isSecret?: true;
   /** Of a domain's setting. */
   readonly domain?: DomainSetting;
 }
@@ -83,6 +89,13 @@ export const SETTINGS: readonly Setting[] = [
     kind: "list",
     option: "--allow <peerid...>",
     description: "who may connect; without it, the peers that --peer names",
+  },
+  {
+    name: "join",
+    kind: "text",
+    option: "--join <invite>",
+    description: "join the node that made this invite; needed once",
+    isSecret: true,
   },
   { name: "allowAny", kind: "flag", option: "--allow-any", description: "let any peer connect", fallback: false },
   {
@@ -179,7 +192,8 @@ function resolveOne(setting: Setting, sources: SettingSources): Resolved {
   const { name, fallback } = setting;
   const variable = environmentName(name);
   const found = (given: unknown, where: string, source: SettingSource): Resolved => {
-    return { name, variable, value: readSetting(setting, given, where), source };
+    const secrecy = setting.isSecret === undefined ? {} : { isSecret: setting.isSecret };
+    return { name, variable, value: readSetting(setting, given, where), source, ...secrecy };
   };
   const flag = sources.flags[name];
   if (flag !== undefined) return found(flag, setting.option, "flag");

@@ -142,6 +142,32 @@ export interface NewTokenBody extends TokenBody {
   readonly token: string;
 }
 
+/** `GET /v1/invites` */
+export interface InvitesBody {
+  readonly invites: readonly InviteBody[];
+  /** Peers that came with an invite. */
+  readonly admitted: readonly AdmittedBody[];
+}
+
+export interface InviteBody {
+  readonly id: string;
+  readonly label: string;
+  readonly createdAt: string;
+  readonly expiresAt: string;
+}
+
+export interface AdmittedBody {
+  readonly peer: string;
+  readonly label: string;
+  readonly admittedAt: string;
+}
+
+/** `POST /v1/invites` */
+export interface NewInviteBody extends InviteBody {
+  /** For `coppice start --join`. */
+  readonly invite: string;
+}
+
 /** The body that describes a peer. */
 export function peerBody(peer: PeerStatus): PeerBody {
   const { id, addresses, domains = null, events, bytesIn, bytesOut, queueBytes, lastSyncAt } = peer;

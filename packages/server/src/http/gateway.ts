@@ -4,6 +4,7 @@ import { type Node, ReplicationError } from "@coppice/replication";
 import type { GroupStorage } from "@coppice/storage";
 import { setMaxListeners } from "node:events";
 import type { FastifyInstance } from "fastify";
+import type { Invites } from "../admission/invites.ts";
 import type { Scope } from "../auth/grant.ts";
 import { TokenStore } from "../auth/token-store.ts";
 import { ServerError } from "../error.ts";
@@ -22,6 +23,7 @@ import { domainRoutes } from "./routes/domains.ts";
 import { exportRoutes } from "./routes/export.ts";
 import { groupRoutes } from "./routes/groups.ts";
 import { healthRoutes } from "./routes/health.ts";
+import { inviteRoutes } from "./routes/invites.ts";
 import { metricsRoutes } from "./routes/metrics.ts";
 import { operationRoutes } from "./routes/operations.ts";
 import { peerRoutes } from "./routes/peers.ts";
@@ -63,6 +65,8 @@ export interface GatewayOptions {
   readonly waitMsMax?: number;
   /** The storage of the node, for backups while it runs. Default: no `GET /v1/export`. */
   readonly storage?: GroupStorage;
+  /** What makes invites for peers. Default: none are made. */
+  readonly invites?: Invites;
   /** Views to serve. Their loaders run before the server is reachable. Default: none. */
   readonly views?: readonly View[];
   /** The domain of the documents of automerge-repo clients. Default `automerge`. */
@@ -134,6 +138,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   const views = new Views(options.node, options.views ?? []);
   addRoutes(app, context, options.processMetrics === true);
   tokenRoutes(app, tokens);
+  if (options.invites !== undefined) inviteRoutes(app, options.invites);
   viewRoutes(app, context, views);
   if (options.storage !== undefined) exportRoutes(app, context, options.storage);
   // Who has the type has the library, which is an optional dependency.

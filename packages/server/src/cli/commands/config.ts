@@ -11,6 +11,8 @@ interface ConfigFlags {
   readonly [name: string]: unknown;
 }
 
+const SECRET = "(secret)";
+
 export function configCommand(program: Command, { streams }: CliContext): void {
   const command = program
     .command("config")
@@ -24,13 +26,15 @@ export function configCommand(program: Command, { streams }: CliContext): void {
     checkDomainTypes(settings.domains, await availableTypes());
     if (settings.data !== undefined) await daemonOptions(settings);
     if (flags.json === true) {
-      const entries = resolved.map(({ name, value, source }) => [name, { value: value ?? null, source }]);
+      const entries = resolved.map(({ name, value, source, isSecret }) => {
+        return [name, { value: value === undefined ? null : isSecret === true ? SECRET : value, source }];
+      });
       streams.out(`${JSON.stringify(Object.fromEntries(entries))}\n`);
       return;
     }
-    const rows = resolved.map(({ name, value, source, variable }) => [
+    const rows = resolved.map(({ name, value, source, variable, isSecret }) => [
       name,
-      value === undefined ? "-" : JSON.stringify(value),
+      value === undefined ? "-" : isSecret === true ? SECRET : JSON.stringify(value),
       source,
       variable,
     ]);

@@ -1,5 +1,6 @@
 import { type Command, Option } from "commander";
 import type { DaemonOptions } from "../../daemon/daemon.ts";
+import { parseInvite } from "../../admission/invite-text.ts";
 import { httpOptions } from "../../daemon/http-settings.ts";
 import { type Log, jsonLog, textLog } from "../../daemon/log.ts";
 import { DOMAINS_OPTION, SETTINGS, type Settings } from "../../daemon/settings.ts";
@@ -102,6 +103,7 @@ export async function daemonOptions(settings: Settings): Promise<DaemonOptions> 
     allow: allowAny ? "any" : allow,
     mdns: settings.mdns,
     networkKeyFile: settings.networkKeyFile,
+    invite: settings.join === undefined ? undefined : parseInvite(settings.join),
     layout: layoutOf(data, settings),
     domains: settings.domains,
     interest: interestOf(settings),

@@ -1,0 +1,41 @@
+/** Files that only their owner may read. */
+import { randomBytes } from "node:crypto";
+import { chmod, mkdir, open, readFile, rename, rm } from "node:fs/promises";
+import { dirname } from "node:path";
+
+const PRIVATE = 0o600;
+const PRIVATE_DIRECTORY = 0o700;
+
+/** Writes a file with mode 0600, whole or not at all, and on disk when it resolves. */
+export async function writePrivate(path: string, text: string): Promise<void> {
+  await mkdir(dirname(path), { recursive: true, mode: PRIVATE_DIRECTORY });
+  const draft = `${path}.${randomBytes(4).toString("hex")}`;
+  try {
+    const file = await open(draft, "wx", PRIVATE);
+    try {
+      await file.writeFile(text);
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+    await rename(draft, path);
+  } catch (error) {
+    await rm(draft, { force: true });
+    throw error;
+  }
+}
+
+/** The text of a file whose mode is 0600 afterwards; undefined when there is none. */
+export async function readPrivate(path: string): Promise<string | undefined> {
+  await chmod(path, PRIVATE).catch(unlessMissing);
+  return await readIfThere(path);
+}
+
+/** The text of a file, whoever it belongs to; undefined when there is none. */
+export async function readIfThere(path: string): Promise<string | undefined> {
+  return await readFile(path, "utf8").catch(unlessMissing);
+}
+
+function unlessMissing(error: unknown): undefined {
+  if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
+}
