@@ -3,6 +3,35 @@ import { createGroupStore, memoryStorage } from "@coppice/storage";
 import { describe, expect, it } from "vitest";
 import { Grove, notes, words } from "./nodes.test-support.ts";
 
+describe("the feed of changed groups", () => {
+  it("tells what changed since a cursor, here or by peers, also of groups that were unloaded or deleted", async () => {
+    await using grove = new Grove();
+    const a = await grove.start("a", [], { idleGraceMs: 20, heartbeatMs: 20 });
+    const b = await grove.start("b", ["a"]);
+    const first = a.changedSince(undefined);
+    expect(first).toMatchObject({ groups: [], startOver: true });
+    for (const name of ["x", "y"]) {
+      const counter = await a.open(name, gCounter);
+      await counter.mutate((c) => c.increment(1));
+      counter.close();
+    }
+    await (await b.open("z", gCounter)).mutate((c) => c.increment(1), { ack: { replicas: 1 } });
+    const next = a.changedSince(first.cursor, { limit: 2 });
+    expect(next).toMatchObject({ groups: ["x", "y"], hasMore: true, startOver: false });
+    const last = a.changedSince(next.cursor);
+    expect(last).toMatchObject({ groups: ["z"], hasMore: false });
+    expect(a.changedSince(last.cursor)).toMatchObject({ groups: [], cursor: last.cursor, startOver: false });
+    await a.snapshot();
+    await expect.poll(() => a.group("x")?.phase).toBe("stored");
+    expect(a.changedSince(last.cursor).groups).toEqual([]);
+    await b.delete("y");
+    await expect.poll(() => a.changedSince(last.cursor).groups).toEqual(["y"]);
+    for (const foreign of [b.changedSince(undefined).cursor, "nonsense", `${a.incarnation}.99999`]) {
+      expect(a.changedSince(foreign)).toMatchObject({ groups: [], startOver: true });
+    }
+  });
+});
+
 describe("restart", () => {
   it("finds every stored group by listing, and recovers it", async () => {
     await using grove = new Grove();

@@ -12,14 +12,8 @@ export {
 } from "./memory-transport.ts";
 export type { Verdict } from "./core/verification.ts";
 export type { PeerEvent } from "./driver.ts";
-export {
-  type CollectionReport,
-  type Lag,
-  type Node,
-  type PeerStatus,
-  type VerificationReport,
-  createNode,
-} from "./node.ts";
+export { type Node, createNode } from "./node.ts";
+export type { ChangedGroups, CollectionReport, Lag, PeerStatus, VerificationReport } from "./node-reports.ts";
 export type { DomainPolicy, NodeOptions, Notice } from "./node-options.ts";
 export type { Logger } from "./logger.ts";
 export type { Metric, MetricSample, MetricsRegistry } from "./metrics.ts";

@@ -10,6 +10,14 @@ import { ReplicationError } from "./error.ts";
 import { GroupHost } from "./group-host.ts";
 import { type NodeOptions, type ResolvedNodeOptions, policyOf, resolveOptions } from "./node-options.ts";
 import type { MetricsRegistry } from "./metrics.ts";
+import {
+  type ChangedGroups,
+  type CollectionReport,
+  type Lag,
+  type PeerStatus,
+  type VerificationReport,
+  sumOf,
+} from "./node-reports.ts";
 import { openStorage } from "./node-storage.ts";
 import { type RecoverOptions, type RecoveryReport, recoverGroups } from "./recovery.ts";
 import { type GroupStatus, Replica } from "./replica.ts";
@@ -23,44 +31,6 @@ const ALONE_AFTER_MS = 2000;
 const KNOWN_PEERS_MAX = 100;
 /** How often `synced` looks again. */
 const LOOK_AGAIN_MS = 100;
-
-/** A linked peer, as this node sees it. */
-export interface PeerStatus {
-  readonly id: PeerId;
-  readonly addresses: readonly string[];
-  /** The domains it is interested in; undefined means all. */
-  readonly domains: readonly string[] | undefined;
-  /** Events received from it that were new here. */
-  readonly events: number;
-  readonly bytesIn: number;
-  readonly bytesOut: number;
-  /** Bytes that wait to be sent to it. */
-  readonly queueBytes: number;
-  /** When contents were last compared with it, in Unix milliseconds; 0 for not yet. */
-  readonly lastSyncAt: number;
-  /** Groups that are known to differ from this node's; see `Node.lags`. */
-  readonly differingGroups: number;
-  /** Events that it has told of and that are missing here, in all groups. */
-  readonly lagEvents: number;
-  /** For how long the longest differing group has differed, in milliseconds. */
-  readonly lagMs: number;
-  /** Differing groups that do not come together. */
-  readonly stuckGroups: number;
-}
-
-/** How far this node and a peer are apart in one group, as far as they have told each other. */
-export interface Lag {
-  readonly group: GroupId;
-  readonly peer: PeerId;
-  /** Events that the peer has and that are missing here. */
-  readonly missingHere: number;
-  /** Events that the peer lacked when it last told what it has. */
-  readonly missingThere: number;
-  /** For how long they have differed, in milliseconds. */
-  readonly ms: number;
-  /** Whether nothing has moved for several comparisons; there was a notice `STUCK`. */
-  readonly isStuck: boolean;
-}
 
 /**
  * Starts a node: opens its storage, lists the stored groups and starts the transport; groups are loaded when needed.
@@ -78,24 +48,6 @@ export async function createNode(options: NodeOptions, { signal }: { signal?: Ab
     await storage.close().catch(() => {});
     throw error;
   }
-}
-
-/** What `Node.verify` found. */
-export interface VerificationReport {
-  /** This node's digest of the group, 16 hexadecimal digits. */
-  readonly digest: string;
-  /** What each interested peer's content says; one that did not answer in time is missing. */
-  readonly peers: ReadonlyMap<PeerId, Verdict>;
-  /** The peers that hold another content for the same events: this must never be; please report it. */
-  readonly divergent: readonly PeerId[];
-}
-
-/** What `Node.collect` did. */
-export interface CollectionReport {
-  /** Items freed on this node. */
-  readonly collected: number;
-  /** The events that every member knows. */
-  readonly stable: Readonly<Record<string, number>>;
 }
 
 /** A running node: its groups, its peers, its storage. Made by {@link createNode}. */
@@ -257,6 +209,20 @@ export class Node implements AsyncDisposable {
       if (!group.key.startsWith(prefix) || (group.phase === "deleted" && !options.deleted)) continue;
       yield this.#driver.status(group);
     }
+  }
+
+  /**
+   * The groups that changed here since a cursor, each once, in the order of their latest changes, at most `limit`
+   * (1 000 by default) of them; and the cursor to go on with. `startOver`: the cursor is of another run of the node, or
+   * too old, or none was given, so that everything may have changed: go through `groups()`, then go on with the new cursor.
+   */
+  changedSince(cursor: string | undefined, { limit = 1000 }: { limit?: number } = {}): ChangedGroups {
+    const { changes } = this.#driver.core;
+    const [, incarnation, seq] = /^([0-9a-f]{16})\.(\d{1,15})$/.exec(cursor ?? "") ?? [];
+    const page = incarnation === this.incarnation ? changes.since(Number(seq), Math.max(1, limit)) : undefined;
+    const next = `${this.incarnation}.${page?.next ?? changes.last}`;
+    if (page === undefined) return { groups: [], cursor: next, hasMore: false, startOver: true };
+    return { groups: page.groups.map(({ id }) => id), cursor: next, hasMore: page.hasMore, startOver: false };
   }
 
   /** One group's status, if it is known here. */
@@ -476,13 +442,4 @@ export class Node implements AsyncDisposable {
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }
-}
-
-function sumOf(lags: readonly Lag[]): Pick<PeerStatus, "differingGroups" | "lagEvents" | "lagMs" | "stuckGroups"> {
-  return {
-    differingGroups: lags.length,
-    lagEvents: lags.reduce((sum, { missingHere }) => sum + missingHere, 0),
-    lagMs: lags.reduce((most, { ms }) => Math.max(most, ms), 0),
-    stuckGroups: lags.filter(({ isStuck }) => isStuck).length,
-  };
 }

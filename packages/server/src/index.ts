@@ -121,6 +121,7 @@ export {
 export {
   type AckLevel,
   type Change,
+  type ChangedGroups,
   type CollectionReport,
   DEFAULT_LIMITS,
   type DomainPolicy,

@@ -1,5 +1,5 @@
-import type { Actor, AnyCrdtType } from "@coppice/crdt";
-import type { CatalogueRow, GroupCommit, GroupId, StoredGroup } from "@coppice/storage";
+import type { AnyCrdtType } from "@coppice/crdt";
+import type { CatalogueRow, GroupId, StoredGroup } from "@coppice/storage";
 import { ReplicationError } from "../error.ts";
 import type { Link, PeerId } from "../transport.ts";
 import { type AckHandle, Acknowledgements, type PeerAckLevel } from "./acknowledgements.ts";
@@ -7,74 +7,25 @@ import { AntiEntropy } from "./anti-entropy.ts";
 import { Backpressure } from "./backpressure.ts";
 import { CatchUp, type Point } from "./catch-up.ts";
 import { ClockGuard } from "./clock-guard.ts";
-import { CommitPipeline, type Durability } from "./commit-pipeline.ts";
-import type { CoreContext, NoticeSubject } from "./context.ts";
+import { CommitPipeline } from "./commit-pipeline.ts";
+import type { CoreContext } from "./context.ts";
+import type { CoreEffects, CoreOptions } from "./core-options.ts";
+import { ChangeLog } from "./change-log.ts";
 import { type Counts, noCounts } from "./counts.ts";
 import { Gossip } from "./gossip.ts";
 import type { Group } from "./group.ts";
 import { GroupTable } from "./group-table.ts";
 import { Housekeeping } from "./housekeeping.ts";
-import type { Limits } from "./limits.ts";
 import { MemberReads, type ReadHandle, type ReadLevel } from "./member-reads.ts";
 import type { Peer } from "./peer.ts";
 import { PeerExchange } from "./peer-exchange.ts";
 import { PeerProtocol } from "./peer-protocol.ts";
 import { PresenceTable } from "./presence.ts";
-import type { Changes } from "./replication-server.ts";
 import { RunBuilders } from "./run-builder.ts";
 import { SyncWatch } from "./sync-watch.ts";
 import { steadyClock } from "./steady-clock.ts";
 import { Stability, type StabilityReport } from "./stability.ts";
 import { type Verdict, Verification } from "./verification.ts";
-
-/** What the core asks of the world. None of these may call back into the core before they return. */
-export interface CoreEffects {
-  /** Sends a frame; false when the link wants no more until `drained`. */
-  send(link: Link, frame: Uint8Array): boolean;
-  /** Delivers no further frames of a link until `resume`. */
-  pause(link: Link): void;
-  resume(link: Link): void;
-  /** Ends the link to a peer that breaks the protocol. */
-  drop(peer: PeerId): void;
-  /** Call `flush` at the end of this tick. */
-  wake(): void;
-  /** Read what is stored of a group, then call `loaded`. */
-  load(group: Group): void;
-  /** Write atomically (and sync), then call `committed`. */
-  commit(commit: GroupCommit, sync: boolean): void;
-  /** The group's state changed since the last call. */
-  changed(group: Group, changes: Changes): void;
-  /** The presence states of a group's nodes changed. */
-  presenceChanged(group: Group): void;
-  /** Something about the group's phase or comparison with peers changed. */
-  moved(group: Group): void;
-  /** A peer that a link would be good to may be reached there. */
-  discovered(addresses: readonly string[]): void;
-  notice(code: string, message: string, about?: NoticeSubject): void;
-}
-
-export interface CoreOptions {
-  readonly effects: CoreEffects;
-  /** This node's id. */
-  readonly self: PeerId;
-  /** The wall clock, in Unix milliseconds. */
-  now(): number;
-  /** A random number below 1. */
-  random(): number;
-  /** The actor of this process; with `fresh`, a new incarnation that was never used. */
-  actor(fresh: boolean): Actor;
-  readonly types: readonly AnyCrdtType[];
-  /** The domains that this node replicates; undefined means all. */
-  readonly domains: readonly string[] | undefined;
-  durability(id: GroupId): Durability;
-  readonly limits: Limits;
-  readonly syncIntervalMs: number;
-  readonly heartbeatMs: number;
-  /** Of a domain's groups; undefined for snapshots only when asked for, when a journal grows long, and at the end. */
-  snapshotIntervalMs(domain: string): number | undefined;
-  /** How long a loaded group may go unused before it is unloaded. */
-  readonly idleGraceMs: number;
-}
 
 /**
  * A node without its I/O: groups, peers and what passes between them. Inputs are method calls (`frame`, `linkUp`,
@@ -98,6 +49,7 @@ export class Core {
   readonly #catchUp: CatchUp;
   readonly watch: SyncWatch;
   readonly counts: Counts = noCounts();
+  readonly changes: ChangeLog = new ChangeLog();
   readonly #clock: ClockGuard;
   readonly #housekeeping: Housekeeping;
   readonly #backpressure: Backpressure;
@@ -171,7 +123,10 @@ export class Core {
       },
       commit: (commit, sync) => this.#effects.commit(commit, sync),
       publish: (group, fresh) => this.#gossip.publish(group, fresh),
-      changed: (group) => this.#table.index(group),
+      changed: (group) => {
+        this.#table.index(group);
+        this.changes.note(group);
+      },
       locate: (group) => this.#effects.load(group),
       notice: (code, message, about) => this.#effects.notice(code, message, about),
     });
@@ -194,6 +149,7 @@ export class Core {
       read: (group) => this.#effects.load(group),
       moved: (group) => {
         if (group.phase !== "active") this.watch.forget(group);
+        if (group.epoch > 1 && !group.isStored) this.changes.note(group);
         this.#catchUp.moved(group);
         this.#effects.moved(group);
       },

@@ -1,5 +1,6 @@
 // The core without a node around it, for simulations that drive it themselves.
-export { Core, type CoreEffects, type CoreOptions } from "../core/core.ts";
+export { Core } from "../core/core.ts";
+export type { CoreEffects, CoreOptions } from "../core/core-options.ts";
 export { formatDigest } from "../core/digest.ts";
 export type { Group, GroupPhase } from "../core/group.ts";
 export { packFrames, Reassembly, unpackFrame } from "../core/frames.ts";

@@ -1,0 +1,39 @@
+import { parseActor } from "@coppice/crdt";
+import { encodeGroupId } from "@coppice/storage";
+import { describe, expect, it } from "vitest";
+import { ChangeLog } from "./change-log.ts";
+import { Group, emptyMeta } from "./group.ts";
+
+const ACTOR = parseActor("a".repeat(32));
+
+/** A group that has changed `times` times. */
+function changed(name: string, times: number): Group {
+  const key = encodeGroupId(name);
+  const meta = emptyMeta(name, key, "gcounter", 1);
+  meta.vector.set(ACTOR, times);
+  return new Group(key, { ...meta, digest: [times, 0] }, true);
+}
+
+describe("a change log", () => {
+  it("tells each group once, in the order of the latest changes", () => {
+    const log = new ChangeLog();
+    const groups = ["a", "b", "c"].map((name) => changed(name, 1));
+    for (const group of groups) log.note(group);
+    log.note(groups[0] as Group);
+    expect(log.since(0, 10)?.groups).toEqual(groups);
+    expect(log.since(1, 10)?.groups).toEqual(groups.slice(1));
+    const page = log.since(0, 2);
+    expect(page).toMatchObject({ groups: groups.slice(0, 2), next: 2, hasMore: true });
+    expect(log.since(page?.next ?? 0, 2)).toMatchObject({ groups: groups.slice(2), next: 3, hasMore: false });
+    expect(log.since(3, 10)).toMatchObject({ groups: [], next: 3, hasMore: false });
+    expect(log.since(4, 10)).toBeUndefined();
+  });
+
+  it("is bounded: whoever is too far behind starts over", () => {
+    const log = new ChangeLog();
+    for (let index = 0; index < 100_001; index++) log.note(changed(`g${index}`, 1));
+    expect(log.since(0, 10)).toBeUndefined();
+    expect(log.since(99_999, 10)?.groups.map(({ id }) => id)).toEqual(["g99999", "g100000"]);
+    expect(log.since(20_000, 100_000)?.groups).toHaveLength(80_001);
+  });
+});

@@ -1,0 +1,88 @@
+import type { Digest } from "@coppice/storage";
+import { equalDigest } from "./digest.ts";
+import type { Group } from "./group.ts";
+
+/** Changed groups remembered: whoever is further behind starts over. */
+const CHANGED_MAX = 100_000;
+/** Outdated entries kept before the list is rewritten. */
+const OUTDATED_MAX = 1024;
+
+interface Entry {
+  readonly group: Group;
+  readonly seq: number;
+  readonly digest: Digest;
+}
+
+/** A part of what has changed. */
+export interface ChangedPage {
+  /** Each group once, in the order of their latest changes. */
+  readonly groups: readonly Group[];
+  /** Where to go on. */
+  readonly next: number;
+  readonly hasMore: boolean;
+}
+
+/**
+ * Which groups changed since the start of the process, in the order of their latest changes. A change costs O(1), and
+ * the memory is bounded: the groups that have not changed for the longest are forgotten, and the floor rises.
+ */
+export class ChangeLog {
+  /** In order; an entry that is not its group's latest is outdated. */
+  #entries: Entry[] = [];
+  readonly #latest = new Map<Group, Entry>();
+  #last = 0;
+  #floor = 0;
+
+  /** The number of the latest change. */
+  get last(): number {
+    return this.#last;
+  }
+
+  /** The group may have changed. */
+  note(group: Group): void {
+    const digest = group.digest();
+    const known = this.#latest.get(group);
+    if (known !== undefined && equalDigest(known.digest, digest)) return;
+    const entry = { group, seq: ++this.#last, digest };
+    this.#latest.set(group, entry);
+    this.#entries.push(entry);
+    if (this.#entries.length > 2 * this.#latest.size + OUTDATED_MAX) this.#rewrite();
+    else if (this.#latest.size > CHANGED_MAX) this.#rewrite();
+  }
+
+  #rewrite(): void {
+    const current = this.#entries.filter((entry) => this.#latest.get(entry.group) === entry);
+    // A tenth at once: the list is rewritten once for many changes.
+    const surplus = current.length > CHANGED_MAX ? current.length - Math.floor(0.9 * CHANGED_MAX) : 0;
+    for (const { group, seq } of current.slice(0, surplus)) {
+      this.#latest.delete(group);
+      this.#floor = seq;
+    }
+    this.#entries = current.slice(surplus);
+  }
+
+  /** At most `limit` groups that changed after change `seq`; undefined when that is not remembered any more. */
+  since(seq: number, limit: number): ChangedPage | undefined {
+    if (seq < this.#floor || seq > this.#last) return undefined;
+    const groups: Group[] = [];
+    let next = seq;
+    let index = this.#after(seq);
+    for (; index < this.#entries.length && groups.length < limit; index++) {
+      const entry = this.#entries[index] as Entry;
+      next = entry.seq;
+      if (this.#latest.get(entry.group) === entry) groups.push(entry.group);
+    }
+    return { groups, next, hasMore: index < this.#entries.length };
+  }
+
+  /** The place of the first entry after change `seq`. */
+  #after(seq: number): number {
+    let [low, high] = [0, this.#entries.length];
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if ((this.#entries[middle] as Entry).seq <= seq) low = middle + 1;
+      else high = middle;
+    }
+    return low;
+  }
+}
