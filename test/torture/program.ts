@@ -199,7 +199,7 @@ function grant(mutator: unknown, wish: Wish): void {
       return count.increment();
     }
     case "log":
-      return void (mutator as MutatorOf<typeof types.log>).append(wish.key);
+      return (mutator as MutatorOf<typeof types.log>).append(wish.key);
     case "set": {
       const set = mutator as MutatorOf<typeof types.set>;
       if (wish.remove) set.delete(wish.key);
