@@ -76,6 +76,8 @@ function checkMessage(message: Message, published: Holdings, machine: Machine): 
   const held = published.get(key);
   if (message.kind === "events") {
     const { actor, lastSeq } = Run.decode(message.run);
+    // Of a former epoch, whose events are forgotten here: it waited in its queue while the group started anew.
+    if (held !== undefined && held.epoch > epoch) return undefined;
     if (held?.epoch !== epoch || held.vector.get(actor) < lastSeq) return `${actor}:${lastSeq}`;
     return undefined;
   }

@@ -11,7 +11,7 @@ import { randomBytes } from "@noble/hashes/utils.js";
 import { Core } from "./core/core.ts";
 import { formatDigest } from "./core/digest.ts";
 import type { NoticeSubject } from "./core/context.ts";
-import type { Group } from "./core/group.ts";
+import type { Group, GroupView } from "./core/group.ts";
 import { nodeBytes } from "./core/node-name.ts";
 import type { Changes, Origin } from "./core/replication-server.ts";
 import { ReplicationError } from "./error.ts";
@@ -141,7 +141,10 @@ export class Driver {
     for await (const rows of this.storage.listGroups({ deleted: true, ...options })) {
       for (const row of rows) this.core.addStored(row, journalled.has(encodeGroupId(row.id)));
     }
-    for (const group of this.core.groups.values()) if (group.isUnsettled) this.core.load(group, () => {});
+    for (const key of journalled) {
+      const group = this.core.groups.get(key);
+      if (group?.isUnsettled) this.core.load(group, () => {});
+    }
   }
 
   /** Tells every figure of this node to a registry, from now on. */
@@ -292,7 +295,7 @@ export class Driver {
   }
 
   /** How a group stands here. */
-  status(group: Group): GroupStatus {
+  status(group: GroupView): GroupStatus {
     const lag = this.core.watch.lag(group);
     const traffic = this.core.watch.traffic(group);
     return {

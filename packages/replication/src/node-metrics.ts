@@ -144,7 +144,7 @@ function walkOver(driver: Driver): Walk {
     degraded: 0,
     stuck: 0,
   };
-  for (const group of driver.core.groups.values()) {
+  for (const group of driver.core.groups.views()) {
     const status: GroupStatus = driver.status(group);
     phases.set(status.phase, (phases.get(status.phase) ?? 0) + 1);
     sums.events += status.events;

@@ -206,7 +206,7 @@ export class Node implements AsyncDisposable {
   /** Every group known here, from memory; deleted ones only with `deleted`. */
   *groups(options: { prefix?: GroupId; deleted?: boolean } = {}): Generator<GroupStatus> {
     const prefix = options.prefix === undefined ? "" : encodeGroupPrefix(options.prefix);
-    for (const group of this.#driver.core.groups.values()) {
+    for (const group of this.#driver.core.groups.views()) {
       if (!group.key.startsWith(prefix) || (group.phase === "deleted" && !options.deleted)) continue;
       yield this.#driver.status(group);
     }
@@ -240,9 +240,11 @@ export class Node implements AsyncDisposable {
     this.#checkOpen();
     return recoverGroups(
       {
-        groups: [...this.#driver.core.groups.values()].filter((group) => group.isStored && group.phase !== "deleted"),
-        status: (group) => this.#driver.status(group),
-        load: (group, signal) => this.#active(group, signal),
+        groups: [...this.#driver.core.groups.views()]
+          .filter((group) => group.isStored && group.phase !== "deleted")
+          .map(({ id }) => id),
+        status: (id) => this.#driver.status(this.#driver.known(id)),
+        load: (id, signal) => this.#active(this.#driver.known(id), signal),
       },
       options,
     );
@@ -317,7 +319,7 @@ export class Node implements AsyncDisposable {
   async snapshot(id?: GroupId): Promise<void> {
     this.#checkOpen();
     const key = id === undefined ? undefined : encodeGroupId(id);
-    for (const group of this.#driver.core.groups.values()) {
+    for (const group of this.#driver.core.active) {
       if (key === undefined || group.key === key) this.#driver.core.requestSnapshot(group);
     }
     await this.#driver.settled();

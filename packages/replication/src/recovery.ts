@@ -1,4 +1,4 @@
-import type { Group } from "./core/group.ts";
+import type { GroupId } from "@coppice/storage";
 import type { GroupStatus } from "./replica.ts";
 
 /** Groups loaded at the same time: the storage reads those of one turn together. */
@@ -37,33 +37,33 @@ export interface RecoveryReport {
 
 /** What a recovery works on. */
 export interface RecoverySource {
-  readonly groups: readonly Group[];
-  status(group: Group): GroupStatus;
+  readonly groups: readonly GroupId[];
+  status(id: GroupId): GroupStatus;
   /** Loads a group; rejects when it cannot be read. */
-  load(group: Group, signal: AbortSignal | undefined): Promise<void>;
+  load(id: GroupId, signal: AbortSignal | undefined): Promise<void>;
 }
 
 /** Loads the groups, several at a time. One that cannot be read does not stop the others. */
 export async function recoverGroups(source: RecoverySource, options: RecoverOptions): Promise<RecoveryReport> {
   const startedAt = performance.now();
-  const waiting = [...source.groups];
+  const waiting = source.groups.values();
   let done = 0;
   const work = async (): Promise<void> => {
-    for (let group = waiting.shift(); group !== undefined; group = waiting.shift()) {
+    for (const id of waiting) {
       options.signal?.throwIfAborted();
       try {
-        if (!options.dryRun) await source.load(group, options.signal);
+        if (!options.dryRun) await source.load(id, options.signal);
       } catch {
         // Its phase says that it failed, and the report lists it.
         options.signal?.throwIfAborted();
       }
       done++;
-      options.onProgress?.({ done, total: source.groups.length, group: source.status(group) });
+      options.onProgress?.({ done, total: source.groups.length, group: source.status(id) });
     }
   };
   await Promise.all(Array.from({ length: LOADS_AT_ONCE }, work));
   return report(
-    source.groups.map((group) => source.status(group)),
+    source.groups.map((id) => source.status(id)),
     performance.now() - startedAt,
   );
 }

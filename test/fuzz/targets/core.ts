@@ -203,7 +203,9 @@ async function storedTarget(): Promise<Target> {
       const machine = new Machine(new Random(1, "machine"));
       const meta = { ...original.meta(), id };
       const row = { ...meta, snapshotBytes: 1, snapshotAt: 1, journalPosition: 0, degraded: false };
-      const group = machine.core.addStored(row, true);
+      machine.core.addStored(row, true);
+      const group = machine.core.groups.get(encodeGroupId(id));
+      if (group === undefined) throw new Error("a stored group is not known");
       const [first = new Uint8Array(0), ...rest] = framesOf(input);
       const journal = rest.map((bytes, position) => ({ id, epoch: 1, position, count: 1, bytes }));
       const snapshot = first.length > 0 ? { ...meta, journalPosition: 0, body: first } : undefined;

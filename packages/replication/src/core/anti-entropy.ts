@@ -4,6 +4,7 @@ import type { PeerId } from "../transport.ts";
 import { type Acknowledgements, encodeEvents } from "./acknowledgements.ts";
 import { type CoreContext, refOf } from "./context.ts";
 import { ZERO_DIGEST, equalDigest } from "./digest.ts";
+import { type DomainIndex, HASH_MAX } from "./domain-index.ts";
 import type { Group } from "./group.ts";
 import { encodeMessage } from "./message-codec.ts";
 import type { DomainSum, GroupRef, List, State, Sums, Vector, VectorIntent, Want, More, Sketch } from "./messages.ts";
@@ -17,8 +18,6 @@ const SKETCH_GROUPS_MIN = 256;
 const SKETCH_CELLS = 48;
 /** By how much the cells grow when they were too few: doubling them would send a third more than needed. */
 const SKETCH_GROWTH = 1.5;
-/** The greatest hash of a group. */
-const HASH_MAX = 2 ** 32 - 1;
 
 /**
  * Anti-entropy: finds and repairs every difference between two peers, whatever caused it.
@@ -42,26 +41,20 @@ export class AntiEntropy {
 
   /** Starts a comparison of everything that both are interested in. */
   begin(peer: Peer): void {
-    const sums = [...this.#core.domains.values()]
-      .filter(({ name }) => peer.isInterestedIn(name) && this.#isSettled(name))
+    const sums = [...this.#core.groups.domains.values()]
+      .filter(({ name }) => peer.isInterestedIn(name) && this.#core.groups.isSettled(name))
       .map((domain) => domain.sum());
     peer.lastSyncAt = this.#core.now();
     peer.post(encodeMessage({ kind: "sums", isReply: false, sums }));
-  }
-
-  /** Whether the digests of all groups of a domain are known. */
-  #isSettled(domain: string): boolean {
-    for (const group of this.#core.domains.get(domain)?.groups() ?? []) if (group.isUnsettled) return false;
-    return true;
   }
 
   onSums(peer: Peer, { isReply, sums }: Sums): void {
     peer.lastSyncAt = this.#core.now();
     const theirs = new Map(sums.map((sum) => [sum.domain, sum]));
     const equal: DomainSum[] = [];
-    for (const name of new Set([...this.#core.domains.keys(), ...theirs.keys()])) {
+    for (const name of new Set([...this.#core.groups.domains.keys(), ...theirs.keys()])) {
       if (!peer.isInterestedIn(name) || !this.#core.isInterestedIn(name)) continue;
-      const ours = this.#core.domains.get(name)?.sum() ?? { domain: name, groups: 0, digest: ZERO_DIGEST };
+      const ours = this.#core.groups.domains.get(name)?.sum() ?? { domain: name, groups: 0, digest: ZERO_DIGEST };
       const sum = theirs.get(name);
       if (sum !== undefined && sum.groups === ours.groups && equalDigest(sum.digest, ours.digest)) {
         this.#core.comparedDomain(name);
@@ -77,13 +70,13 @@ export class AntiEntropy {
   }
 
   #sketch(peer: Peer, name: string, from: number, to: number): void {
-    const sketch = this.#core.domains.get(name)?.sketch(from, to);
+    const sketch = this.#core.groups.domains.get(name)?.sketch(from, to);
     if (sketch !== undefined) peer.post(encodeMessage(sketch));
   }
 
   /** Cells of a peer's sketch: either they tell which groups differ, or there are too few. */
   onSketch(peer: Peer, { domain: name, version, from, cells }: Sketch): void {
-    const domain = this.#core.domains.get(name);
+    const domain = this.#core.groups.domains.get(name);
     if (domain === undefined) return;
     const former = peer.takeSketch(name);
     const known = from === 0 ? cells : joinCells(former, version, from, cells);
@@ -94,20 +87,25 @@ export class AntiEntropy {
       peer.keepSketch(name, { version, cells: known });
       return peer.post(encodeMessage({ kind: "more", domain: name, version, from: known.length / CELL_WORDS }));
     }
-    const unknown: number[] = [];
-    for (const hash of differing) {
-      const groups = domain.at(hash);
-      if (groups.length === 0) unknown.push(hash);
-      for (const group of groups) this.#differs(peer, group);
-    }
-    if (unknown.length > 0) peer.post(encodeMessage({ kind: "want", hashes: unknown }));
+    this.#inquire(peer, domain, differing);
     this.#core.comparedDomain(name, differing);
     this.#core.watch.equalDomain(peer, name, differing);
   }
 
+  /** Asks a peer for what may be missing of the groups with these hashes. */
+  #inquire(peer: Peer, domain: DomainIndex, hashes: Iterable<number>): void {
+    const unknown: number[] = [];
+    for (const hash of hashes) {
+      const groups = this.#core.groups.withHash(hash).filter((group) => group.domain === domain.name);
+      if (groups.length === 0) unknown.push(hash);
+      for (const group of groups) this.#differs(peer, group);
+    }
+    if (unknown.length > 0) peer.post(encodeMessage({ kind: "want", hashes: unknown }));
+  }
+
   /** The peer needs more cells, or the whole list where that would be shorter or there are no more. */
   onMore(peer: Peer, { domain: name, version, from }: More): void {
-    const domain = this.#core.domains.get(name);
+    const domain = this.#core.groups.domains.get(name);
     if (domain === undefined || !peer.isInterestedIn(name)) return;
     const to = Math.min(Math.ceil(SKETCH_GROWTH * from), SKETCH_CELLS_MAX);
     if (from === 0 || from >= to || to > domain.sum().groups) return this.#list(peer, name);
@@ -115,7 +113,7 @@ export class AntiEntropy {
   }
 
   #list(peer: Peer, name: string): void {
-    const pages = this.#core.domains.get(name)?.pages();
+    const pages = this.#core.groups.domains.get(name)?.pages();
     if (pages === undefined) {
       return peer.post(encodeMessage({ kind: "list", domain: name, from: 0, to: HASH_MAX, entries: [] }));
     }
@@ -123,17 +121,15 @@ export class AntiEntropy {
   }
 
   onList(peer: Peer, list: List): void {
-    const domain = this.#core.domains.get(list.domain);
+    const domain = this.#core.groups.domains.get(list.domain);
     if (domain === undefined) {
       if (!this.#core.isInterestedIn(list.domain) || list.entries.length === 0) return;
       return peer.post(encodeMessage({ kind: "want", hashes: list.entries.map(({ hash }) => hash) }));
     }
-    const { differing, unknown, equal } = domain.compare(list);
-    for (const group of equal) {
-      this.#core.compared(group);
-      this.#core.watch.equal(peer, group);
-    }
-    for (const group of differing) this.#differs(peer, group);
+    const { differing, unknown } = domain.compare(list);
+    this.#core.comparedDomain(list.domain, differing, list.from, list.to);
+    this.#core.watch.equalDomain(peer, list.domain, differing, list.from, list.to);
+    this.#inquire(peer, domain, differing);
     if (unknown.length > 0) peer.post(encodeMessage({ kind: "want", hashes: unknown }));
   }
 
@@ -143,10 +139,10 @@ export class AntiEntropy {
   }
 
   onWant(peer: Peer, { hashes }: Want): void {
-    const wanted = new Set(hashes);
-    for (const domain of this.#core.domains.values()) {
-      if (!peer.isInterestedIn(domain.name)) continue;
-      for (const hash of wanted) for (const group of domain.at(hash)) this.tell(peer, group, "tell");
+    for (const hash of new Set(hashes)) {
+      for (const group of this.#core.groups.withHash(hash)) {
+        if (peer.isInterestedIn(group.domain)) this.tell(peer, group, "tell");
+      }
     }
   }
 

@@ -2,6 +2,7 @@ import { parseActor } from "@coppice/crdt";
 import { encodeGroupId } from "@coppice/storage";
 import { describe, expect, it } from "vitest";
 import { ChangeLog } from "./change-log.ts";
+import { GroupRows } from "./group-rows.ts";
 import { Group, emptyMeta } from "./group.ts";
 
 const ACTOR = parseActor("a".repeat(32));
@@ -11,7 +12,9 @@ function changed(name: string, times: number): Group {
   const key = encodeGroupId(name);
   const meta = emptyMeta(name, key, "gcounter", 1);
   meta.vector.set(ACTOR, times);
-  return new Group(key, { ...meta, digest: [times, 0] }, true);
+  const sizes = { snapshotAt: 0, snapshotBytes: 0, journalBytes: 0, issued: undefined };
+  const resting = { key, meta: { ...meta, digest: [times, 0] as const }, isStored: true, isPaused: false, ...sizes };
+  return new Group(new GroupRows(), 0, "", resting);
 }
 
 describe("a change log", () => {

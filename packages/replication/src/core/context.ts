@@ -1,8 +1,8 @@
 import type { GroupId } from "@coppice/storage";
 import type { PeerId } from "../transport.ts";
 import type { Counts } from "./counts.ts";
-import type { DomainIndex } from "./domain-index.ts";
 import type { Group } from "./group.ts";
+import type { GroupDirectory } from "./group-directory.ts";
 import type { Limits } from "./limits.ts";
 import type { GroupRef } from "./messages.ts";
 import type { Peer } from "./peer.ts";
@@ -10,9 +10,8 @@ import type { SyncWatch } from "./sync-watch.ts";
 
 /** What gossip and anti-entropy share of their core. */
 export interface CoreContext {
-  readonly groups: ReadonlyMap<string, Group>;
+  readonly groups: GroupDirectory;
   readonly peers: ReadonlyMap<PeerId, Peer>;
-  readonly domains: ReadonlyMap<string, DomainIndex>;
   /** Milliseconds that never go back, for intervals. */
   now(): number;
   /** The wall clock, in Unix milliseconds; may jump. */
@@ -32,8 +31,8 @@ export interface CoreContext {
   readonly counts: Counts;
   /** Something was compared and nothing is missing here. */
   compared(group: Group): void;
-  /** The same for all active groups of a domain, but those of the hashes given. */
-  comparedDomain(domain: string, except?: ReadonlySet<number>): void;
+  /** The same for all groups of a domain, or those with hashes `from` to `to`, but those of the hashes given. */
+  comparedDomain(domain: string, except?: ReadonlySet<number>, from?: number, to?: number): void;
   notice(code: string, message: string, about?: NoticeSubject): void;
 }
 

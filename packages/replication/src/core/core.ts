@@ -14,6 +14,7 @@ import { ChangeLog } from "./change-log.ts";
 import { type Counts, noCounts } from "./counts.ts";
 import { Gossip } from "./gossip.ts";
 import type { Group } from "./group.ts";
+import type { Groups } from "./group-directory.ts";
 import { GroupTable } from "./group-table.ts";
 import { Housekeeping } from "./housekeeping.ts";
 import { MemberReads, type ReadHandle, type ReadLevel } from "./member-reads.ts";
@@ -124,7 +125,7 @@ export class Core {
       commit: (commit, sync) => this.#effects.commit(commit, sync),
       publish: (group, fresh) => this.#gossip.publish(group, fresh),
       changed: (group) => {
-        this.#table.index(group);
+        this.#table.groups.update(group);
         this.changes.note(group);
       },
       locate: (group) => this.#effects.load(group),
@@ -173,7 +174,6 @@ export class Core {
     return {
       groups: this.#table.groups,
       peers: this.#peers,
-      domains: this.#table.domains,
       now: this.#steadyNow,
       wallNow: () => this.#options.now(),
       limits: this.#options.limits,
@@ -188,15 +188,20 @@ export class Core {
       watch: this.watch,
       counts: this.counts,
       compared: (group) => this.#table.compared(group),
-      comparedDomain: (domain, except) => this.#table.comparedDomain(domain, except),
+      comparedDomain: (...which) => this.#table.comparedDomain(...which),
       notice: (code, message, about) => this.#effects.notice(code, message, about),
     };
   }
 
   // Groups
 
-  get groups(): ReadonlyMap<string, Group> {
+  get groups(): Groups {
     return this.#table.groups;
+  }
+
+  /** The groups whose state is in memory. */
+  get active(): ReadonlySet<Group> {
+    return this.#table.active;
   }
 
   get peers(): ReadonlyMap<PeerId, Peer> {
@@ -213,8 +218,8 @@ export class Core {
   }
 
   /** A group found in the catalogue. `isJournalled`: its journal holds more than the row says. */
-  addStored(row: CatalogueRow, isJournalled: boolean): Group {
-    return this.#table.addStored(row, isJournalled);
+  addStored(row: CatalogueRow, isJournalled: boolean): void {
+    this.#table.addStored(row, isJournalled);
   }
 
   /** The group, created empty when it is not known. Throws `GROUP_DELETED`, `TYPE_CONFLICT` or `LIMIT_EXCEEDED`. */

@@ -1,13 +1,14 @@
-import type { Digest } from "@coppice/storage";
 import { ZERO_DIGEST, addDigest, equalDigest, subtractDigest } from "./digest.ts";
 import type { Group } from "./group.ts";
+import { COMPARED, COUNTED, type GroupRows, type RowNumber } from "./group-rows.ts";
 import type { DomainSum, List, Sketch as SketchMessage } from "./messages.ts";
 import { CELL_WORDS, SKETCH_CELLS_MAX, Sketch } from "./sketch.ts";
+import type { Digest } from "@coppice/storage";
 
 /** Groups on one page of a list: about 12 bytes each, so that a page fits into a frame. */
 const PAGE_GROUPS_MAX = 8192;
-/** The greatest hash. */
-const HASH_MAX = 2 ** 32 - 1;
+/** The greatest hash of a group. */
+export const HASH_MAX: number = 2 ** 32 - 1;
 /** Cells of a sketch that is made; one that turns out too short is made anew, eight times as long. */
 const SKETCH_CELLS = 1024;
 const SKETCH_GROWTH = 8;
@@ -15,41 +16,59 @@ const SKETCH_GROWTH = 8;
 /** The groups of one domain that have something to tell, by hash, with the sum of their digests kept up to date. */
 export class DomainIndex {
   readonly name: string;
-  readonly #groups = new Map<number, Group[]>();
-  readonly #counted = new Map<Group, Digest>();
+  /** What the rows call it. */
+  readonly number: number;
+  readonly #rows: GroupRows;
+  #members = new Uint32Array(4);
+  #size = 0;
+  /** Whether the members are in order of their hashes. */
+  #isSorted = true;
   #sum: Digest = ZERO_DIGEST;
   /** Made when a peer first differs, then kept up with each change. */
   #sketch: Sketch | undefined;
   #version = 0;
-  #sorted: number[] | undefined;
 
-  constructor(name: string) {
+  constructor(name: string, number: number, rows: GroupRows) {
     this.name = name;
+    this.number = number;
+    this.#rows = rows;
   }
 
   /** Takes the group, with its digest as it is now, into the sum. A group that says nothing yet is left out. */
   update(group: Group): void {
-    if (group.vector.size === 0 && group.epoch === 1) return;
-    const digest = group.digest();
-    const counted = this.#counted.get(group);
-    if (counted === undefined) {
-      this.#insert(group);
-    } else {
+    const isSilent = group.vector.size === 0 && group.epoch === 1;
+    if (isSilent && !this.#rows.has(group.row, COUNTED)) return;
+    this.count(group.row, group.digest());
+  }
+
+  /** Takes a row into the sum, with this digest. */
+  count(row: RowNumber, digest: Digest): void {
+    const rows = this.#rows;
+    const hash = rows.hash(row);
+    if (rows.has(row, COUNTED)) {
+      const counted = rows.digest(row);
       if (equalDigest(counted, digest)) return;
       this.#sum = subtractDigest(this.#sum, counted);
-      this.#sketch?.toggle(group.hash, counted);
+      this.#sketch?.toggle(hash, counted);
+    } else {
+      rows.set(row, COUNTED, true);
+      this.#insert(row, hash);
     }
+    rows.setDigest(row, digest);
     this.#sum = addDigest(this.#sum, digest);
-    this.#sketch?.toggle(group.hash, digest);
-    this.#counted.set(group, digest);
+    this.#sketch?.toggle(hash, digest);
     this.#version++;
   }
 
-  #insert(group: Group): void {
-    const others = this.#groups.get(group.hash);
-    if (others === undefined) this.#groups.set(group.hash, [group]);
-    else others.push(group);
-    this.#sorted = undefined;
+  #insert(row: RowNumber, hash: number): void {
+    if (this.#size === this.#members.length) {
+      const members = new Uint32Array(Math.ceil(1.5 * this.#size));
+      members.set(this.#members);
+      this.#members = members;
+    }
+    const last = this.#size === 0 ? -1 : this.#rows.hash(this.#members[this.#size - 1] as number);
+    if (hash < last) this.#isSorted = false;
+    this.#members[this.#size++] = row;
   }
 
   /** Rises with every change of a digest. */
@@ -58,15 +77,12 @@ export class DomainIndex {
   }
 
   sum(): DomainSum {
-    return { domain: this.name, groups: this.#counted.size, digest: this.#sum };
+    return { domain: this.name, groups: this.#size, digest: this.#sum };
   }
 
-  at(hash: number): readonly Group[] {
-    return this.#groups.get(hash) ?? [];
-  }
-
-  groups(): IterableIterator<Group> {
-    return this.#counted.keys();
+  /** Whether a flag is set for any group. */
+  some(flag: Parameters<GroupRows["has"]>[1]): boolean {
+    return this.#members.subarray(0, this.#size).some((row) => this.#rows.has(row, flag));
   }
 
   /** Cells `from` to `to` of the sketch of all groups and digests, as of `version`. */
@@ -77,8 +93,9 @@ export class DomainIndex {
 
   /** The hashes of the groups that differ from those behind a peer's cells; undefined when the cells are too few. */
   differing(cells: Uint32Array): ReadonlySet<number> | undefined {
-    const sketch = this.#sketchOf(cells.length / CELL_WORDS);
-    return sketch.difference(cells, (hash) => this.at(hash).map((group) => this.#counted.get(group) ?? ZERO_DIGEST));
+    return this.#sketchOf(cells.length / CELL_WORDS).difference(cells, (hash) =>
+      this.withHash(hash).map((row) => this.#rows.digest(row)),
+    );
   }
 
   /** The sketch, of `length` cells at least. */
@@ -87,47 +104,90 @@ export class DomainIndex {
     let cells = SKETCH_CELLS;
     while (cells < length) cells *= SKETCH_GROWTH;
     const sketch = new Sketch(Math.min(cells, SKETCH_CELLS_MAX));
-    for (const [group, digest] of this.#counted) sketch.toggle(group.hash, digest);
+    for (const row of this.#members.subarray(0, this.#size))
+      sketch.toggle(this.#rows.hash(row), this.#rows.digest(row));
     return (this.#sketch = sketch);
+  }
+
+  /** The groups of this domain with a hash: mostly one or none. */
+  withHash(hash: number): readonly RowNumber[] {
+    const rows = this.#rows;
+    return rows.withHash(hash).filter((row) => rows.has(row, COUNTED) && rows.domain(row) === this.number);
   }
 
   /** Every group, in order of hashes, in pages that together cover all hashes. */
   *pages(): Generator<List> {
-    const hashes = this.#hashes();
+    const members = this.#sorted();
     let from = 0;
-    for (let start = 0; start === 0 || start < hashes.length; start += PAGE_GROUPS_MAX) {
-      const page = hashes.slice(start, start + PAGE_GROUPS_MAX);
-      const isLast = start + PAGE_GROUPS_MAX >= hashes.length;
-      const to = isLast ? HASH_MAX : (page.at(-1) as number);
-      yield { kind: "list", domain: this.name, from, to, entries: page.map((hash) => this.#entry(hash)) };
+    for (let start = 0; start === 0 || start < members.length;) {
+      let end = Math.min(start + PAGE_GROUPS_MAX, members.length);
+      // Groups that share a hash are one entry.
+      while (end < members.length && this.#hashAt(members, end) === this.#hashAt(members, end - 1)) end++;
+      const to = end === members.length ? HASH_MAX : this.#hashAt(members, end - 1);
+      yield { kind: "list", domain: this.name, from, to, entries: this.#entries(members.subarray(start, end)) };
       from = to + 1;
+      start = Math.max(end, 1);
     }
   }
 
-  /** Compares a peer's page with what is here. */
-  compare(list: List): { differing: Group[]; unknown: number[]; equal: Group[] } {
-    const differing: Group[] = [];
-    const equal: Group[] = [];
-    const unknown: number[] = [];
+  /** Compares a peer's page with what is here; returns the hashes of groups that differ, and of unknown ones. */
+  compare(list: List): { readonly differing: ReadonlySet<number>; readonly unknown: number[] } {
+    const differing = new Set<number>();
     const theirs = new Map(list.entries.map(({ hash, digest }) => [hash, digest]));
-    for (const hash of this.#hashes()) {
-      if (hash < list.from || hash > list.to) continue;
-      const digest = theirs.get(hash);
-      const ours = this.#entry(hash).digest;
-      const isEqual = digest !== undefined && digest[0] === ours[0] && digest[1] === ours[1];
-      (isEqual ? equal : differing).push(...this.at(hash));
+    const ours = new Set<number>();
+    const members = this.#sorted();
+    const start = lowerBound(members, (row) => this.#rows.hash(row) < list.from);
+    let end = start;
+    while (end < members.length && this.#hashAt(members, end) <= list.to) end++;
+    for (const { hash, digest } of this.#entries(members.subarray(start, end))) {
+      const other = theirs.get(hash);
+      ours.add(hash);
+      if (other === undefined || !equalDigest(other, digest)) differing.add(hash);
     }
-    for (const { hash } of list.entries) if (!this.#groups.has(hash)) unknown.push(hash);
-    return { differing, unknown, equal };
+    return { differing, unknown: list.entries.map(({ hash }) => hash).filter((hash) => !ours.has(hash)) };
   }
 
-  #hashes(): readonly number[] {
-    return (this.#sorted ??= [...this.#groups.keys()].sort((a, b) => a - b));
+  /** Something of the rows with hashes `from` to `to`, except some, was compared: nothing is missing here. */
+  compared(except: ReadonlySet<number>, busy: ReadonlySet<RowNumber>, from: number, to: number): void {
+    const rows = this.#rows;
+    for (let at = 0; at < this.#size; at++) {
+      const row = this.#members[at] as number;
+      const hash = rows.hash(row);
+      if (hash < from || hash > to || except.has(hash) || busy.has(row)) continue;
+      rows.set(row, COMPARED, true);
+    }
   }
 
-  #entry(hash: number): { readonly hash: number; readonly digest: Digest } {
-    let digest = ZERO_DIGEST;
-    for (const group of this.at(hash)) digest = addDigest(digest, group.digest());
-    return { hash, digest };
+  #sorted(): Uint32Array {
+    const members = this.#members.subarray(0, this.#size);
+    if (!this.#isSorted) members.sort((a, b) => this.#rows.hash(a) - this.#rows.hash(b));
+    this.#isSorted = true;
+    return members;
   }
+
+  #hashAt(members: Uint32Array, at: number): number {
+    return this.#rows.hash(members[at] as number);
+  }
+
+  #entries(members: Uint32Array): { readonly hash: number; digest: Digest }[] {
+    const entries: { readonly hash: number; digest: Digest }[] = [];
+    for (const row of members) {
+      const [hash, digest] = [this.#rows.hash(row), this.#rows.digest(row)];
+      const last = entries.at(-1);
+      if (last?.hash === hash) last.digest = addDigest(last.digest, digest);
+      else entries.push({ hash, digest });
+    }
+    return entries;
+  }
+}
+
+/** The first place from which on `isBefore` does not hold. */
+function lowerBound(members: Uint32Array, isBefore: (row: RowNumber) => boolean): number {
+  let [low, high] = [0, members.length];
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if (isBefore(members[middle] as number)) low = middle + 1;
+    else high = middle;
+  }
+  return low;
 }

@@ -4,13 +4,16 @@ import {
   type GroupId,
   StorageError,
   type StoredGroup,
+  domainOf,
   encodeGroupId,
   formatGroupId,
 } from "@coppice/storage";
 import { ReplicationError } from "../error.ts";
 import type { CommitPipeline } from "./commit-pipeline.ts";
-import { DomainIndex } from "./domain-index.ts";
-import { Group, emptyMeta } from "./group.ts";
+import { HASH_MAX } from "./domain-index.ts";
+import type { Group } from "./group.ts";
+import { GroupDirectory } from "./group-directory.ts";
+import type { RowNumber } from "./group-rows.ts";
 import type { GroupRef } from "./messages.ts";
 import { ReplicationServer, type ServerEnvironment } from "./replication-server.ts";
 
@@ -30,26 +33,24 @@ export interface TableParts {
   wake(): void;
 }
 
+const NONE: ReadonlySet<number> = new Set();
+
 /** Every group that a node knows, and its life: stored, loaded, unloaded, deleted, created anew. */
 export class GroupTable {
   readonly #parts: TableParts;
   readonly #types = new Map<string, AnyCrdtType>();
-  readonly #groups = new Map<string, Group>();
-  readonly #domains = new Map<string, DomainIndex>();
+  readonly #directory: GroupDirectory;
   readonly #active = new Set<Group>();
   readonly #loading = new Map<Group, ((group: Group) => void)[]>();
 
   constructor(parts: TableParts) {
     this.#parts = parts;
+    this.#directory = new GroupDirectory((domain) => this.isInterestedIn(domain));
     for (const type of parts.types) this.#types.set(type.name, type);
   }
 
-  get groups(): ReadonlyMap<string, Group> {
-    return this.#groups;
-  }
-
-  get domains(): ReadonlyMap<string, DomainIndex> {
-    return this.#domains;
+  get groups(): GroupDirectory {
+    return this.#directory;
   }
 
   /** The groups whose state is in memory. */
@@ -69,23 +70,16 @@ export class GroupTable {
   }
 
   /** A group found in the catalogue. `isJournalled`: its journal holds more than the row says. */
-  addStored(row: CatalogueRow, isJournalled: boolean): Group {
-    const key = encodeGroupId(row.id);
-    const group = new Group(key, row, true);
-    group.isUnsettled = isJournalled && group.phase === "stored";
-    group.snapshotAt = row.snapshotAt;
-    group.snapshotBytes = row.snapshotBytes;
-    this.#groups.set(key, group);
-    this.index(group);
-    return group;
+  addStored(row: CatalogueRow, isJournalled: boolean): void {
+    this.#directory.addStored(row, isJournalled);
   }
 
   /** The group, created empty when it is not known. Throws `GROUP_DELETED` or `TYPE_CONFLICT`. */
   open(id: GroupId, type: AnyCrdtType, recreate: boolean): Group {
     this.register(type);
     const key = encodeGroupId(id);
-    const group = this.#groups.get(key);
-    if (group === undefined) return this.#add(new Group(key, emptyMeta(id, key, type.name, 1), false));
+    const group = this.#directory.get(key);
+    if (group === undefined) return this.#add(id, { key, type: type.name, epoch: 1 });
     if (group.phase === "deleted") {
       if (!recreate) {
         throw new ReplicationError(
@@ -101,22 +95,19 @@ export class GroupTable {
     return group;
   }
 
-  #add(group: Group): Group {
-    if (this.#groups.size >= this.#parts.server.limits.groupsMax) {
+  #add(id: GroupId, { key, type, epoch }: GroupRef): Group {
+    if (this.#directory.size >= this.#parts.server.limits.groupsMax) {
       throw new ReplicationError(
         "LIMIT_EXCEEDED",
-        `this node holds ${this.#groups.size} groups, its limit (groupsMax)`,
+        `this node holds ${this.#directory.size} groups, its limit (groupsMax)`,
       );
     }
-    this.#groups.set(group.key, group);
-    this.index(group);
-    return group;
+    return this.#directory.add(id, key, type, epoch);
   }
 
   addFromPeer(id: GroupId, ref: GroupRef): Group | undefined {
-    const group = new Group(ref.key, emptyMeta(id, ref.key, ref.type, ref.epoch), false);
-    if (!this.isInterestedIn(group.domain)) return undefined;
-    this.#add(group);
+    if (!this.isInterestedIn(domainOf(id))) return undefined;
+    const group = this.#add(id, ref);
     if (this.#types.get(ref.type) === undefined && group.phase !== "deleted") {
       this.#parts.server.notice(
         "UNKNOWN_TYPE",
@@ -128,20 +119,13 @@ export class GroupTable {
     return group;
   }
 
-  /** Keeps the domain's sum in step with the group's digest. */
-  index(group: Group): void {
-    if (!this.isInterestedIn(group.domain)) return;
-    let domain = this.#domains.get(group.domain);
-    if (domain === undefined) this.#domains.set(group.domain, (domain = new DomainIndex(group.domain)));
-    domain.update(group);
-  }
-
   isInterestedIn(domain: string): boolean {
     return this.#parts.domains?.includes(domain) ?? true;
   }
 
   /** Makes the group active, then calls back. Not called for deleted groups, nor when loading fails. */
   load(group: Group, then: (group: Group) => void): void {
+    this.#directory.keepAwake(group);
     group.usedAt = this.#parts.server.now();
     if (group.phase === "active") return then(group);
     if (group.phase === "deleted" || group.phase === "failed") return;
@@ -182,7 +166,7 @@ export class GroupTable {
       this.#parts.pipeline.dirty(group);
     }
     this.#active.add(group);
-    this.index(group);
+    this.#directory.update(group);
     if (server.degraded || server.hasPending) this.#parts.repair(group);
     this.#resume(group);
   }
@@ -253,11 +237,12 @@ export class GroupTable {
   }
 
   #restart(group: Group, epoch: number, typeName: string): void {
+    this.#directory.keepAwake(group);
     this.#parts.pipeline.forget(group);
     this.#active.delete(group);
     const wasLoading = this.#loading.delete(group);
     group.restart(epoch, typeName);
-    this.index(group);
+    this.#directory.update(group);
     this.#parts.moved(group);
     // Whoever opens it goes on waiting until it is loaded.
     if (wasLoading) this.load(group, () => {});
@@ -270,11 +255,16 @@ export class GroupTable {
     this.#parts.moved(group);
   }
 
-  /** The same for all active groups of a domain, but those of the hashes given. */
-  comparedDomain(domain: string, except?: ReadonlySet<number>): void {
+  /** The same for all groups of a domain with hashes `from` to `to`, but those of the hashes given. */
+  comparedDomain(domain: string, except: ReadonlySet<number> = NONE, from: number = 0, to: number = HASH_MAX): void {
+    const busy = new Set<RowNumber>();
     for (const group of this.#active) {
-      if (group.domain === domain && !except?.has(group.hash)) this.compared(group);
+      const { hash } = group;
+      if (group.domain !== domain || hash < from || hash > to || except.has(hash)) continue;
+      this.compared(group);
+      if (!group.isCompared) busy.add(group.row);
     }
+    this.#directory.domains.get(domain)?.compared(except, busy, from, to);
   }
 
   /** Lets go of a group's state; everything in it must be stored. */

@@ -1,22 +1,46 @@
 import { type Actor, VersionVector } from "@coppice/crdt";
-import { type Digest, type GroupId, type GroupMeta, domainOf } from "@coppice/storage";
-import { groupHash, groupSeed } from "./digest.ts";
+import type { Digest, GroupId, GroupMeta } from "@coppice/storage";
+import { groupSeed } from "./digest.ts";
+import { COMPARED, type GroupRows, type RowNumber, UNSETTLED } from "./group-rows.ts";
 import type { Issued } from "./incarnation.ts";
 import type { ReplicationServer } from "./replication-server.ts";
+import type { RestingGroup } from "./resting-group.ts";
 
 /** Where a group stands: known from the catalogue, being loaded, in memory, a tombstone, or not readable. */
 export type GroupPhase = "stored" | "loading" | "active" | "deleted" | "failed";
 
+/** A group to look at. */
+export type GroupView = Readonly<
+  Pick<
+    Group,
+    | "id"
+    | "key"
+    | "domain"
+    | "typeName"
+    | "epoch"
+    | "phase"
+    | "vector"
+    | "digest"
+    | "server"
+    | "isStored"
+    | "isPaused"
+    | "isCompared"
+    | "snapshotAt"
+    | "snapshotBytes"
+    | "journalBytes"
+  >
+>;
+
 /**
- * A group as its node knows it, loaded or not. It outlives the replication server behind it: a stored group costs
- * only what its catalogue row says.
+ * A group as its node knows it, loaded or not: what is done with it happens here. One that nobody uses rests as bytes in
+ * the directory (`group-directory.ts`), which makes this object of them again.
  */
 export class Group {
-  readonly id: GroupId;
   readonly key: string;
   readonly domain: string;
-  /** Its place in catalogue lists. */
-  readonly hash: number;
+  /** Its row in the directory. */
+  readonly row: RowNumber;
+  readonly #rows: GroupRows;
   #meta: GroupMeta;
   #server: ReplicationServer | undefined;
   phase: GroupPhase;
@@ -24,18 +48,14 @@ export class Group {
   failure: unknown;
   /** Whether a catalogue row of this epoch is stored. */
   isStored: boolean;
-  /** Whether the journal holds more than the row says: its digest is not known before it is loaded. */
-  isUnsettled = false;
   /** Whether it takes nothing more from peers, because a limit was reached. */
-  isPaused = false;
-  /** Whether some peer's content was compared with ours and nothing was missing here. */
-  isCompared = false;
+  isPaused: boolean;
   /** When the newest snapshot was taken, in Unix milliseconds, and the server's version then. */
-  snapshotAt = 0;
+  snapshotAt: number;
   snapshotVersion = 0;
-  snapshotBytes = 0;
+  snapshotBytes: number;
   /** Bytes journalled since the newest snapshot. */
-  journalBytes = 0;
+  journalBytes: number;
   /** Open replicas; the group stays loaded while there is one. */
   handles = 0;
   /** When it was last used, in Unix milliseconds. */
@@ -43,14 +63,43 @@ export class Group {
   #issued: Issued | undefined;
   #watchers = 0;
 
-  constructor(key: string, meta: GroupMeta, isStored: boolean) {
-    this.id = meta.id;
-    this.key = key;
-    this.domain = domainOf(meta.id);
-    this.hash = groupHash(key);
-    this.#meta = meta;
-    this.isStored = isStored;
-    this.phase = meta.epoch % 2 === 0 ? "deleted" : "stored";
+  /** Used by the directory. */
+  constructor(rows: GroupRows, row: RowNumber, domain: string, resting: RestingGroup) {
+    this.#rows = rows;
+    this.row = row;
+    this.domain = domain;
+    this.key = resting.key;
+    this.#meta = resting.meta;
+    this.isStored = resting.isStored;
+    this.isPaused = resting.isPaused;
+    this.snapshotAt = resting.snapshotAt;
+    this.snapshotBytes = resting.snapshotBytes;
+    this.journalBytes = resting.journalBytes;
+    this.#issued = resting.issued;
+    this.phase = resting.meta.epoch % 2 === 0 ? "deleted" : "stored";
+  }
+
+  get id(): GroupId {
+    return this.#server?.id ?? this.#meta.id;
+  }
+
+  /** Its place in catalogue lists. */
+  get hash(): number {
+    return this.#rows.hash(this.row);
+  }
+
+  /** Whether the journal holds more than the row says: its digest is not known before it is loaded. */
+  get isUnsettled(): boolean {
+    return this.#rows.has(this.row, UNSETTLED);
+  }
+
+  /** Whether some peer's content was compared with ours and nothing was missing here. */
+  get isCompared(): boolean {
+    return this.#rows.has(this.row, COMPARED);
+  }
+
+  set isCompared(isCompared: boolean) {
+    this.#rows.set(this.row, COMPARED, isCompared);
   }
 
   get server(): ReplicationServer | undefined {
@@ -93,13 +142,35 @@ export class Group {
     return this.#server?.meta() ?? this.#meta;
   }
 
+  /** Whether nobody needs more of it than its directory keeps. */
+  get canRest(): boolean {
+    const isQuiet = this.phase === "deleted" || (this.phase === "stored" && this.failure === undefined);
+    return isQuiet && this.#server === undefined && this.handles === 0 && this.#watchers === 0;
+  }
+
+  /** What is left of it at rest. */
+  resting(): RestingGroup {
+    const { key, isStored, isPaused, snapshotAt, snapshotBytes, journalBytes } = this;
+    return {
+      key,
+      meta: this.#meta,
+      isStored,
+      isPaused,
+      snapshotAt,
+      snapshotBytes,
+      journalBytes,
+      issued: this.#issued,
+    };
+  }
+
   /** Puts a replication server behind the group. */
   activate(server: ReplicationServer): void {
     if (this.#issued !== undefined) server.resume(this.#issued);
     this.#server = server;
+    this.#meta = KNOWN_BY_SERVER;
     server.watchers = this.#watchers;
     this.phase = "active";
-    this.isUnsettled = false;
+    this.#rows.set(this.row, UNSETTLED, false);
     this.failure = undefined;
   }
 
@@ -115,13 +186,14 @@ export class Group {
 
   /** Starts another epoch: what the former one held is forgotten. Even epochs are tombstones. */
   restart(epoch: number, type: string): void {
+    this.#meta = emptyMeta(this.id, this.key, type, epoch);
     this.#server?.dispose();
     this.#server = undefined;
     this.#issued = undefined;
-    this.#meta = emptyMeta(this.id, this.key, type, epoch);
     this.phase = epoch % 2 === 0 ? "deleted" : "stored";
+    this.failure = undefined;
     this.isStored = false;
-    this.isUnsettled = false;
+    this.#rows.set(this.row, UNSETTLED, false);
     this.isCompared = false;
     this.snapshotAt = 0;
     this.snapshotVersion = 0;
@@ -129,6 +201,9 @@ export class Group {
     this.journalBytes = 0;
   }
 }
+
+/** While a group is loaded, its server knows what it is. */
+const KNOWN_BY_SERVER: GroupMeta = emptyMeta("-", "-", "-", 0);
 
 /** The meta of a group without events. */
 export function emptyMeta(id: GroupId, key: string, type: string, epoch: number): GroupMeta {

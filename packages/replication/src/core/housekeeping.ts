@@ -35,13 +35,20 @@ export class Housekeeping {
     this.#parts = parts;
   }
 
+  /** Unloads the groups that nobody uses, and lets those rest that nobody asked for again. */
   unloadIdle(): void {
     const { table } = this.#parts;
     const limits = { graceMs: this.#options.idleGraceMs, bytesMax: this.#options.limits.idleBytesMax };
     for (const group of idleGroups(table.active, this.#options.now(), limits, (idle) => this.#canUnload(idle))) {
-      table.unload(group);
-      this.#parts.counts.unloads++;
+      // With a journal to replay, it would have to be loaded again at the next start.
+      if (group.journalBytes > 0 && group.server?.isOpaque === false) {
+        this.requestSnapshot(group);
+      } else {
+        table.unload(group);
+        this.#parts.counts.unloads++;
+      }
     }
+    table.groups.rest();
   }
 
   #canUnload(group: Group): boolean {

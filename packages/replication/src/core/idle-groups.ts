@@ -1,10 +1,13 @@
 import type { Group } from "./group.ts";
 
+/** What a loaded group takes in memory beside what it takes in storage: its engine, its vector, its tables. */
+const GROUP_BYTES = 2048;
+
 /** When an unused group is unloaded. */
 export interface IdleLimits {
   /** Unused for this long, in milliseconds, it goes in any case. */
   readonly graceMs: number;
-  /** Above this many bytes of unused groups, as stored, the longest unused go earlier. */
+  /** Above this many bytes of unused groups, about, the longest unused go earlier. */
   readonly bytesMax: number;
 }
 
@@ -22,14 +25,18 @@ export function idleGroups(
       group.usedAt = now;
     } else if (canUnload(group)) {
       idle.push(group);
-      bytes += group.snapshotBytes + group.journalBytes;
+      bytes += bytesOf(group);
     }
   }
   idle.sort((a, b) => a.usedAt - b.usedAt);
   const over = idle.findIndex((group) => {
     if (now - group.usedAt < graceMs && bytes <= bytesMax) return true;
-    bytes -= group.snapshotBytes + group.journalBytes;
+    bytes -= bytesOf(group);
     return false;
   });
   return over < 0 ? idle : idle.slice(0, over);
+}
+
+function bytesOf({ snapshotBytes, journalBytes }: Group): number {
+  return GROUP_BYTES + snapshotBytes + journalBytes;
 }

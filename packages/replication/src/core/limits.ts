@@ -10,7 +10,10 @@ export interface Limits {
   readonly queueBytesMax: number;
   /** Bytes taken from peers while a commit is under way, before their links are paused. Default 32 MiB. */
   readonly uncommittedBytesMax: number;
-  /** Loaded groups that nobody uses, in bytes as stored: over this the longest unused are unloaded. Default 64 MiB. */
+  /**
+   * Loaded groups that nobody uses, in bytes (as stored, and 2 KiB for each): over this the longest unused are unloaded
+   * before `idleGraceMs` is over. Default 64 MiB.
+   */
   readonly idleBytesMax: number;
   /** Actors of one group; over this the whole group takes nothing more from peers. Default 100 000. */
   readonly actorsPerGroupMax: number;

@@ -2,7 +2,8 @@ import type { Actor, VersionVector } from "@coppice/crdt";
 import { formatGroupId } from "@coppice/storage";
 import type { PeerId } from "../transport.ts";
 import type { NoticeSubject } from "./context.ts";
-import type { Group } from "./group.ts";
+import { HASH_MAX } from "./domain-index.ts";
+import type { Group, GroupView } from "./group.ts";
 import type { Peer } from "./peer.ts";
 import type { Dependency } from "./run.ts";
 
@@ -82,7 +83,7 @@ export interface WatchParts {
 export class SyncWatch {
   readonly #parts: WatchParts;
   readonly #differences = new Map<PeerId, Map<string, Difference>>();
-  readonly #facts = new Map<Group, Facts>();
+  readonly #facts = new Map<string, Facts>();
   readonly #domainsComparedAt = new Map<string, number>();
   /** Events given up since the start. */
   orphaned = 0;
@@ -116,7 +117,7 @@ export class SyncWatch {
 
   /** A peer told its vector of a group, in this node's epoch. */
   told(peer: Peer, group: Group, vector: VersionVector): void {
-    this.#facts.get(group)?.heard.set(peer.id, vector);
+    this.#facts.get(group.key)?.heard.set(peer.id, vector);
     const isBehind = !group.vector.includes(vector);
     if (!isBehind && vector.includes(group.vector)) return this.equal(peer, group);
     const difference = this.#difference(peer, group);
@@ -135,11 +136,12 @@ export class SyncWatch {
     this.#moves(peer.id, difference);
   }
 
-  /** A peer holds the same of a whole domain, but for the groups of some hashes. */
-  equalDomain(peer: Peer, domain: string, except?: ReadonlySet<number>): void {
-    this.#domainsComparedAt.set(domain, this.#parts.now());
+  /** A peer holds the same of a whole domain, or of the hashes `from` to `to`, but for the groups of some hashes. */
+  equalDomain(peer: Peer, domain: string, except?: ReadonlySet<number>, from: number = 0, to: number = HASH_MAX): void {
+    if (to === HASH_MAX) this.#domainsComparedAt.set(domain, this.#parts.now());
     for (const { group } of this.#differences.get(peer.id)?.values() ?? []) {
-      if (group.domain === domain && !except?.has(group.hash)) this.equal(peer, group);
+      const { hash } = group;
+      if (group.domain === domain && hash >= from && hash <= to && !except?.has(hash)) this.equal(peer, group);
     }
   }
 
@@ -159,7 +161,7 @@ export class SyncWatch {
 
   /** The group's state has left the memory, or its epoch is over. */
   forget(group: Group): void {
-    this.#facts.delete(group);
+    this.#facts.delete(group.key);
   }
 
   /** A heartbeat has passed while events of the group wait for others. */
@@ -185,7 +187,7 @@ export class SyncWatch {
 
   /** Nothing of the group waits any more. */
   flows(group: Group): void {
-    const facts = this.#facts.get(group);
+    const facts = this.#facts.get(group.key);
     if (facts === undefined || facts.waits === 0) return;
     facts.waits = 0;
     facts.heard.clear();
@@ -237,8 +239,8 @@ export class SyncWatch {
     }
   }
 
-  lag(group: Group): GroupLag {
-    let [events, since, isStuck] = [0, Number.POSITIVE_INFINITY, this.#facts.get(group)?.isStuck ?? false];
+  lag(group: GroupView): GroupLag {
+    let [events, since, isStuck] = [0, Number.POSITIVE_INFINITY, this.#facts.get(group.key)?.isStuck ?? false];
     for (const differences of this.#differences.values()) {
       const difference = differences.get(group.key);
       if (difference?.epoch !== group.epoch) continue;
@@ -252,15 +254,15 @@ export class SyncWatch {
   }
 
   /** When some peer was last found to hold the same of the group; 0 for not yet. */
-  comparedAt(group: Group): number {
-    const own = this.#facts.get(group)?.comparedAt ?? 0;
+  comparedAt(group: GroupView): number {
+    const own = this.#facts.get(group.key)?.comparedAt ?? 0;
     for (const differences of this.#differences.values()) if (differences.has(group.key)) return own;
     return Math.max(own, this.#domainsComparedAt.get(group.domain) ?? 0);
   }
 
   /** Bytes of events and states of the group exchanged, and events given up, since it was loaded. */
-  traffic(group: Group): { readonly bytesIn: number; readonly bytesOut: number; readonly orphaned: number } {
-    return this.#facts.get(group) ?? { bytesIn: 0, bytesOut: 0, orphaned: 0 };
+  traffic(group: GroupView): { readonly bytesIn: number; readonly bytesOut: number; readonly orphaned: number } {
+    return this.#facts.get(group.key) ?? { bytesIn: 0, bytesOut: 0, orphaned: 0 };
   }
 
   #difference(peer: Peer, group: Group): Difference | undefined {
@@ -285,7 +287,7 @@ export class SyncWatch {
   }
 
   #factsOf(group: Group): Facts {
-    let facts = this.#facts.get(group);
+    let facts = this.#facts.get(group.key);
     if (facts === undefined) {
       facts = {
         comparedAt: 0,
@@ -297,7 +299,7 @@ export class SyncWatch {
         heard: new Map(),
         isStuck: false,
       };
-      this.#facts.set(group, facts);
+      this.#facts.set(group.key, facts);
     }
     return facts;
   }

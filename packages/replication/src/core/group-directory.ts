@@ -1,0 +1,160 @@
+import { type CatalogueRow, type Digest, type GroupId, domainOf, encodeGroupId } from "@coppice/storage";
+import { DomainIndex } from "./domain-index.ts";
+import { Group, type GroupView, emptyMeta } from "./group.ts";
+import { COUNTED, GroupRows, type RowNumber, UNSETTLED } from "./group-rows.ts";
+import { RestingCodec, type RestingGroup, recordKey } from "./resting-group.ts";
+
+/** What is known of the groups of a node, by key. */
+export interface Groups {
+  readonly size: number;
+  has(key: string): boolean;
+  get(key: string): Group | undefined;
+  /** Every group; each is woken. */
+  values(): Iterable<Group>;
+  /** Every group, to look at: those that rest go on resting. */
+  views(): Iterable<GroupView>;
+}
+
+/**
+ * Every group that a node knows, by key and by domain. Most of them rest: they are a row of bytes, and become an object
+ * (wake) when someone asks for them. A group that nobody uses goes back to rest with the next `rest`.
+ *
+ * There is never more than one object of a group: whoever still holds one that went to rest holds the very one that is
+ * woken again. So a resting group's object is referred to weakly, and what the row keeps is all that counts of it.
+ */
+export class GroupDirectory implements Groups {
+  readonly #isInterestedIn: (domain: string) => boolean;
+  readonly #rows = new GroupRows();
+  readonly #codec = new RestingCodec();
+  readonly #awake = new Map<string, Group>();
+  readonly #dozing = new Map<string, WeakRef<Group>>();
+  /** Every domain there is a group of, by the number that the rows call it. */
+  readonly #indexes: DomainIndex[] = [];
+  readonly #numbers = new Map<string, number>();
+  readonly #domains = new Map<string, DomainIndex>();
+
+  constructor(isInterestedIn: (domain: string) => boolean) {
+    this.#isInterestedIn = isInterestedIn;
+  }
+
+  get size(): number {
+    return this.#rows.size;
+  }
+
+  /** The domains that this node replicates. */
+  get domains(): ReadonlyMap<string, DomainIndex> {
+    return this.#domains;
+  }
+
+  has(key: string): boolean {
+    return this.#awake.has(key) || this.#rows.find(key) !== undefined;
+  }
+
+  get(key: string): Group | undefined {
+    const awake = this.#awake.get(key);
+    if (awake !== undefined) return awake;
+    const row = this.#rows.find(key);
+    return row === undefined ? undefined : this.#wake(row, key);
+  }
+
+  /** The groups whose keys have this hash and that have something to tell. */
+  withHash(hash: number): Group[] {
+    return this.#rows
+      .withHash(hash)
+      .filter((row) => this.#rows.has(row, COUNTED))
+      .map((row) => this.#wake(row));
+  }
+
+  *values(): Generator<Group> {
+    for (let row = 0; row < this.#rows.size; row++) yield this.#wake(row);
+  }
+
+  *views(): Generator<GroupView> {
+    for (let row = 0; row < this.#rows.size; row++) {
+      const awake = this.#awake.size === 0 ? undefined : this.#awake.get(recordKey(this.#rows.record(row)));
+      yield awake ?? this.#read(row);
+    }
+  }
+
+  /** Whether the digests of all groups of a domain are known. */
+  isSettled(domain: string): boolean {
+    return this.#rows.unsettled === 0 || this.#domains.get(domain)?.some(UNSETTLED) !== true;
+  }
+
+  /** The one object of a group that rests; to be used by whoever changes a group that may have gone to rest meanwhile. */
+  keepAwake(group: Group): void {
+    if (!this.#awake.has(group.key)) this.#wake(group.row, group.key);
+  }
+
+  #wake(row: RowNumber, key: string = recordKey(this.#rows.record(row))): Group {
+    const awake = this.#awake.get(key);
+    if (awake !== undefined) return awake;
+    const group = this.#dozing.get(key)?.deref() ?? this.#read(row);
+    this.#dozing.delete(key);
+    this.#awake.set(key, group);
+    return group;
+  }
+
+  #read(row: RowNumber): Group {
+    const resting = this.#codec.decode(this.#rows.record(row), this.#rows.digest(row));
+    return new Group(this.#rows, row, this.#indexOf(row).name, resting);
+  }
+
+  #indexOf(row: RowNumber): DomainIndex {
+    return this.#indexes[this.#rows.domain(row)] as DomainIndex;
+  }
+
+  /** A group found in the catalogue. `isUnsettled`: its journal holds more than the row says. */
+  addStored(catalogued: CatalogueRow, isUnsettled: boolean): void {
+    const { id, snapshotAt, snapshotBytes, digest } = catalogued;
+    const resting = { isStored: true, isPaused: false, snapshotAt, snapshotBytes, journalBytes: 0, issued: undefined };
+    const row = this.#add(id, { ...resting, key: encodeGroupId(id), meta: catalogued });
+    if (catalogued.epoch > 1 || catalogued.vector.size > 0) this.#count(row, digest);
+    if (isUnsettled && catalogued.epoch % 2 === 1) this.#rows.set(row, UNSETTLED, true);
+  }
+
+  /** A group that was not known so far, with no events. */
+  add(id: GroupId, key: string, type: string, epoch: number): Group {
+    const resting = { isStored: false, isPaused: false, snapshotAt: 0, snapshotBytes: 0, journalBytes: 0 };
+    const row = this.#add(id, { ...resting, key, meta: emptyMeta(id, key, type, epoch), issued: undefined });
+    const group = this.#wake(row, key);
+    this.update(group);
+    return group;
+  }
+
+  #add(id: GroupId, resting: RestingGroup): RowNumber {
+    const domain = domainOf(id);
+    let number = this.#numbers.get(domain);
+    if (number === undefined) {
+      number = this.#indexes.length;
+      const index = new DomainIndex(domain, number, this.#rows);
+      this.#indexes.push(index);
+      this.#numbers.set(domain, number);
+      if (this.#isInterestedIn(domain)) this.#domains.set(domain, index);
+    }
+    return this.#rows.add(resting.key, number, this.#codec.encode(resting), resting.meta.digest);
+  }
+
+  /** Keeps the domain's sum in step with the group's digest. */
+  update(group: Group): void {
+    this.#domains.get(group.domain)?.update(group);
+  }
+
+  #count(row: RowNumber, digest: Digest): void {
+    this.#domains.get(this.#indexOf(row).name)?.count(row, digest);
+  }
+
+  /** Lets the groups that nobody uses rest. */
+  rest(): void {
+    for (const [key, reference] of this.#dozing) if (reference.deref() === undefined) this.#dozing.delete(key);
+    for (const [key, group] of this.#awake) {
+      if (!group.canRest) continue;
+      const { row } = group;
+      this.update(group);
+      if (!this.#rows.has(row, COUNTED)) this.#rows.setDigest(row, group.digest());
+      this.#rows.replace(row, this.#codec.encode(group.resting()));
+      this.#awake.delete(key);
+      this.#dozing.set(key, new WeakRef(group));
+    }
+  }
+}

@@ -1,0 +1,145 @@
+import type { Digest } from "@coppice/storage";
+import { ByteArena } from "./byte-arena.ts";
+import { groupHash } from "./digest.ts";
+import { isRecordOf, recordBytes } from "./resting-group.ts";
+
+/** A group's row: the same for as long as the process runs. */
+export type RowNumber = number;
+
+/** What is noted of a group beside its record. */
+export const COUNTED = 1;
+export const UNSETTLED = 2;
+export const COMPARED = 4;
+export type RowFlag = typeof COUNTED | typeof UNSETTLED | typeof COMPARED;
+
+/** How full the table of hashes gets before it doubles. */
+const LOAD_MAX = 0.8;
+const GROWTH = 1.5;
+
+/**
+ * One row for each group that a node knows, in columns: hash, domain, digest, flags, and where its record is. No object
+ * for each group: that would cost some 100 bytes before anything is in it. Rows are found by key or by hash in an
+ * open-addressed table.
+ */
+export class GroupRows {
+  #size = 0;
+  #hashes = new Uint32Array(16);
+  #domains = new Uint32Array(16);
+  #digests = new Uint32Array(32);
+  #flags = new Uint8Array(16);
+  #references = new Uint32Array(16);
+  /** Row + 1 at the place that the hash names, or the first free one after it; 0 is free. */
+  #table = new Uint32Array(32);
+  #arena = new ByteArena();
+  #unsettled = 0;
+
+  get size(): number {
+    return this.#size;
+  }
+
+  /** Rows flagged `UNSETTLED`. */
+  get unsettled(): number {
+    return this.#unsettled;
+  }
+
+  add(key: string, domain: number, record: Uint8Array, digest: Digest): RowNumber {
+    if (this.#size === this.#hashes.length) this.#grow();
+    const row = this.#size++;
+    this.#hashes[row] = groupHash(key);
+    this.#domains[row] = domain;
+    this.#references[row] = this.#arena.add(record);
+    this.setDigest(row, digest);
+    if (this.#size > LOAD_MAX * this.#table.length) this.#rehash(2 * this.#table.length);
+    else this.#enter(row);
+    return row;
+  }
+
+  /** The row of the group with this key. */
+  find(key: string): RowNumber | undefined {
+    for (const row of this.withHash(groupHash(key))) if (isRecordOf(this.record(row), key)) return row;
+    return undefined;
+  }
+
+  /** The rows of groups whose keys have this hash; mostly one or none. */
+  withHash(hash: number): readonly RowNumber[] {
+    const rows: RowNumber[] = [];
+    const mask = this.#table.length - 1;
+    for (let at = hash & mask; this.#table[at] !== 0; at = (at + 1) & mask) {
+      const row = (this.#table[at] as number) - 1;
+      if (this.#hashes[row] === hash) rows.push(row);
+    }
+    return rows;
+  }
+
+  hash(row: RowNumber): number {
+    return this.#hashes[row] as number;
+  }
+
+  domain(row: RowNumber): number {
+    return this.#domains[row] as number;
+  }
+
+  digest(row: RowNumber): Digest {
+    return [this.#digests[2 * row] as number, this.#digests[2 * row + 1] as number];
+  }
+
+  setDigest(row: RowNumber, [first, second]: Digest): void {
+    this.#digests[2 * row] = first;
+    this.#digests[2 * row + 1] = second;
+  }
+
+  has(row: RowNumber, flag: RowFlag): boolean {
+    return ((this.#flags[row] as number) & flag) !== 0;
+  }
+
+  set(row: RowNumber, flag: RowFlag, isSet: boolean): void {
+    if (flag === UNSETTLED && this.has(row, flag) !== isSet) this.#unsettled += isSet ? 1 : -1;
+    const flags = this.#flags[row] as number;
+    this.#flags[row] = isSet ? flags | flag : flags & ~flag;
+  }
+
+  /** The bytes that begin with a row's record; see `resting-group.ts`. Not to be changed, nor kept. */
+  record(row: RowNumber): Uint8Array {
+    return this.#arena.at(this.#references[row] as number);
+  }
+
+  replace(row: RowNumber, record: Uint8Array): void {
+    const former = this.record(row).subarray(0, recordBytes(this.record(row)));
+    if (former.length === record.length && former.every((byte, at) => byte === record[at])) return;
+    this.#arena.drop(former.length);
+    this.#references[row] = this.#arena.add(record);
+    if (!this.#arena.isWasteful) return;
+    const arena = new ByteArena();
+    for (let each = 0; each < this.#size; each++) {
+      const bytes = this.record(each);
+      this.#references[each] = arena.add(bytes.subarray(0, recordBytes(bytes)));
+    }
+    this.#arena = arena;
+  }
+
+  #grow(): void {
+    const length = Math.ceil(GROWTH * this.#size);
+    this.#hashes = longer(this.#hashes, new Uint32Array(length));
+    this.#domains = longer(this.#domains, new Uint32Array(length));
+    this.#digests = longer(this.#digests, new Uint32Array(2 * length));
+    this.#flags = longer(this.#flags, new Uint8Array(length));
+    this.#references = longer(this.#references, new Uint32Array(length));
+  }
+
+  #rehash(length: number): void {
+    this.#table = new Uint32Array(length);
+    for (let row = 0; row < this.#size; row++) this.#enter(row);
+  }
+
+  #enter(row: RowNumber): void {
+    const mask = this.#table.length - 1;
+    let at = this.hash(row) & mask;
+    while (this.#table[at] !== 0) at = (at + 1) & mask;
+    this.#table[at] = row + 1;
+  }
+}
+
+function longer<Column extends Uint32Array | Uint8Array>(column: Column, by: Column): Column {
+  by.set(column);
+  return by;
+}

@@ -1,0 +1,165 @@
+/**
+ * What a node keeps in memory of a group whose state is not: one record in a `ByteArena`.
+ *
+ * | field          | bytes                                                                      |
+ * |----------------|----------------------------------------------------------------------------|
+ * | length         | uint: bytes of all that follows                                            |
+ * | key            | string                                                                     |
+ * | type           | uint: its number among the types that this process has seen                |
+ * | epoch, time    | uint, uint                                                                 |
+ * | snapshot       | uint when it was taken (Unix ms), uint its bytes                           |
+ * | journal bytes  | uint                                                                       |
+ * | flags          | byte: 1 stored, 2 paused, 4 something was issued by this process           |
+ * | issued         | actor, uint seq: the last own event, when there is one                     |
+ * | history        | a version vector, uint count, that many actors of the frontier             |
+ *
+ * Digest, domain and hash stand beside it, in columns (`group-rows.ts`). Nothing of this is stored or sent.
+ */
+import { type Actor, type HybridTime, Reader, VersionVector, Writer } from "@coppice/crdt";
+import { type Digest, type GroupId, type GroupMeta, decodeGroupKey } from "@coppice/storage";
+import type { Issued } from "./incarnation.ts";
+
+const STORED = 1;
+const PAUSED = 2;
+const ISSUED = 4;
+
+/** A group without its state. */
+export interface RestingGroup {
+  readonly key: string;
+  readonly meta: GroupMeta;
+  /** See the fields of the same names of `Group`. */
+  readonly isStored: boolean;
+  readonly isPaused: boolean;
+  readonly snapshotAt: number;
+  readonly snapshotBytes: number;
+  readonly journalBytes: number;
+  readonly issued: Issued | undefined;
+}
+
+/** Meta data whose id, vector and frontier are decoded when they are asked for. */
+class RestingMeta implements GroupMeta {
+  readonly type: string;
+  readonly epoch: number;
+  readonly time: HybridTime;
+  readonly digest: Digest;
+  readonly #key: string;
+  readonly history: Uint8Array;
+  #id: GroupId | undefined;
+  #decoded: { readonly vector: VersionVector; readonly frontier: readonly Actor[] } | undefined;
+
+  constructor(key: string, fixed: Pick<GroupMeta, "type" | "epoch" | "time" | "digest">, history: Uint8Array) {
+    this.#key = key;
+    this.type = fixed.type;
+    this.epoch = fixed.epoch;
+    this.time = fixed.time;
+    this.digest = fixed.digest;
+    this.history = history;
+  }
+
+  get id(): GroupId {
+    return (this.#id ??= decodeGroupKey(this.#key));
+  }
+
+  get vector(): VersionVector {
+    return this.#history.vector;
+  }
+
+  get frontier(): readonly Actor[] {
+    return this.#history.frontier;
+  }
+
+  get #history(): { readonly vector: VersionVector; readonly frontier: readonly Actor[] } {
+    if (this.#decoded !== undefined) return this.#decoded;
+    const reader = new Reader(this.history);
+    const vector = VersionVector.decode(reader);
+    const frontier = Array.from({ length: reader.uint() }, () => reader.actor());
+    return (this.#decoded = { vector, frontier });
+  }
+}
+
+/** Writes and reads the records of one node. */
+export class RestingCodec {
+  readonly #types: string[] = [];
+  readonly #numbers = new Map<string, number>();
+  readonly #body = new Writer(256);
+  readonly #record = new Writer(256);
+
+  /** The record of a group; valid until the next one. */
+  encode({ key, meta, isStored, isPaused, snapshotAt, snapshotBytes, journalBytes, issued }: RestingGroup): Uint8Array {
+    const body = this.#body;
+    body.reset();
+    body.string(key);
+    body.uint(this.#number(meta.type));
+    body.uint(meta.epoch);
+    body.uint(meta.time);
+    body.uint(snapshotAt);
+    body.uint(snapshotBytes);
+    body.uint(journalBytes);
+    body.byte((isStored ? STORED : 0) | (isPaused ? PAUSED : 0) | (issued === undefined ? 0 : ISSUED));
+    if (issued !== undefined) {
+      body.actor(issued.actor);
+      body.uint(issued.seq);
+    }
+    if (meta instanceof RestingMeta) body.raw(meta.history);
+    else {
+      meta.vector.encode(body);
+      body.uint(meta.frontier.length);
+      for (const actor of meta.frontier) body.actor(actor);
+    }
+    this.#record.reset();
+    this.#record.bytes(body.peek());
+    return this.#record.peek();
+  }
+
+  #number(type: string): number {
+    let number = this.#numbers.get(type);
+    if (number === undefined) {
+      number = this.#types.push(type) - 1;
+      this.#numbers.set(type, number);
+    }
+    return number;
+  }
+
+  /** @param bytes as they begin with the record */
+  decode(bytes: Uint8Array, digest: Digest): RestingGroup {
+    const reader = new Reader(new Reader(bytes).bytes());
+    const key = reader.string();
+    const fixed = {
+      type: this.#types[reader.uint()] as string,
+      epoch: reader.uint(),
+      time: reader.uint(),
+      digest,
+    };
+    const [snapshotAt, snapshotBytes, journalBytes] = [reader.uint(), reader.uint(), reader.uint()];
+    const flags = reader.byte();
+    const issued = (flags & ISSUED) === 0 ? undefined : { actor: reader.actor(), seq: reader.uint() };
+    // A copy: the arena may be left behind meanwhile, and must not be kept alive.
+    const meta = new RestingMeta(key, fixed, reader.raw(reader.left).slice());
+    const [isStored, isPaused] = [(flags & STORED) !== 0, (flags & PAUSED) !== 0];
+    return { key, meta, isStored, isPaused, snapshotAt, snapshotBytes, journalBytes, issued };
+  }
+}
+
+/** The key of the group that a record is of. */
+export function recordKey(bytes: Uint8Array): string {
+  const reader = new Reader(bytes);
+  reader.uint();
+  return reader.string();
+}
+
+/** The bytes of a whole record, length included. */
+export function recordBytes(bytes: Uint8Array): number {
+  const reader = new Reader(bytes);
+  reader.bytes();
+  return reader.at;
+}
+
+/** Whether a record is that of the group with this key. */
+export function isRecordOf(bytes: Uint8Array, key: string): boolean {
+  const reader = new Reader(bytes);
+  reader.uint();
+  if (reader.uint() !== key.length) return false;
+  const start = reader.at;
+  for (let index = 0; index < key.length; index++) if (bytes[start + index] !== key.charCodeAt(index)) return false;
+  return true;
+}
