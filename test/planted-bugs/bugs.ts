@@ -98,8 +98,8 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
   crdt(
     "a vector includes what is one event ahead",
     "vector",
-    "if (this.get(actor) < seq)\n                return false;",
-    "if (this.get(actor) + 1 < seq)\n                return false;",
+    "if (this.get(other.#actors[at]) < other.#seqs[at])",
+    "if (this.get(other.#actors[at]) + 1 < other.#seqs[at])",
   ),
   // Persist before publish
   core(

@@ -19,8 +19,8 @@ const BUGS = [
   {
     name: "concurrent writes that lose are dropped",
     file: "kernel/register.ts",
-    from: "register.more = more;",
-    to: "register.more = undefined;",
+    from: "register.assign(top.actor, top.seq, top.time, top.value, more);",
+    to: "register.assign(top.actor, top.seq, top.time, top.value, undefined);",
   },
   {
     name: "the winner of two writes ignores the time",
@@ -140,7 +140,7 @@ const BUGS = [
   {
     name: "the table of actors outlives its delta",
     file: "kernel/state.ts",
-    from: "this.deltaActors.trim(0);",
+    from: "this.#deltaActors?.trim(0);",
     to: "",
   },
   {

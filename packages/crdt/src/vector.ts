@@ -7,6 +7,11 @@ export const SEQ_MAX: number = 2 ** 31 - 1;
 /** Bytes of the smallest encoded entry: an actor and a one-byte sequence number. */
 const ENTRY_BYTES_MIN = 17;
 
+/** Actors up to which a look at each beats a table. */
+const FEW = 8;
+const NOBODY: Actor[] = [];
+const NOTHING: number[] = [];
+
 /** How two points in causal history stand to each other. */
 export type CausalOrder = "before" | "after" | "equal" | "concurrent";
 
@@ -17,24 +22,52 @@ export type CausalOrder = "before" | "after" | "equal" | "concurrent";
  * Encoded: uint count, then (actor, uint seq) for each, ordered by actor.
  */
 export class VersionVector implements Iterable<[Actor, number]> {
-  readonly #seqs: Map<Actor, number>;
+  /** Never changed in place while there are few: copies share it. */
+  #actors: Actor[] = NOBODY;
+  #seqs: number[] = NOTHING;
+  /** Where each actor stands, when they are many. */
+  #index: Map<Actor, number> | undefined;
 
   constructor(entries?: Iterable<readonly [Actor, number]>) {
-    this.#seqs = new Map(entries);
+    if (entries !== undefined) for (const [actor, seq] of entries) this.set(actor, seq);
   }
 
   /** Number of actors. */
   get size(): number {
-    return this.#seqs.size;
+    return this.#actors.length;
   }
 
   get(actor: Actor): number {
-    return this.#seqs.get(actor) ?? 0;
+    const at = this.#find(actor);
+    return at < 0 ? 0 : (this.#seqs[at] as number);
   }
 
   /** Sets the entry of `actor`. Events 1 to `seq` count as known from here on. */
   set(actor: Actor, seq: number): void {
-    this.#seqs.set(actor, seq);
+    const at = this.#find(actor);
+    if (at >= 0) {
+      this.#seqs[at] = seq;
+    } else if (this.#actors.length < FEW) {
+      // Of exactly that length: an array that is spread or pushed to takes room for sixteen more.
+      this.#actors = this.#actors.concat([actor]);
+      this.#seqs = this.#seqs.concat([seq]);
+    } else {
+      this.#add(actor, seq);
+    }
+  }
+
+  #add(actor: Actor, seq: number): void {
+    if (this.#index === undefined) {
+      this.#actors = [...this.#actors];
+      this.#index = new Map(this.#actors.map((name, at) => [name, at]));
+    }
+    this.#index.set(actor, this.#actors.length);
+    this.#actors.push(actor);
+    this.#seqs.push(seq);
+  }
+
+  #find(actor: Actor): number {
+    return this.#index === undefined ? this.#actors.indexOf(actor) : (this.#index.get(actor) ?? -1);
   }
 
   covers(actor: Actor, seq: number): boolean {
@@ -43,7 +76,9 @@ export class VersionVector implements Iterable<[Actor, number]> {
 
   /** Whether everything that `other` knows is known here. */
   includes(other: VersionVector): boolean {
-    for (const [actor, seq] of other.#seqs) if (this.get(actor) < seq) return false;
+    for (let at = 0; at < other.#actors.length; at++) {
+      if (this.get(other.#actors[at] as Actor) < (other.#seqs[at] as number)) return false;
+    }
     return true;
   }
 
@@ -60,31 +95,36 @@ export class VersionVector implements Iterable<[Actor, number]> {
 
   /** Takes the higher entry of each actor. */
   merge(other: VersionVector): void {
-    for (const [actor, seq] of other.#seqs) if (this.get(actor) < seq) this.#seqs.set(actor, seq);
+    for (const [actor, seq] of other) if (this.get(actor) < seq) this.set(actor, seq);
   }
 
   clone(): VersionVector {
-    return new VersionVector(this.#seqs);
+    const copy = new VersionVector();
+    copy.#actors = this.#index === undefined ? this.#actors : [...this.#actors];
+    copy.#seqs = this.#seqs.length === 0 ? NOTHING : [...this.#seqs];
+    if (this.#index !== undefined) copy.#index = new Map(this.#index);
+    return copy;
   }
 
   /** The sum of all entries: how many events are known. */
   total(): number {
     let sum = 0;
-    for (const seq of this.#seqs.values()) sum += seq;
+    for (const seq of this.#seqs) sum += seq;
     return sum;
   }
 
-  [Symbol.iterator](): IterableIterator<[Actor, number]> {
-    return this.#seqs.entries();
+  *[Symbol.iterator](): Generator<[Actor, number], undefined, undefined> {
+    for (let at = 0; at < this.#actors.length; at++) yield [this.#actors[at] as Actor, this.#seqs[at] as number];
+    return undefined;
   }
 
   /** Entries by actor, for people and for JSON. */
   toJSON(): Record<string, number> {
-    return Object.fromEntries([...this.#seqs].sort(([a], [b]) => (a < b ? -1 : 1)));
+    return Object.fromEntries([...this].sort(([a], [b]) => (a < b ? -1 : 1)));
   }
 
   encode(writer: Writer): void {
-    const entries = [...this.#seqs].filter(([, seq]) => seq > 0).sort(([a], [b]) => (a < b ? -1 : 1));
+    const entries = [...this].filter(([, seq]) => seq > 0).sort(([a], [b]) => (a < b ? -1 : 1));
     writer.uint(entries.length);
     for (const [actor, seq] of entries) {
       writer.actor(actor);

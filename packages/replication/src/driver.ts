@@ -72,7 +72,7 @@ export class Driver {
         pause: (link) => this.transport().pause(link),
         resume: (link) => this.transport().resume(link),
         drop: (peer) => void this.transport().disconnect(peer),
-        wake: () => queueMicrotask(() => this.core.flush()),
+        wake: () => queueMicrotask(() => this.core.endTick()),
         load: (group) => void this.#load(group),
         commit: (commit, sync) => void this.#commit(commit, sync),
         changed: (group, changes) => this.#tell(group, changes),
@@ -207,6 +207,7 @@ export class Driver {
         this.traffic.bytesIn += bytes.length;
         this.core.frame(link, bytes);
       },
+      delivered: () => this.core.endTick(),
       drained: (link) => this.core.drained(link),
       notice: (code, message, peer) => this.notice(code, message, peer === undefined ? {} : { peer }),
     };

@@ -9,6 +9,7 @@ export class EarlyEvents {
     linkUp: (link) => this.#pass((target) => target.linkUp(link)),
     linkDown: (link, reason) => this.#pass((target) => target.linkDown(link, reason)),
     frame: (link, bytes) => this.#pass((target) => target.frame(link, bytes)),
+    delivered: () => this.#target?.delivered?.(),
     drained: (link) => this.#pass((target) => target.drained(link)),
     notice: (code, message, peer) => this.#pass((target) => target.notice(code, message, peer)),
   };

@@ -18,22 +18,22 @@ import type { PeerId } from "./transport.ts";
 import { WAIT_MS, type WaitOptions, checkTimeout, waitFor } from "./waiting.ts";
 import { type AckLevel, type Acknowledgement, CommitAcknowledgement, PeerAcknowledgement, Write } from "./write.ts";
 
-/** What the handles of a group need of their node beyond its core. */
+/** What handles need of their node beyond its core: one for all of them. */
 export interface HostEnvironment {
   isClosed(): boolean;
-  durability(): { readonly durable: boolean; readonly sync: boolean; readonly buffered?: boolean };
+  durability(group: Group): { readonly durable: boolean; readonly sync: boolean; readonly buffered?: boolean };
   /** The durability mode of the group's domain, when one was set. */
-  readonly mode: Durability | undefined;
-  status(): GroupStatus;
-  synced(signal: AbortSignal | undefined): Promise<void>;
-  /** The members of the group's domain but this one, and how many there are. Throws `NO_MEMBERSHIP`. */
+  mode(group: Group): Durability | undefined;
+  status(group: Group): GroupStatus;
+  synced(group: Group, signal: AbortSignal | undefined): Promise<void>;
   /** The linked peers that replicate the group. */
-  interestedPeers(): readonly PeerId[];
+  interestedPeers(group: Group): readonly PeerId[];
   /** Calls back when the node closes; returns how to stop that. */
   onStop(fn: () => void): () => void;
-  roster(): { readonly others: readonly PeerId[]; readonly size: number };
-  watch(fn: (origin: Origin, keys: ReadonlySet<string>) => void): () => void;
-  watchPresence(fn: () => void): () => void;
+  /** The members of the group's domain but this one, and how many there are. Throws `NO_MEMBERSHIP`. */
+  roster(group: Group): { readonly others: readonly PeerId[]; readonly size: number };
+  watch(group: Group, fn: (origin: Origin, keys: ReadonlySet<string>) => void): () => void;
+  watchPresence(group: Group, fn: () => void): () => void;
 }
 
 /** One replica's way to its group, its node's core and its storage. */
@@ -46,24 +46,26 @@ export class GroupHost implements ReplicaHost {
   /** Commits wait in memory for the next save. */
   readonly #isBuffered: boolean;
   #isReleased = false;
-  readonly presence: PresenceHost;
 
   constructor(group: Group, type: AnyCrdtType, core: Core, environment: HostEnvironment) {
     this.#group = group;
     this.#type = type;
     this.#core = core;
     this.#environment = environment;
-    this.#isJournalled = environment.durability().durable && environment.mode !== "snapshot";
-    this.#isBuffered = environment.durability().buffered === true;
-    this.presence = {
+    this.#isJournalled = environment.durability(group).durable && environment.mode(group) !== "snapshot";
+    this.#isBuffered = environment.durability(group).buffered === true;
+    group.handles++;
+  }
+
+  presence(): PresenceHost {
+    return {
       set: (state) => {
         this.server();
-        core.setPresence(group, state);
+        this.#core.setPresence(this.#group, state);
       },
-      states: () => core.presence(group),
-      watch: (fn) => environment.watchPresence(fn),
+      states: () => this.#core.presence(this.#group),
+      watch: (fn) => this.#environment.watchPresence(this.#group, fn),
     };
-    group.handles++;
   }
 
   server(): ReplicationServer {
@@ -113,7 +115,7 @@ export class GroupHost implements ReplicaHost {
       const message = `ack "log": group ${name} is kept in memory until the next save; use "sync", which saves at once`;
       throw new ReplicationError("ACK_UNAVAILABLE", message);
     }
-    if (level === "sync" && !this.#environment.durability().sync) {
+    if (level === "sync" && !this.#environment.durability(this.#group).sync) {
       throw new ReplicationError(
         "ACK_UNAVAILABLE",
         `ack "sync": the storage of group ${name} cannot promise stable storage`,
@@ -153,7 +155,7 @@ export class GroupHost implements ReplicaHost {
   /** The peers beside this node that make a majority, all, or a number. Throws `NO_MEMBERSHIP`. */
   #quorum(replicas: unknown): ReadLevel | undefined {
     if (replicas === "majority" || replicas === "all") {
-      const { others, size } = this.#environment.roster();
+      const { others, size } = this.#environment.roster(this.#group);
       const needed = replicas === "all" ? others.length : Math.floor(size / 2) + 1 - (size - others.length);
       return { replicas: Math.max(0, needed), among: new Set(others) };
     }
@@ -188,7 +190,7 @@ export class GroupHost implements ReplicaHost {
         ([actor, seq]) => `event ${seq} of ${actor} (known here: ${group.epoch < epoch ? 0 : group.vector.get(actor)})`,
       );
     const what = group.epoch < epoch ? [`epoch ${epoch} (here: ${group.epoch})`, ...missing] : missing;
-    const peers = this.#environment.interestedPeers();
+    const peers = this.#environment.interestedPeers(this.#group);
     const who = peers.length === 0 ? "no peer is linked" : `asked ${peers.join(", ")}`;
     const message = `group ${name} did not get ${what.join(", ")} within ${timeoutMs} ms; ${who}`;
     return new ReplicationError("TIMEOUT", message);
@@ -242,7 +244,7 @@ export class GroupHost implements ReplicaHost {
   }
 
   status(): GroupStatus {
-    return this.#environment.status();
+    return this.#environment.status(this.#group);
   }
 
   contentHash(): string {
@@ -250,11 +252,11 @@ export class GroupHost implements ReplicaHost {
   }
 
   synced(options?: { signal?: AbortSignal }): Promise<void> {
-    return this.#environment.synced(options?.signal);
+    return this.#environment.synced(this.#group, options?.signal);
   }
 
   watch(fn: (origin: Origin, keys: ReadonlySet<string>) => void): () => void {
-    return this.#environment.watch(fn);
+    return this.#environment.watch(this.#group, fn);
   }
 
   release(): void {

@@ -7,7 +7,7 @@ import type { Verdict } from "./core/verification.ts";
 import { Driver, type PeerEvent, closed } from "./driver.ts";
 import { EarlyEvents } from "./early-events.ts";
 import { ReplicationError } from "./error.ts";
-import { GroupHost } from "./group-host.ts";
+import { GroupHost, type HostEnvironment } from "./group-host.ts";
 import { type NodeOptions, type ResolvedNodeOptions, policyOf, resolveOptions } from "./node-options.ts";
 import type { MetricsRegistry } from "./metrics.ts";
 import {
@@ -22,7 +22,6 @@ import { openStorage } from "./node-storage.ts";
 import { type RecoverOptions, type RecoveryReport, recoverGroups } from "./recovery.ts";
 import { type GroupStatus, Replica } from "./replica.ts";
 import type { PeerId } from "./transport.ts";
-import { gather } from "./waiting.ts";
 
 /** How long `open` waits for peers to say whether they know a group. */
 const PROBE_MS = 500;
@@ -60,6 +59,18 @@ export class Node implements AsyncDisposable {
   readonly #options: ResolvedNodeOptions;
   readonly #driver: Driver;
   readonly #startedAt = performance.now();
+  readonly #hosting: HostEnvironment = {
+    isClosed: () => this.#driver.isStopped,
+    durability: (group) => this.#driver.storage.durability(group.id),
+    mode: (group) => policyOf(this.#options, group.domain).durability,
+    status: (group) => this.#driver.status(group),
+    synced: (group, signal) => this.#synced(group, signal),
+    roster: (group) => this.#roster(group),
+    interestedPeers: (group) => this.members(group.id).slice(1),
+    onStop: (fn) => this.#driver.onStop(fn),
+    watch: (group, fn) => this.#driver.watch(group, fn),
+    watchPresence: (group, fn) => this.#driver.watchPresence(group, fn),
+  };
   #closing: Promise<void> | undefined;
 
   /** Used by {@link createNode}. */
@@ -169,18 +180,7 @@ export class Node implements AsyncDisposable {
   }
 
   #host(group: Group, type: AnyCrdtType): GroupHost {
-    return new GroupHost(group, type, this.#driver.core, {
-      isClosed: () => this.#driver.isStopped,
-      durability: () => this.#driver.storage.durability(group.id),
-      mode: policyOf(this.#options, group.domain).durability,
-      status: () => this.#driver.status(group),
-      synced: (signal) => this.#synced(group, signal),
-      roster: () => this.#roster(group),
-      interestedPeers: () => this.members(group.id).slice(1),
-      onStop: (fn) => this.#driver.onStop(fn),
-      watch: (fn) => this.#driver.watch(group, fn),
-      watchPresence: (fn) => this.#driver.watchPresence(group, fn),
-    });
+    return new GroupHost(group, type, this.#driver.core, this.#hosting);
   }
 
   /** The closed membership of a group's domain. Throws `NO_MEMBERSHIP` where there is none. */
@@ -282,9 +282,15 @@ export class Node implements AsyncDisposable {
     this.#checkOpen();
     const group = this.#driver.known(id);
     await this.#active(group, signal);
-    const peers = await gather<ReadonlyMap<PeerId, Verdict>>(timeoutMs, signal, (done) =>
-      this.#driver.core.verify(group, done),
-    );
+    const peers = await new Promise<ReadonlyMap<PeerId, Verdict>>((resolve) => {
+      const stop = this.#driver.core.verify(group, (verdicts) => {
+        clearTimeout(timer);
+        signal?.removeEventListener("abort", stop);
+        resolve(verdicts);
+      });
+      const timer = setTimeout(stop, timeoutMs);
+      signal?.addEventListener("abort", stop, { once: true });
+    });
     signal?.throwIfAborted();
     const divergent = [...peers].filter(([, verdict]) => verdict === "divergent").map(([peer]) => peer);
     return { digest: this.#driver.status(group).digest, peers, divergent };
@@ -304,9 +310,15 @@ export class Node implements AsyncDisposable {
     const group = this.#driver.known(id);
     const { others } = this.#roster(group);
     await this.#active(group, signal);
-    const { stable, missing } = await gather<StabilityReport>(timeoutMs, signal, (done) =>
-      this.#driver.core.stability(group, others, done),
-    );
+    const { stable, missing } = await new Promise<StabilityReport>((resolve) => {
+      const stop = this.#driver.core.stability(group, others, (report) => {
+        clearTimeout(timer);
+        signal?.removeEventListener("abort", stop);
+        resolve(report);
+      });
+      const timer = setTimeout(stop, timeoutMs);
+      signal?.addEventListener("abort", stop, { once: true });
+    });
     signal?.throwIfAborted();
     if (stable === undefined) {
       const message = `${missing.join(", ")} did not say what they know within ${timeoutMs} ms; nothing was collected`;

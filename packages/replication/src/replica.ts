@@ -94,7 +94,7 @@ export interface ReplicaHost {
   atLeast(token: string, options?: WaitOptions): Promise<void>;
   readBarrier(options: ReadBarrierOptions): Promise<void>;
   watch(fn: (origin: Origin, keys: ReadonlySet<string>) => void): () => void;
-  readonly presence: PresenceHost;
+  presence(): PresenceHost;
   release(): void;
 }
 
@@ -105,10 +105,9 @@ export interface ReplicaHost {
 export class Replica<Value, Mutator extends View, View = Mutator> implements Disposable {
   readonly id: GroupId;
   readonly type: CrdtType<unknown, Value, Mutator, View>;
-  /** Who is in the group right now: ephemeral states, never stored. */
-  readonly presence: Presence;
   readonly #host: ReplicaHost;
-  readonly #stops = new Set<() => void>();
+  #presence: Presence | undefined;
+  #stops: Set<() => void> | undefined;
   #value: Value | undefined;
   #version = -1;
   #server: ReplicationServer | undefined;
@@ -117,7 +116,11 @@ export class Replica<Value, Mutator extends View, View = Mutator> implements Dis
     this.id = id;
     this.type = type;
     this.#host = host;
-    this.presence = new Presence(host.presence);
+  }
+
+  /** Who is in the group right now: ephemeral states, never stored. */
+  get presence(): Presence {
+    return (this.#presence ??= new Presence(this.#host.presence()));
   }
 
   /**
@@ -164,10 +167,10 @@ export class Replica<Value, Mutator extends View, View = Mutator> implements Dis
     this.#host.server();
     const stopWatching = this.#host.watch((origin, keys) => fn(this.#change(origin, keys)));
     const stop = (): void => {
-      this.#stops.delete(stop);
+      this.#stops?.delete(stop);
       stopWatching();
     };
-    this.#stops.add(stop);
+    (this.#stops ??= new Set()).add(stop);
     return stop;
   }
 
@@ -188,12 +191,12 @@ export class Replica<Value, Mutator extends View, View = Mutator> implements Dis
     });
     const stop = (): void => {
       isDone = true;
-      this.#stops.delete(stop);
+      this.#stops?.delete(stop);
       signal?.removeEventListener("abort", stop);
       stopWatching();
       wake?.();
     };
-    this.#stops.add(stop);
+    (this.#stops ??= new Set()).add(stop);
     if (signal?.aborted) stop();
     else signal?.addEventListener("abort", stop, { once: true });
     const next = async (): Promise<IteratorResult<Change<Value>>> => {
@@ -287,7 +290,7 @@ export class Replica<Value, Mutator extends View, View = Mutator> implements Dis
 
   /** Ends the handle and its subscriptions; idempotent. Writes that wait for an acknowledgement go on. */
   close(): void {
-    for (const stop of this.#stops) stop();
+    for (const stop of this.#stops ?? []) stop();
     this.#host.release();
   }
 

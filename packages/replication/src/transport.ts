@@ -26,6 +26,11 @@ export interface TransportEvents {
   linkDown(link: Link, reason: LinkEnd): void;
   /** One whole frame, as it was sent, in order. The bytes are the receiver's to keep. */
   frame(link: Link, bytes: Uint8Array): void;
+  /**
+   * The frames that came together have been told: now is the time to act on them. A transport that does not call this
+   * leaves its node to do so a moment later.
+   */
+  delivered?(): void;
   /** The link's queue is below its mark again after `send` returned false. */
   drained(link: Link): void;
   /** Something worth a line in the log that ended no link: a refused peer, a failed dial that will be tried again. */

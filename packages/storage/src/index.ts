@@ -33,7 +33,6 @@ export type {
   Damage,
   Digest,
   GroupCommit,
-  GroupHistory,
   GroupMeta,
   GroupSnapshot,
   GroupStorage,

@@ -74,25 +74,16 @@ function wins(actors: ActorTable, a: RegisterDot, b: RegisterDot): boolean {
 export function setDots(register: RegisterStore, actors: ActorTable, dots: readonly RegisterDot[]): void {
   const [first, ...rest] = dots;
   if (first === undefined) {
-    assign(register, NO_ACTOR, 0, 0, undefined);
+    register.assign(NO_ACTOR, 0, 0, undefined, undefined);
     return;
   }
   if (rest.length === 0) {
-    assign(register, first.actor, first.seq, first.time, first.value);
+    register.assign(first.actor, first.seq, first.time, first.value, undefined);
     return;
   }
   // In one order everywhere, because some types show all of them.
   const [top, ...more] = [...dots].sort((a, b) => (wins(actors, a, b) ? -1 : 1)) as [RegisterDot, ...RegisterDot[]];
-  assign(register, top.actor, top.seq, top.time, top.value);
-  register.more = more;
-}
-
-function assign(register: RegisterStore, actor: number, seq: number, time: number, value: Stored): void {
-  register.actor = actor;
-  register.seq = seq;
-  register.time = time;
-  register.value = value;
-  register.more = undefined;
+  register.assign(top.actor, top.seq, top.time, top.value, more);
 }
 
 /** Applies a write: what it overwrites are its actor's own writes, and the dots of others that it names. */
@@ -104,7 +95,7 @@ export function applyWrite(
   seqs: readonly number[],
 ): void {
   if (register.actor === NO_ACTOR || (register.actor === dot.actor && register.more === undefined)) {
-    assign(register, dot.actor, dot.seq, dot.time, dot.value);
+    register.assign(dot.actor, dot.seq, dot.time, dot.value, undefined);
     return;
   }
   const survivors = liveDots(register).filter((live) => {
@@ -127,7 +118,7 @@ export function writeRegister(cursor: Cursor, value: unknown): void {
   const register = cursor.find() as RegisterStore;
   const stored = writeOperation(transaction, cursor, undefined, kind, undefined, register, own, value);
   keepForRollback(register, transaction);
-  assign(register, own, transaction.seq, transaction.time, stored);
+  register.assign(own, transaction.seq, transaction.time, stored, undefined);
 }
 
 /** Writes a value into the register of `kind` under `key` of the map at `parent`: the path of every map write. */
@@ -142,7 +133,7 @@ export function writeChildRegister(parent: Cursor, key: string, kind: number, va
   const stored = writeOperation(transaction, parent, key, kind, map, found, own, value);
   if (found !== undefined) {
     keepForRollback(found, transaction);
-    assign(found, own, transaction.seq, transaction.time, stored);
+    found.assign(own, transaction.seq, transaction.time, stored, undefined);
   } else {
     map ??= parent.ensure(transaction) as MapStore;
     const register = new RegisterStore(kind, own, transaction.seq, transaction.time, stored);
@@ -166,8 +157,7 @@ function writeOperation(
   value: unknown,
 ): Stored {
   const { delta } = transaction;
-  const { deltaActors } = cursor.state;
-  const known = deltaActors.size;
+  const known = cursor.state.deltaActorCount;
   const start = delta.length;
   try {
     if (key !== undefined) cursor.writeChildPath(delta, map, key, kind);
@@ -176,7 +166,7 @@ function writeOperation(
     return writeGiven(delta, value);
   } catch (error) {
     delta.reset(start);
-    deltaActors.trim(known);
+    if (cursor.state.deltaActorCount > known) cursor.state.deltaActors.trim(known);
     throw error;
   }
 }
@@ -202,6 +192,5 @@ function keepForRollback(register: RegisterStore, transaction: Transaction): voi
 }
 
 function restore(register: RegisterStore, top: RegisterDot, more: RegisterDot[] | undefined): void {
-  assign(register, top.actor, top.seq, top.time, top.value);
-  register.more = more;
+  register.assign(top.actor, top.seq, top.time, top.value, more);
 }

@@ -214,10 +214,7 @@ class StateReader {
     if (depth > 0 && count === 0) throw malformed("an empty register in a map");
     if (count === 1) {
       const dot = this.#dot();
-      register.actor = dot.actor;
-      register.seq = dot.seq;
-      register.time = dot.time;
-      register.value = dot.value;
+      register.assign(dot.actor, dot.seq, dot.time, dot.value, undefined);
       return;
     }
     const dots: RegisterDot[] = [];

@@ -39,8 +39,7 @@ class DeltaActors {
 export class KernelState {
   readonly actors: ActorTable = new ActorTable();
   readonly root: Store;
-  /** Of the delta being written. */
-  readonly deltaActors: DeltaActors = new DeltaActors();
+  #deltaActors: DeltaActors | undefined;
   #serial = -1;
   #lastMap: MapStore | undefined;
   #lastEnd = 0;
@@ -49,11 +48,21 @@ export class KernelState {
     this.root = createStore(kind, undefined, "");
   }
 
+  /** The actors of the delta being written. */
+  get deltaActors(): DeltaActors {
+    return (this.#deltaActors ??= new DeltaActors());
+  }
+
+  /** How many of them there are. */
+  get deltaActorCount(): number {
+    return this.#deltaActors?.size ?? 0;
+  }
+
   /** Starts an operation: the first one of a callback starts a new table of actors. */
   startOperation(transaction: Transaction): void {
     if (transaction.serial === this.#serial) return;
     this.#serial = transaction.serial;
-    this.deltaActors.trim(0);
+    this.#deltaActors?.trim(0);
     this.#lastMap = undefined;
   }
 

@@ -34,32 +34,82 @@ export interface RegisterDot {
   readonly value: Stored;
 }
 
+/** A kind is a byte. */
+const KIND_BITS = 8;
+const KIND_MASK = 255;
+/** A hybrid time is below 2^53. */
+const TIME_LOW = 2 ** 22;
+
+interface RegisterExtra {
+  readonly sibling: Store | undefined;
+  readonly more: RegisterDot[] | undefined;
+}
+
 /**
  * A register: the live write that is read, in its own fields because there is nearly always just that one, and the
  * concurrent ones in `more`. An actor has at most one live write: its next one follows it.
  */
 export class RegisterStore {
-  readonly kind: number;
-  sibling: Store | undefined;
-  actor: number;
+  /** Actor and kind in one small integer, and the time as two: there are as many registers as there are keys. */
+  #place: number;
   seq: number;
-  time: number;
+  #timeHigh: number;
+  #timeLow: number;
   value: Stored;
-  more: RegisterDot[] | undefined;
+  /** What hardly any register has. */
+  #extra: RegisterExtra | undefined;
 
   constructor(kind: number, actor: number = NO_ACTOR, seq = 0, time = 0, value?: Stored) {
-    this.kind = kind;
-    this.sibling = undefined;
-    this.actor = actor;
+    this.#place = ((actor + 1) << KIND_BITS) | kind;
     this.seq = seq;
-    this.time = time;
+    this.#timeHigh = Math.floor(time / TIME_LOW);
+    this.#timeLow = time - this.#timeHigh * TIME_LOW;
     this.value = value;
-    this.more = undefined;
+    this.#extra = undefined;
   }
 
   get shape(): typeof SHAPE_REGISTER {
     return SHAPE_REGISTER;
   }
+
+  get kind(): number {
+    return this.#place & KIND_MASK;
+  }
+
+  get actor(): number {
+    return (this.#place >> KIND_BITS) - 1;
+  }
+
+  get time(): number {
+    return this.#timeHigh * TIME_LOW + this.#timeLow;
+  }
+
+  get sibling(): Store | undefined {
+    return this.#extra?.sibling;
+  }
+
+  set sibling(store: Store | undefined) {
+    if (store !== this.sibling) this.#extra = extraOf(store, this.more);
+  }
+
+  get more(): RegisterDot[] | undefined {
+    return this.#extra?.more;
+  }
+
+  /** Makes one write the one that is read, and `more` the others. */
+  assign(actor: number, seq: number, time: number, value: Stored, more: RegisterDot[] | undefined): void {
+    this.#place = ((actor + 1) << KIND_BITS) | this.kind;
+    this.seq = seq;
+    this.#timeHigh = Math.floor(time / TIME_LOW);
+    this.#timeLow = time - this.#timeHigh * TIME_LOW;
+    this.value = value;
+    if (more !== this.more) this.#extra = extraOf(this.sibling, more);
+  }
+}
+
+// A function, not a private method: that would cost each register a word.
+function extraOf(sibling: Store | undefined, more: RegisterDot[] | undefined): RegisterExtra | undefined {
+  return sibling === undefined && more === undefined ? undefined : { sibling, more };
 }
 
 /** What one actor added to a counter since its row was last dead: a run. */
@@ -139,24 +189,42 @@ export class MapStore {
 /** The part of a state that holds the data. */
 export type Store = MapStore | RegisterStore | CounterStore | LogStore;
 
+const NO_NAMES: Actor[] = [];
+
+/** Names up to which a look at each beats a table. */
+const NAMES_SEARCHED_MAX = 8;
+
 /** The actors of a state, as small integers. */
 export class ActorTable {
-  readonly names: Actor[] = [];
-  readonly #indexes = new Map<Actor, number>();
+  #names: Actor[] = NO_NAMES;
+  /** Only where the names are many. */
+  #indexes: Map<Actor, number> | undefined;
   #lastName: Actor | undefined;
   #lastIndex = 0;
 
+  get names(): readonly Actor[] {
+    return this.#names;
+  }
+
   intern(actor: Actor): number {
     if (actor === this.#lastName) return this.#lastIndex;
-    let index = this.#indexes.get(actor);
-    if (index === undefined) {
+    let index = this.#find(actor);
+    if (index < 0) {
       index = this.names.length;
-      this.names.push(actor);
-      this.#indexes.set(actor, index);
+      // Of exactly that length: an array that is spread or pushed to takes room for sixteen more.
+      if (index < NAMES_SEARCHED_MAX) this.#names = this.#names.concat([actor]);
+      else this.#names.push(actor);
+      this.#indexes?.set(actor, index);
     }
     this.#lastName = actor;
     this.#lastIndex = index;
     return index;
+  }
+
+  #find(actor: Actor): number {
+    if (this.names.length <= NAMES_SEARCHED_MAX) return this.names.indexOf(actor);
+    this.#indexes ??= new Map(this.names.map((name, index) => [name, index]));
+    return this.#indexes.get(actor) ?? -1;
   }
 
   /** The name of an index that `intern` gave. */

@@ -99,7 +99,7 @@ export class CausalPast {
   follow(run: Run, from: number, to: number): void {
     const { actor } = run;
     for (const row of run.dependencies) if (row.index >= from && row.index < to) this.#passBy(row);
-    if (!this.#frontier.includes(actor)) this.#frontier = [...this.#frontier, actor];
+    if (!this.#frontier.includes(actor)) this.#frontier = this.#frontier.concat([actor]);
     this.#advance(actor, run.firstSeq + to - 1);
   }
 

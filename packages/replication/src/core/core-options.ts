@@ -16,7 +16,7 @@ export interface CoreEffects {
   resume(link: Link): void;
   /** Ends the link to a peer that breaks the protocol. */
   drop(peer: PeerId): void;
-  /** Call `flush` at the end of this tick. */
+  /** Call `endTick` at the end of this tick, or sooner when nothing more is to be expected in it. */
   wake(): void;
   /** Read what is stored of a group, then call `loaded`. */
   load(group: Group): void;

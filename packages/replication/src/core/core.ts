@@ -25,6 +25,7 @@ import { PresenceTable } from "./presence.ts";
 import { RunBuilders } from "./run-builder.ts";
 import { SyncWatch } from "./sync-watch.ts";
 import { steadyClock } from "./steady-clock.ts";
+import { TickClock } from "./tick-clock.ts";
 import { Stability, type StabilityReport } from "./stability.ts";
 import { type Verdict, Verification } from "./verification.ts";
 
@@ -58,6 +59,7 @@ export class Core {
   readonly pipeline: CommitPipeline;
   /** For intervals: the wall clock may be set back. */
   readonly #steadyNow: () => number;
+  readonly #tickClock: TickClock;
   #nextSyncAt: number;
   #nextHeartbeatAt: number;
   #nextUnloadAt = 0;
@@ -67,6 +69,7 @@ export class Core {
     this.#options = options;
     this.#effects = options.effects;
     this.#steadyNow = steadyClock(() => options.now());
+    this.#tickClock = new TickClock(() => options.now());
     this.pipeline = this.#newPipeline();
     this.#table = this.#newTable();
     this.watch = new SyncWatch({
@@ -141,7 +144,7 @@ export class Core {
       pipeline: this.pipeline,
       server: {
         limits: options.limits,
-        now: () => options.now(),
+        now: this.#tickClock.now,
         actor: (fresh) => options.actor(fresh),
         builders: new RunBuilders(),
         dirty: (key) => this.#dirty(key),
@@ -297,6 +300,7 @@ export class Core {
   #wake(): void {
     if (this.#isAwake) return;
     this.#isAwake = true;
+    this.#tickClock.begin();
     this.#effects.wake();
   }
 
@@ -427,9 +431,15 @@ export class Core {
     this.#housekeeping.requestSnapshot(group);
   }
 
+  /** Ends the tick, if one has begun. */
+  endTick(): void {
+    if (this.#isAwake) this.flush();
+  }
+
   /** Everything changed in this tick is told, committed and sent. */
   flush(): void {
     this.#isAwake = false;
+    this.#tickClock.end();
     const changed = [...this.#changed];
     this.#changed.clear();
     this.pipeline.flush();

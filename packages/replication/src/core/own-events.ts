@@ -119,7 +119,7 @@ export class OwnEvents {
   #mutator(type: AnyCrdtType, state: unknown, transaction: GroupTransaction): unknown {
     for (const binding of this.#bindings) if (binding.type === type) return binding.mutator;
     const mutator: unknown = type.mutator(state, transaction);
-    this.#bindings = [...this.#bindings, { type, mutator }];
+    this.#bindings = this.#bindings.concat([{ type, mutator }]);
     return mutator;
   }
 

@@ -1,16 +1,21 @@
 import type { Actor, VersionVector } from "@coppice/crdt";
 import type { Dependency, Run } from "./run.ts";
 
+/** Nothing; never added to. */
+const NO_LISTS: Map<Actor, Run[]> = new Map();
+const NO_RUNS: Set<Run> = new Set();
+
 /**
  * Runs that wait for events before them, under a byte cap. What came from a peer may be dropped at any time, since the
  * peer can be asked again; what came from the own journal is kept whatever the cap.
  */
 export class PendingBuffer {
   readonly #bytesMax: number;
-  readonly #runs = new Map<Actor, Run[]>();
+  /** By actor. A table of its own only once something waits. */
+  #runs: Map<Actor, Run[]> = NO_LISTS;
   #bytes = 0;
   /** Runs that nobody could send again. */
-  readonly #journalled = new Set<Run>();
+  #journalled: Set<Run> = NO_RUNS;
 
   constructor(bytesMax: number) {
     this.#bytesMax = bytesMax;
@@ -38,9 +43,12 @@ export class PendingBuffer {
     if (!fromJournal && this.#bytes + run.bytes.length > this.#bytesMax) return false;
     const place = list.findIndex((known) => known.firstSeq > run.firstSeq);
     list.splice(place < 0 ? list.length : place, 0, run);
+    if (this.#runs === NO_LISTS) this.#runs = new Map();
     this.#runs.set(run.actor, list);
     this.#bytes += run.bytes.length;
-    if (fromJournal) this.#journalled.add(run);
+    if (!fromJournal) return true;
+    if (this.#journalled === NO_RUNS) this.#journalled = new Set();
+    this.#journalled.add(run);
     return true;
   }
 

@@ -45,6 +45,8 @@ export type Origin = "local" | "remote";
 /** Top-level keys that changed, by origin, since the watchers were last told. */
 export type Changes = ReadonlyMap<Origin, ReadonlySet<string>>;
 
+/** Nothing; never added to. */
+const NO_FRESH: FreshRun[] = [];
 const NO_VIEWS: readonly { readonly type: AnyCrdtType; readonly view: unknown }[] = [];
 
 /**
@@ -68,7 +70,7 @@ export class ReplicationServer {
   #isDirty = false;
   readonly #own: OwnEvents;
   #views: readonly { readonly type: AnyCrdtType; readonly view: unknown }[] = NO_VIEWS;
-  #fresh: FreshRun[] = [];
+  #fresh: FreshRun[] = NO_FRESH;
   /** Events that wait for others before them. */
   readonly pending: PendingBuffer;
   readonly #tail: Tail;
@@ -208,7 +210,7 @@ export class ReplicationServer {
       this.#environment.notice("JOURNAL_DAMAGED", message, { group: this.id });
       return false;
     } finally {
-      this.#fresh = [];
+      this.#fresh = NO_FRESH;
     }
   }
 
@@ -236,7 +238,7 @@ export class ReplicationServer {
   view(type: AnyCrdtType): unknown {
     for (const known of this.#views) if (known.type === type) return known.view;
     const view: unknown = type.view(this.#state);
-    this.#views = [...this.#views, { type, view }];
+    this.#views = this.#views.concat([{ type, view }]);
     return view;
   }
 
@@ -336,8 +338,7 @@ export class ReplicationServer {
     // A run whose first part was applied earlier was recorded then, and its bytes hold the rest too.
     if (!run.isRecorded) {
       run.isRecorded = true;
-      this.#fresh.push({ run, source, repaired });
-      this.#tail.add(run);
+      this.#record({ run, source, repaired });
     }
     this.#changed("remote");
     return true;
@@ -370,7 +371,7 @@ export class ReplicationServer {
     if (this.isOpaque) {
       if (!theirs.whole || !theirs.vector.includes(this.#past.vector)) return false;
       this.#state = opaqueType.decode(theirs.body.slice());
-      this.#fresh = [];
+      this.#fresh = NO_FRESH;
     } else {
       const touched = this.#touchedIfWatched("remote");
       this.#type.join(this.#state, theirs.body, this.#past.vector, theirs.vector, touched);
@@ -416,13 +417,13 @@ export class ReplicationServer {
     this.#settleType();
     this.#seal();
     const fresh = this.#fresh;
-    this.#fresh = [];
+    this.#fresh = NO_FRESH;
     return fresh;
   }
 
   /** Takes back runs that did not reach the journal: they go into it before everything newer. */
   putBack(runs: readonly FreshRun[]): void {
-    this.#fresh.unshift(...runs);
+    this.#fresh = [...runs, ...this.#fresh];
   }
 
   /** The complete state as of now, to store; undefined when there is none that could be read back. */
@@ -449,8 +450,13 @@ export class ReplicationServer {
   #seal(): void {
     const run = this.#own.take();
     if (run === undefined) return;
-    this.#fresh.push({ run, source: undefined, repaired: false });
-    this.#tail.add(run);
+    this.#record({ run, source: undefined, repaired: false });
+  }
+
+  #record(fresh: FreshRun): void {
+    if (this.#fresh === NO_FRESH) this.#fresh = [fresh];
+    else this.#fresh.push(fresh);
+    this.#tail.add(fresh.run);
   }
 
   #touched(origin: Origin): Set<string> {

@@ -33,13 +33,6 @@ export interface DependencyRow {
 const DEPENDENCY_BYTES_MIN = 17;
 const NO_ROWS: readonly DependencyRow[] = [];
 
-/** Where the columns of a run begin in its bytes. */
-interface Columns {
-  readonly times: number;
-  readonly lengths: number;
-  readonly deltas: number;
-}
-
 /** A run, its columns left as the bytes they are: they are walked when they are needed, in the order of events. */
 export class Run {
   readonly bytes: Uint8Array;
@@ -48,7 +41,10 @@ export class Run {
   readonly count: number;
   /** In the order of events; only of those that depend on something. */
   readonly dependencies: readonly DependencyRow[];
-  readonly columns: Columns;
+  /** Where its columns begin in its bytes. */
+  readonly timesAt: number;
+  readonly lengthsAt: number;
+  readonly deltasAt: number;
   /** Whether these bytes were handed to the journal already. */
   isRecorded = false;
 
@@ -58,14 +54,16 @@ export class Run {
     firstSeq: number,
     count: number,
     dependencies: readonly DependencyRow[],
-    columns: Columns,
+    columns: { readonly times: number; readonly lengths: number; readonly deltas: number },
   ) {
     this.bytes = bytes;
     this.actor = actor;
     this.firstSeq = firstSeq;
     this.count = count;
     this.dependencies = dependencies;
-    this.columns = columns;
+    this.timesAt = columns.times;
+    this.lengthsAt = columns.lengths;
+    this.deltasAt = columns.deltas;
   }
 
   get lastSeq(): number {
@@ -74,7 +72,7 @@ export class Run {
 
   /** The time of event `index`. */
   timeOf(index: number): HybridTime {
-    const reader = new Reader(this.bytes, this.columns.times);
+    const reader = new Reader(this.bytes, this.timesAt);
     let time = 0;
     for (let left = index; left >= 0; left--) time += reader.uint();
     return time;
@@ -112,14 +110,14 @@ export class RunWalk implements EventWalk {
   #left: number;
 
   constructor(run: Run, from: number, to: number) {
-    const { bytes, columns } = run;
+    const { bytes } = run;
     this.actor = run.actor;
     this.bytes = bytes;
     this.seq = run.firstSeq - 1;
-    this.start = columns.deltas;
-    this.end = columns.deltas;
-    this.#times = new Reader(bytes, columns.times);
-    this.#lengths = new Reader(bytes, columns.lengths);
+    this.start = run.deltasAt;
+    this.end = run.deltasAt;
+    this.#times = new Reader(bytes, run.timesAt);
+    this.#lengths = new Reader(bytes, run.lengthsAt);
     this.#left = from;
     while (this.next());
     this.#left = to - from;

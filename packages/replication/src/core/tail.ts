@@ -1,13 +1,16 @@
 import type { VersionVector } from "@coppice/crdt";
 import type { Run } from "./run.ts";
 
+const RUNS_FEW = 4;
+const NO_RUNS: Run[] = [];
+
 /**
  * The newest runs of a group, in the order in which they were applied, under a byte cap: what brings a peer up to date
  * that is only a little behind. `floor` is what the tail no longer reaches back to.
  */
 export class Tail {
   #bytesMax: number;
-  #runs: Run[] = [];
+  #runs: Run[] = NO_RUNS;
   #start = 0;
   #bytes = 0;
   #floor: VersionVector;
@@ -22,7 +25,9 @@ export class Tail {
   }
 
   add(run: Run): void {
-    this.#runs.push(run);
+    // Of exactly that length: an array that is spread or pushed to takes room for sixteen more.
+    if (this.#runs.length < RUNS_FEW) this.#runs = this.#runs.concat([run]);
+    else this.#runs.push(run);
     this.#bytes += run.bytes.length;
     this.#trim();
   }
@@ -43,7 +48,7 @@ export class Tail {
 
   /** Forgets everything: what `vector` covers can no longer be told event by event. */
   reset(vector: VersionVector): void {
-    this.#runs = [];
+    this.#runs = NO_RUNS;
     this.#start = 0;
     this.#bytes = 0;
     this.#floor = vector.clone();

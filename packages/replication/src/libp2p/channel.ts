@@ -15,6 +15,8 @@ const CLOSE_MS_MAX = 250;
 /** What a channel tells its owner; nothing comes after `ended`. */
 export interface ChannelEvents {
   data(body: Uint8Array): void;
+  /** The data that came together has been told. */
+  delivered(): void;
   /** Any frame that is not data. */
   control(type: FrameType, body: Uint8Array): void;
   drained(): void;
@@ -25,8 +27,8 @@ export interface ChannelEvents {
 const NOTHING = new Uint8Array(0);
 
 /**
- * Frames on one libp2p stream: batched on the way out, cut on the way in, with back-pressure both ways. Frames
- * sent in one tick leave as one piece, because libp2p pays per piece and not per byte.
+ * Frames on one libp2p stream: batched on the way out, cut on the way in, with back-pressure both ways. What
+ * waits leaves as one piece, because libp2p pays per piece and not per byte.
  */
 export class Channel {
   readonly #stream: Stream;
@@ -67,7 +69,8 @@ export class Channel {
     if (type === FrameType.alive && this.#queue.at(-1)?.type === FrameType.alive) return !this.#senderWaits;
     this.#queue.push({ type, body });
     this.#queueBytes += HEADER_BYTES + body.length;
-    if (this.#queueBytes >= BATCH_BYTES) this.#flush();
+    // The user's frame holds a whole tick already; waiting for more would only delay it.
+    if (type === FrameType.data || this.#queueBytes >= BATCH_BYTES) this.#flush();
     else this.#scheduleFlush();
     if (this.#queueBytes > QUEUE_BYTES_HIGH) this.#senderWaits = true;
     return !this.#senderWaits;
@@ -179,12 +182,17 @@ export class Channel {
   #deliver(): void {
     if (this.#delivering) return;
     this.#delivering = true;
+    let hasData = false;
     try {
       while (!this.#paused && !this.#ended) {
         const frame = this.#reader.next();
         if (frame === undefined) break;
-        if (frame.type === FrameType.data) this.#events.data(frame.body);
-        else this.#events.control(frame.type, frame.body);
+        if (frame.type === FrameType.data) {
+          hasData = true;
+          this.#events.data(frame.body);
+        } else {
+          this.#events.control(frame.type, frame.body);
+        }
       }
     } catch (error) {
       if (!(error instanceof WireError)) throw error;
@@ -192,6 +200,7 @@ export class Channel {
     } finally {
       this.#delivering = false;
     }
+    if (hasData) this.#events.delivered();
   }
 
   #resumeStream(): void {

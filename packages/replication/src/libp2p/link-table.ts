@@ -101,6 +101,7 @@ export class LinkTable {
       }
       this.#options.events.frame(session.link, body);
     },
+    delivered: () => this.#options.events.delivered?.(),
     control: (session, type, body) => this.#onControl(session, type, body),
     drained: (session) => {
       if (session.state === "up" && session.link !== undefined) this.#options.events.drained(session.link);

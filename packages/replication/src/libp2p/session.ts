@@ -6,6 +6,8 @@ import type { FrameType, Hello } from "./wire.ts";
 /** What a session tells the table it belongs to. */
 export interface SessionEvents {
   data(session: Session, body: Uint8Array): void;
+  /** The frames that came together have been told. */
+  delivered(): void;
   control(session: Session, type: FrameType, body: Uint8Array): void;
   drained(session: Session): void;
   ended(session: Session, problem: Error | undefined): void;
@@ -38,6 +40,7 @@ export class Session {
     this.outcome = outcome;
     this.channel = new Channel(stream, connection, {
       data: (body) => events.data(this, body),
+      delivered: () => events.delivered(),
       control: (type, body) => events.control(this, type, body),
       drained: () => events.drained(this),
       ended: (problem) => events.ended(this, problem),
