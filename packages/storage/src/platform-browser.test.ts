@@ -35,6 +35,7 @@ it("decompressing stops at the limit, and at garbage", async () => {
 it("a tab keeps others out until it lets go; without locks there is none", async () => {
   vi.stubGlobal("navigator", undefined);
   expect(await browser.lockLocation("data")).toBeUndefined();
+  expect(browser.canLock()).toBe(false);
   const held = new Set<string>();
   const locks = {
     async request(name: string, _options: object, hold: (lock: object | null) => unknown): Promise<void> {
@@ -45,6 +46,7 @@ it("a tab keeps others out until it lets go; without locks there is none", async
     },
   };
   vi.stubGlobal("navigator", { locks });
+  expect(browser.canLock()).toBe(true);
   const release = await browser.lockLocation("data");
   await expect(browser.lockLocation("data")).rejects.toMatchObject({ code: "LEVEL_LOCKED" });
   release?.();

@@ -80,9 +80,18 @@ export async function spaceFor(_path: string): Promise<boolean> {
   return true;
 }
 
+function lockManager(): LockManager | undefined {
+  return typeof navigator === "undefined" ? undefined : navigator.locks;
+}
+
+/** Whether {@link lockLocation} keeps others out. */
+export function canLock(): boolean {
+  return lockManager() !== undefined;
+}
+
 /** A lock over the tabs of one origin; undefined where the browser has none. Throws when another tab holds it. */
 export async function lockLocation(location: string): Promise<(() => void) | undefined> {
-  const locks = typeof navigator === "undefined" ? undefined : navigator.locks;
+  const locks = lockManager();
   if (locks === undefined) return undefined;
   return await new Promise((resolve, reject) => {
     const hold = (lock: object | null): unknown => {

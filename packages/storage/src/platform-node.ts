@@ -70,6 +70,11 @@ export async function spaceFor(path: string): Promise<boolean> {
   return bavail * bsize >= needed;
 }
 
+/** Whether {@link lockLocation} keeps others out. */
+export function canLock(): boolean {
+  return true;
+}
+
 /** Directories that backends of this process have open, also those of other copies of this package. */
 const CLAIMS = Symbol.for("@coppice/storage claimed directories");
 const claims = ((globalThis as { [CLAIMS]?: Set<string> })[CLAIMS] ??= new Set());

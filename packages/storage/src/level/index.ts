@@ -1,4 +1,4 @@
-import { lockLocation, prepareDirectory, type SecretFiles, secretFiles } from "#platform";
+import { canLock, lockLocation, prepareDirectory, type SecretFiles, secretFiles } from "#platform";
 import {
   type Capabilities,
   type Entry,
@@ -84,7 +84,7 @@ class LevelBackend extends StorageBackend {
       shared: false,
       snapshotScan: native,
       cheapKeyScan: false,
-      lock: "os",
+      lock: canLock() ? "os" : "none",
       atomicOpsMax: Number.MAX_SAFE_INTEGER,
       valueBytesMax: 2 ** 30,
     };
