@@ -20,7 +20,7 @@ export type { Metric, MetricSample, MetricsRegistry } from "./metrics.ts";
 export type { Presence } from "./presence.ts";
 export type { RecoverOptions, RecoveryProgress, RecoveryReport } from "./recovery.ts";
 export type { Change, GroupStatus, MutateOptions, ReadBarrierOptions, Replica } from "./replica.ts";
-export { SESSION_TOKEN_BYTES_MAX, mergeSessionTokens } from "./session-token.ts";
+export { SESSION_TOKEN_BYTES_MAX, mergeSessionTokens, sessionTokenConcerns } from "./session-token.ts";
 export {
   FRAME_BYTES_MAX,
   type Link,

@@ -8,6 +8,7 @@
  * {@link SESSION_TOKEN_BYTES_MAX} characters, so that it fits into an HTTP header.
  */
 import { type Actor, Reader, SEQ_MAX, VersionVector, Writer } from "@coppice/crdt";
+import { type GroupId, encodeGroupId } from "@coppice/storage";
 import type { Point } from "./core/catch-up.ts";
 import type { ReplicationServer } from "./core/replication-server.ts";
 import { ReplicationError } from "./error.ts";
@@ -70,6 +71,11 @@ export function decodeSessionToken(token: string): SessionPoints {
   } catch (cause) {
     throw cause instanceof ReplicationError ? cause : invalid(cause);
   }
+}
+
+/** Whether a token asks for something of a group. Throws `INVALID_TOKEN`. */
+export function sessionTokenConcerns(token: string, id: GroupId): boolean {
+  return decodeSessionToken(token).has(encodeGroupId(id));
 }
 
 /**

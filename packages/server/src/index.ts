@@ -168,6 +168,7 @@ export {
   createMemoryNetwork,
   createNode,
   mergeSessionTokens,
+  sessionTokenConcerns,
 } from "@coppice/replication";
 export {
   type BackendStatus,

@@ -98,6 +98,12 @@ async function openLayout({ data, layout }: DaemonOptions, log: Log): Promise<Do
   return storage;
 }
 
+function rostersOf(domains: ReadonlyMap<string, DomainSettings>): Record<string, readonly string[]> {
+  return Object.fromEntries(
+    [...domains].flatMap(([name, { roster }]) => (roster === undefined ? [] : [[name, roster]])),
+  );
+}
+
 function policiesOf(domains: ReadonlyMap<string, DomainSettings>): Record<string, DomainPolicy> {
   const policies = [...domains].map(([name, { durability, snapshotInterval }]): [string, DomainPolicy] => [
     name,
@@ -141,6 +147,7 @@ async function openNode(
       transport,
       durability,
       policies: policiesOf(options.domains),
+      rosters: rostersOf(options.domains),
       ...(interest === undefined ? {} : { domains: interest }),
       snapshotIntervalMs,
       syncIntervalMs,

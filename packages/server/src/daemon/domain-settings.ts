@@ -15,6 +15,8 @@ export interface DomainSettings {
   /** Seconds, false for off. */
   readonly autoSave?: number | false;
   readonly interest?: boolean;
+  /** The ids of all nodes that write in it: what `majority` and `all` are of. */
+  readonly roster?: readonly string[];
 }
 
 export type DomainSettingName = keyof DomainSettings;
@@ -27,6 +29,7 @@ export const DOMAIN_SETTINGS: ReadonlyMap<string, SettingSpec> = new Map<DomainS
   ["inMemory", { kind: "flag" }],
   ["autoSave", { kind: "secondsOrOff" }],
   ["interest", { kind: "flag" }],
+  ["roster", { kind: "members" }],
 ]);
 
 /** One given setting of a domain. */

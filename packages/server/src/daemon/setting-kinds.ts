@@ -1,7 +1,16 @@
 /** What settings hold, and how each kind of value is read from a text or from JSON. */
 import { ServerError } from "../error.ts";
 
-export type SettingKind = "text" | "count" | "list" | "flag" | "seconds" | "secondsOrOff" | "choice" | "storage";
+export type SettingKind =
+  | "text"
+  | "count"
+  | "list"
+  | "flag"
+  | "seconds"
+  | "secondsOrOff"
+  | "choice"
+  | "storage"
+  | "members";
 export type SettingValue = string | number | boolean | readonly string[] | StorageObject;
 
 /** A storage as an object; see `resolveStorage` in `@coppice/storage/registry`. */
@@ -44,6 +53,7 @@ const READERS: { readonly [Kind in SettingKind]: Reader } = {
   },
   secondsOrOff: (given, spec) => (given === "off" || given === false ? false : READERS.seconds(given, spec)),
   choice: (given, { choices }) => (typeof given === "string" && choices?.includes(given) === true ? given : undefined),
+  members: (given) => READERS.list(typeof given === "string" ? given.split("+") : given, { kind: "list" }),
   storage: (given) => (isStorageObject(given) ? given : READERS.text(given, { kind: "text" })),
 };
 
@@ -64,5 +74,6 @@ const WANTED: { readonly [Kind in SettingKind]: (spec: SettingSpec) => string } 
   seconds: () => SECONDS,
   secondsOrOff: () => `${SECONDS}, or "off"`,
   choice: ({ choices = [] }) => `one of ${choices.join(", ")}`,
+  members: () => "a list of peer ids, as a text joined by +",
   storage: () => 'a storage such as "level:/var/data", or an object with a "scheme"',
 };

@@ -56,6 +56,7 @@ function describe(route: RouteOptions, path: string, method: string): object {
     parameters: [
       ...parameters("path", schema.params as ObjectSchema | undefined),
       ...parameters("query", schema.querystring as ObjectSchema | undefined),
+      ...parameters("header", schema.headers as ObjectSchema | undefined),
     ],
     ...(body === undefined
       ? {}
@@ -84,7 +85,7 @@ function upper(_match: string, letter: string): string {
   return letter.toUpperCase();
 }
 
-function parameters(place: "path" | "query", schema: ObjectSchema | undefined): object[] {
+function parameters(place: "path" | "query" | "header", schema: ObjectSchema | undefined): object[] {
   return Object.entries(schema?.properties ?? {}).map(([name, { description, ...rest }]) => ({
     name,
     in: place,

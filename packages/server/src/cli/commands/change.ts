@@ -8,7 +8,7 @@ import { type CliContext, type ClientOptions, aboutGroup, connect, groupId, with
 import { CliError, EXIT } from "../failure.ts";
 import { display } from "../output.ts";
 
-type Ack = "memory" | "log" | "sync" | { readonly replicas: number };
+type Ack = "memory" | "log" | "sync" | { readonly replicas: number | "majority" | "all" };
 
 interface ChangeOptions extends ClientOptions {
   readonly ack?: Ack;
@@ -145,7 +145,11 @@ function deleteCommand(program: Command, _context: CliContext): void {
 }
 
 function withAck(command: Command): Command {
-  return command.option("--ack <level>", "what to wait for: memory, log, sync, or a number of peers", parseAck);
+  return command.option(
+    "--ack <level>",
+    "what to wait for: memory, log, sync, a number of peers, majority, or all",
+    parseAck,
+  );
 }
 
 /** What the group is decides; for one that does not exist what was asked for, else its domain, else `fallback`. */
@@ -200,7 +204,8 @@ function collectStep(text: string, before: readonly PathStep[] = []): readonly P
 
 function parseAck(text: string): Ack {
   if (text === "memory" || text === "log" || text === "sync") return text;
+  if (text === "majority" || text === "all") return { replicas: text };
   const replicas = Number(text);
   if (Number.isSafeInteger(replicas) && replicas > 0) return { replicas };
-  throw new InvalidArgumentError("It must be memory, log, sync, or a number of peers.");
+  throw new InvalidArgumentError("It must be memory, log, sync, a number of peers, majority, or all.");
 }

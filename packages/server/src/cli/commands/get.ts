@@ -4,6 +4,10 @@ import { groupPath } from "../client.ts";
 import { type CliContext, type ClientOptions, aboutGroup, connect, groupId, withConnection } from "../context.ts";
 import { display } from "../output.ts";
 
+interface GetOptions extends ClientOptions {
+  readonly consistency?: string;
+}
+
 export function getCommand(program: Command, { streams }: CliContext): void {
   const command = program
     .command("get")
@@ -11,13 +15,21 @@ export function getCommand(program: Command, { streams }: CliContext): void {
     .description("Prints the value of a group, or of what stands in it under the keys.")
     .argument("<id>", "the group, such as counter/views", groupId)
     .argument("[key...]", "a way into the value, key by key")
+    .option("--consistency <level>", "whom to hear first: a number of peers, or majority or all of the roster")
     .addHelpText(
       "after",
       "\nExamples:\n  $ coppice get counter/views --data ./a\n  $ coppice get words/a words the --data ./a",
     );
-  withConnection(command).action(async (id: string, keys: readonly string[], options: ClientOptions) => {
+  withConnection(command).action(async (id: string, keys: readonly string[], options: GetOptions) => {
     const client = await connect(options);
-    const query = new URLSearchParams(keys.map((key): [string, string] => ["key", key])).toString();
+    const { consistency, timeout } = options;
+    const search = new URLSearchParams(keys.map((key): [string, string] => ["key", key]));
+    if (consistency !== undefined) {
+      search.set("consistency", consistency);
+      // Sooner than this side gives up: the node can say who is missing.
+      search.set("timeoutMs", String(Math.ceil(timeout * 0.8)));
+    }
+    const query = search.toString();
     const path = groupPath(id, query === "" ? "/value" : `/value?${query}`);
     const body = await aboutGroup(client, id, () => client.request<ValueBody>("GET", path));
     streams.out(`${options.json === true ? JSON.stringify(body) : display(body.value)}\n`);

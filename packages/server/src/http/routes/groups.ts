@@ -4,6 +4,13 @@ import type { FastifyInstance, FastifyReply } from "fastify";
 import type { Grant } from "../../auth/grant.ts";
 import { ServerError } from "../../error.ts";
 import { type GroupBody, type GroupPageBody, type ValueBody, groupBody } from "../api.ts";
+import {
+  type ReadQuery,
+  ReadWait,
+  type SessionHeaders,
+  readQueryProperties,
+  sessionHeadersSchema,
+} from "../consistency.ts";
 import { type RouteContext, findGroup, withDeadline, withReplica } from "../context.ts";
 import { group, groupIdParams, numberInQuery } from "../schemas.ts";
 import { toJson } from "../wire-json.ts";
@@ -21,7 +28,7 @@ interface ListQuery {
   readonly limit?: string;
 }
 
-interface ValueQuery {
+interface ValueQuery extends ReadQuery {
   readonly key?: string | readonly string[];
 }
 
@@ -60,6 +67,7 @@ const valueQuerySchema = {
       anyOf: [{ type: "string" }, { type: "array", items: { type: "string" }, maxItems: 64 }],
       description: "A way into the value, key by key: `?key=words&key=the`",
     },
+    ...readQueryProperties,
   },
 } as const;
 
@@ -112,7 +120,7 @@ export function groupRoutes(app: FastifyInstance, context: RouteContext): void {
 }
 
 function valueRoute(app: FastifyInstance, context: RouteContext): void {
-  app.get<{ Params: IdParams; Querystring: ValueQuery; Headers: { "if-none-match"?: string } }>(
+  app.get<{ Params: IdParams; Querystring: ValueQuery; Headers: SessionHeaders & { "if-none-match"?: string } }>(
     "/v1/groups/:id/value",
     {
       config: { needs: { scope: "read", over: "group" } },
@@ -120,13 +128,17 @@ function valueRoute(app: FastifyInstance, context: RouteContext): void {
         summary: "A group's value; with `If-None-Match`, only when it has changed",
         tags: ["groups"],
         params: groupIdParams,
+        headers: sessionHeadersSchema,
         querystring: valueQuerySchema,
         response: { 200: valueSchema, 304: { type: "null" } },
       },
     },
     async ({ params, query, headers }, reply) => {
-      const status = findGroup(context, params.id);
-      return await withReplica(context, status, (replica): ValueBody | FastifyReply => {
+      const wait = new ReadWait(query, headers, context.waitMsMax);
+      const status = await wait.group(context, params.id);
+      return await withReplica(context, status, async (replica): Promise<ValueBody | FastifyReply> => {
+        await wait.before(context, replica);
+        wait.answer(reply, () => replica.sessionToken());
         const digest = replica.digest();
         void reply.header("etag", `"${digest}"`);
         if (headers["if-none-match"] === `"${digest}"`) return reply.code(304).send();

@@ -1,10 +1,11 @@
-import { type AckLevel, ReplicationError } from "@coppice/replication";
+import { type AckLevel, ReplicationError, type Write } from "@coppice/replication";
 import { formatGroupId, parseGroupId } from "@coppice/storage";
 import type { AnyCrdtType } from "@coppice/crdt";
 import type { FastifyInstance } from "fastify";
 import { ServerError } from "../../error.ts";
 import type { OperationsBody } from "../api.ts";
 import { type AnyReplica, type RouteContext, unknownGroup, withDeadline } from "../context.ts";
+import { type SessionHeaders, answerSession, sessionHeadersSchema, tokenOf } from "../consistency.ts";
 import { type Operation, compileOperations } from "../operations.ts";
 import { RequestFailure } from "../problem.ts";
 import { groupIdParams } from "../schemas.ts";
@@ -34,7 +35,13 @@ const ackSchema = {
       required: ["replicas"],
       additionalProperties: false,
       properties: {
-        replicas: { type: "integer", minimum: 1, maximum: 1000, description: "This many direct peers have it" },
+        replicas: {
+          anyOf: [
+            { type: "integer", minimum: 1, maximum: 1000 },
+            { type: "string", enum: ["majority", "all"] },
+          ],
+          description: "This many direct peers have it; or a majority, or all, of the domain's roster",
+        },
         durable: { type: "boolean", description: "… in stable storage" },
       },
     },
@@ -94,7 +101,7 @@ const responseSchema = {
 
 /** Changing groups. */
 export function operationRoutes(app: FastifyInstance, context: RouteContext): void {
-  app.post<{ Params: { readonly id: string }; Body: OperationsRequest }>(
+  app.post<{ Params: { readonly id: string }; Body: OperationsRequest; Headers: SessionHeaders }>(
     "/v1/groups/:id/operations",
     {
       config: { needs: { scope: "write", over: "group" } },
@@ -102,22 +109,33 @@ export function operationRoutes(app: FastifyInstance, context: RouteContext): vo
         summary: "Performs operations as one atomic event",
         tags: ["groups"],
         params: groupIdParams,
+        headers: sessionHeadersSchema,
         body: requestSchema,
         response: { 200: responseSchema },
       },
     },
-    ({ params, body }) => perform(context, params.id, body),
+    async ({ params, body, headers }, reply) => {
+      const sent = tokenOf(headers);
+      return await perform(context, params.id, body, (write) => {
+        answerSession(reply, sent, () => write.sessionToken);
+      });
+    },
   );
 }
 
-async function perform(context: RouteContext, text: string, request: OperationsRequest): Promise<OperationsBody> {
+async function perform(
+  context: RouteContext,
+  text: string,
+  request: OperationsRequest,
+  onWrite: (write: Write<unknown>) => void,
+): Promise<OperationsBody> {
   const type = typeOf(context, text, request);
   const run = compileOperations(context.types, type, request.operations);
   return await withDeadline(context, request.timeoutMs ?? WAIT_MS_DEFAULT, async (signal) => {
     const recreate = request.recreate ?? false;
     const replica = await context.node.open(parseGroupId(text), type, { signal, recreate });
     try {
-      return await mutate(context, replica, run, request, signal);
+      return await mutate(context, replica, run, request, signal, onWrite);
     } finally {
       replica.close();
     }
@@ -130,6 +148,7 @@ async function mutate(
   run: (mutator: unknown) => unknown[],
   request: OperationsRequest,
   signal: AbortSignal,
+  onWrite: (write: Write<unknown>) => void,
 ): Promise<OperationsBody> {
   const timeoutMs = Math.min(request.timeoutMs ?? WAIT_MS_DEFAULT, context.waitMsMax);
   const ack = request.ack === undefined ? {} : { ack: request.ack };
@@ -143,6 +162,7 @@ async function mutate(
   } catch (error) {
     throw new RequestFailure(error, { applied: true });
   }
+  onWrite(write);
   return { results, digest, ...value };
 }
 
