@@ -11,16 +11,16 @@ export interface LoopbackProxy extends AsyncDisposable {
   counts(): { readonly made: number; readonly open: number };
 }
 
-/** Listens on a free loopback port and connects each client to `port`. */
+/** Listens on a free loopback port and connects each client to `port`, once somebody listens there. */
 export async function startProxy(port: number): Promise<LoopbackProxy> {
   const pairs = new Set<readonly [Socket, Socket]>();
   let made = 0;
-  const server = createServer((client) => {
+  const listener = createServer((client) => {
     made++;
-    const target = connect(port, "127.0.0.1");
-    const pair = [client, target] as const;
+    const server = connect(port, "127.0.0.1");
+    const pair = [client, server] as const;
     pairs.add(pair);
-    for (const [from, to] of [pair, [target, client] as const]) {
+    for (const [from, to] of [pair, [server, client] as const]) {
       from.pipe(to);
       // Errors are what this is for; the close that follows is all that matters.
       from.on("error", () => {});
@@ -30,8 +30,8 @@ export async function startProxy(port: number): Promise<LoopbackProxy> {
       });
     }
   });
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const address = server.address();
+  await new Promise<void>((resolve) => listener.listen(0, "127.0.0.1", resolve));
+  const address = listener.address();
   if (address === null || typeof address === "string") throw new TypeError("a TCP server has a port");
   const reset = (): void => {
     for (const pair of pairs) for (const socket of pair) socket.resetAndDestroy();
@@ -40,15 +40,15 @@ export async function startProxy(port: number): Promise<LoopbackProxy> {
     port: address.port,
     reset,
     silence() {
-      for (const [client, target] of pairs) {
-        client.unpipe(target).resume();
-        target.unpipe(client).resume();
+      for (const [client, server] of pairs) {
+        client.unpipe(server).resume();
+        server.unpipe(client).resume();
       }
     },
     counts: () => ({ made, open: pairs.size }),
     async [Symbol.asyncDispose]() {
       reset();
-      await new Promise<void>((resolve) => server.close(() => resolve()));
+      await new Promise<void>((resolve) => listener.close(() => resolve()));
     },
   };
 }

@@ -27,11 +27,11 @@ async function main(): Promise<void> {
   }
   const collectGarbage = globalThis.gc;
   if (collectGarbage === undefined) throw new Error("run it with node --expose-gc");
-  console.log("broken  heap MB  external MB  handles  ms a link  KB sent");
+  console.log("broken  heap MB  external MB  ms a link  KB sent  handles");
   const report = await soak({ reconnects, seconds, collectGarbage: () => collectGarbage(), onFigures: print });
   for (const [kind, count] of report.broken) console.log(`${String(count).padStart(6)}  ${kind}`);
   const slope = Math.round(report.bytesPerReconnect);
-  const more = report.last.handles - report.first.handles;
+  const more = countOf(report.last) - countOf(report.first);
   const isFlat = slope <= BYTES_PER_RECONNECT_MAX || values.heap === "off";
   const isClean = isFlat && more <= 0 && report.areEqual;
   console.log(`${slope} bytes of heap and ${more} handles stay behind per reconnect and in all`);
@@ -40,14 +40,19 @@ async function main(): Promise<void> {
   process.exitCode = isClean ? 0 : 1;
 }
 
+function countOf({ handles }: Figures): number {
+  return [...handles.values()].reduce((sum, count) => sum + count, 0);
+}
+
 function print({ broken, heapBytes, externalBytes, handles, msPerLink, sentBytes }: Figures): void {
+  const kinds = [...handles].map(([kind, count]) => `${count} ${kind}`).join(", ");
   const columns = [
     String(broken).padStart(6),
     (heapBytes / 2 ** 20).toFixed(2).padStart(7),
     (externalBytes / 2 ** 20).toFixed(2).padStart(11),
-    String(handles).padStart(7),
     msPerLink.toFixed(1).padStart(9),
     String(Math.round(sentBytes / 1024)).padStart(7),
+    kinds,
   ];
   console.log(columns.join("  "));
 }

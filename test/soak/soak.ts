@@ -1,6 +1,7 @@
+import { type AddressInfo, createServer } from "node:net";
 import { gCounter, lwwMap } from "@coppice/crdt";
 import { type Node, type PeerStatus, createNode } from "@coppice/replication";
-import { libp2pTransport } from "@coppice/replication/libp2p";
+import { type Libp2pTransportOptions, libp2pTransport } from "@coppice/replication/libp2p";
 import { type LoopbackProxy, startProxy } from "./loopback-proxy.ts";
 
 /** A measurement, after garbage collection. */
@@ -8,8 +9,8 @@ export interface Figures {
   readonly broken: number;
   readonly heapBytes: number;
   readonly externalBytes: number;
-  /** Sockets, timers and other things that the process holds open. */
-  readonly handles: number;
+  /** Sockets, timers and other things that the process holds open, by kind. */
+  readonly handles: ReadonlyMap<string, number>;
   readonly msPerLink: number;
   readonly sentBytes: number;
 }
@@ -45,9 +46,12 @@ const notes = lwwMap<string>();
  * link in one of the ways below, and waits for the next.
  */
 export async function soak(options: SoakOptions): Promise<SoakReport> {
-  await using listener = await start("listener", "/ip4/127.0.0.1/tcp/0");
-  await using proxy = await startProxy(portOf(listener));
-  await using dialler = await start("dialler");
+  const port = await freePort();
+  await using proxy = await startProxy(port);
+  // It announces the proxy, or the dialler would learn the way around it.
+  const announce = [`/ip4/127.0.0.1/tcp/${proxy.port}`];
+  await using listener = await start("listener", { listen: [`/ip4/127.0.0.1/tcp/${port}`], announce });
+  await using dialler = await start("dialler", {});
   const round = await Round.begin(dialler, listener, proxy);
   const broken = new Map<string, number>();
   const measurements: Figures[] = [];
@@ -69,14 +73,14 @@ export async function soak(options: SoakOptions): Promise<SoakReport> {
   return { first, last, bytesPerReconnect: slopeOf(measurements), broken, areEqual };
 }
 
-async function start(name: string, listen?: string): Promise<Node> {
+async function start(name: string, options: Libp2pTransportOptions): Promise<Node> {
   return await createNode({
     types: [gCounter, notes],
     transport: libp2pTransport({
       allow: "any",
       heartbeatMs: HEARTBEAT_MS,
       inboundConnectionsPerSecond: 10_000,
-      ...(listen === undefined ? {} : { listen: [listen] }),
+      ...options,
     }),
     syncIntervalMs: 1_000,
     peerExchange: false,
@@ -91,10 +95,12 @@ async function start(name: string, listen?: string): Promise<Node> {
 /** What breaking links leads to. */
 const EXPECTED = new Set(["DIAL_FAILED", "NOT_ADMITTED"]);
 
-function portOf(node: Node): number {
-  const port = /\/tcp\/(\d+)/.exec(node.addresses()[0] ?? "")?.[1];
-  if (port === undefined) throw new TypeError("the node listens on no TCP port");
-  return Number(port);
+async function freePort(): Promise<number> {
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const port = (server.address() as AddressInfo).port;
+  await new Promise<void>((resolve) => server.close(() => resolve()));
+  return port;
 }
 
 type Break = readonly [kind: string, breakIt: () => Promise<void>];
@@ -106,8 +112,8 @@ class Round {
   readonly #address: string;
   readonly #replicas: { readonly counter: Counter; readonly notes: Notes }[] = [];
   #sentBytes = 0;
-  /** Links that the dialler has lost: it may have the next one by the time somebody looks. */
-  #lost = 0;
+  /** Links that each side has lost: it may have the next one by the time somebody looks. */
+  readonly #lost = new Map<Node, number>();
 
   static async begin(dialler: Node, listener: Node, proxy: LoopbackProxy): Promise<Round> {
     const round = new Round(dialler, listener, proxy);
@@ -120,7 +126,9 @@ class Round {
     this.#dialler = dialler;
     this.#listener = listener;
     this.#proxy = proxy;
-    dialler.onPeer((event) => (this.#lost += event === "leave" ? 1 : 0));
+    for (const node of [dialler, listener]) {
+      node.onPeer((event) => void (event === "leave" && this.#lost.set(node, this.#lostBy(node) + 1)));
+    }
     this.#address = `/ip4/127.0.0.1/tcp/${proxy.port}/p2p/${listener.id}`;
   }
 
@@ -136,12 +144,10 @@ class Round {
       map.mutate((mutator) => mutator.set(String(count % KEYS), `${count} ${VALUE}`));
     }
     this.#sentBytes += this.#dialler.peers()[0]?.bytesOut ?? 0;
-    const lost = this.#lost;
+    const [byDialler, byListener] = [this.#lostBy(this.#dialler), this.#lostBy(this.#listener)];
     await breakIt();
-    await until(`the dialler has lost its link (${kind})`, () => this.#lost > lost);
-    // What fell silent for one side may still be open for the other.
-    this.#proxy.reset();
-    await until("the listener has lost its link", () => this.#peerOf(this.#listener) === undefined);
+    await until(`the dialler has lost its link (${kind})`, () => this.#lostBy(this.#dialler) > byDialler);
+    await until(`the listener has lost its link (${kind})`, () => this.#lostBy(this.#listener) > byListener);
     await this.#connect();
     return kind;
   }
@@ -173,6 +179,10 @@ class Round {
   async #connect(): Promise<void> {
     await this.#dialler.connect(this.#address, { signal: AbortSignal.timeout(LINK_MS_MAX) });
     await until("both sides are linked", () => this.#peerOf(this.#listener) !== undefined);
+  }
+
+  #lostBy(node: Node): number {
+    return this.#lost.get(node) ?? 0;
   }
 
   #peerOf(node: Node): PeerStatus | undefined {
@@ -217,7 +227,11 @@ async function measure(
   await new Promise((resolve) => setImmediate(resolve));
   collectGarbage();
   const { heapUsed: heapBytes, external: externalBytes } = process.memoryUsage();
-  return { broken, heapBytes, externalBytes, handles: process.getActiveResourcesInfo().length, msPerLink, sentBytes };
+  const handles = new Map<string, number>();
+  // What is done at the end of the turn is no handle.
+  const lasting = process.getActiveResourcesInfo().filter((kind) => kind !== "Immediate");
+  for (const kind of lasting) handles.set(kind, (handles.get(kind) ?? 0) + 1);
+  return { broken, heapBytes, externalBytes, handles, msPerLink, sentBytes };
 }
 
 /** Least squares over the second half: the first is still warming up. */

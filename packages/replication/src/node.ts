@@ -22,6 +22,7 @@ import { openStorage } from "./node-storage.ts";
 import { type RecoverOptions, type RecoveryReport, recoverGroups } from "./recovery.ts";
 import { type GroupStatus, Replica } from "./replica.ts";
 import type { PeerId } from "./transport.ts";
+import { gather } from "./waiting.ts";
 
 /** How long `open` waits for peers to say whether they know a group. */
 const PROBE_MS = 500;
@@ -282,15 +283,9 @@ export class Node implements AsyncDisposable {
     this.#checkOpen();
     const group = this.#driver.known(id);
     await this.#active(group, signal);
-    const peers = await new Promise<ReadonlyMap<PeerId, Verdict>>((resolve) => {
-      const stop = this.#driver.core.verify(group, (verdicts) => {
-        clearTimeout(timer);
-        signal?.removeEventListener("abort", stop);
-        resolve(verdicts);
-      });
-      const timer = setTimeout(stop, timeoutMs);
-      signal?.addEventListener("abort", stop, { once: true });
-    });
+    const peers = await gather<ReadonlyMap<PeerId, Verdict>>(timeoutMs, signal, (done) =>
+      this.#driver.core.verify(group, done),
+    );
     signal?.throwIfAborted();
     const divergent = [...peers].filter(([, verdict]) => verdict === "divergent").map(([peer]) => peer);
     return { digest: this.#driver.status(group).digest, peers, divergent };
@@ -310,15 +305,9 @@ export class Node implements AsyncDisposable {
     const group = this.#driver.known(id);
     const { others } = this.#roster(group);
     await this.#active(group, signal);
-    const { stable, missing } = await new Promise<StabilityReport>((resolve) => {
-      const stop = this.#driver.core.stability(group, others, (report) => {
-        clearTimeout(timer);
-        signal?.removeEventListener("abort", stop);
-        resolve(report);
-      });
-      const timer = setTimeout(stop, timeoutMs);
-      signal?.addEventListener("abort", stop, { once: true });
-    });
+    const { stable, missing } = await gather<StabilityReport>(timeoutMs, signal, (done) =>
+      this.#driver.core.stability(group, others, done),
+    );
     signal?.throwIfAborted();
     if (stable === undefined) {
       const message = `${missing.join(", ")} did not say what they know within ${timeoutMs} ms; nothing was collected`;

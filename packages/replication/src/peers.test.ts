@@ -67,6 +67,14 @@ describe("peer exchange", () => {
 });
 
 describe("verify", () => {
+  it("has nothing to compare with when no peer is linked", async () => {
+    await using grove = new Grove();
+    const node = await grove.start("a", [], { rosters: { "": ["a"] } });
+    await (await node.open("c", gCounter)).mutate((counter) => counter.increment());
+    expect((await node.verify("c")).peers.size).toBe(0);
+    expect(await node.collect("c")).toMatchObject({ collected: 0 });
+  });
+
   it("compares events and content with every peer, loading the group there", async () => {
     await using grove = new Grove();
     const a = await grove.start("a");

@@ -51,3 +51,26 @@ export function waitFor({ timeoutMs, signal, begin, late }: Wait): Promise<void>
     else stops.push(stop);
   });
 }
+
+/**
+ * What `begin` calls back with, perhaps at once. When the time is up or the signal fires, it is stopped, and calls back
+ * with what there is by then.
+ */
+export function gather<Result>(
+  timeoutMs: number,
+  signal: AbortSignal | undefined,
+  begin: (done: (result: Result) => void) => () => void,
+): Promise<Result> {
+  return new Promise((resolve) => {
+    let stop = (): void => {};
+    const onEnd = (): void => stop();
+    const timer = setTimeout(onEnd, timeoutMs);
+    signal?.addEventListener("abort", onEnd, { once: true });
+    stop = begin((result) => {
+      clearTimeout(timer);
+      signal?.removeEventListener("abort", onEnd);
+      resolve(result);
+    });
+    if (signal?.aborted) stop();
+  });
+}

@@ -76,11 +76,14 @@ async function* selected(storage: GroupStorage, options: ExportOptions): AsyncGe
   if (row !== undefined) yield [row];
 }
 
-/** Undefined for a group that went while the export ran. */
+/** Undefined for a group that went without a trace while the export ran. */
 async function blockOf(storage: GroupStorage, row: CatalogueRow, key: string): Promise<Block | undefined> {
   if (row.epoch % 2 === 0) return { kind: "deleted", key, meta: row };
   const group = await storage.load(row.id);
-  if (group === undefined) return undefined;
+  if (group === undefined) {
+    const now = await storage.row(row.id);
+    return now !== undefined && now.epoch % 2 === 0 ? { kind: "deleted", key, meta: now } : undefined;
+  }
   const { snapshot, records } = group;
   const first = records[0];
   return {

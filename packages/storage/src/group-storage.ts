@@ -82,6 +82,16 @@ export interface StoredGroup {
   readonly damage: readonly Damage[];
 }
 
+/** What is stored of one group, as far back as its journal reaches. */
+export interface GroupHistory {
+  readonly row: CatalogueRow;
+  /** The snapshot before the newest one; absent where there is none, or none that is whole. */
+  readonly older: GroupSnapshot | undefined;
+  readonly newest: GroupSnapshot | undefined;
+  /** From the older snapshot's position on, else from the journal's start, else from the newest's; without a hole. */
+  readonly records: readonly JournalRecord[];
+}
+
 /** What a node keeps about itself. */
 export interface NodeRecord {
   readonly nodeId: string;

@@ -33,6 +33,7 @@ export type {
   Damage,
   Digest,
   GroupCommit,
+  GroupHistory,
   GroupMeta,
   GroupSnapshot,
   GroupStorage,

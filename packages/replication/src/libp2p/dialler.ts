@@ -56,7 +56,11 @@ interface Target {
   kept: boolean;
   attempt: AbortController | undefined;
   timer: NodeJS.Timeout | undefined;
+  /** Attempts and lost links, which make the pauses longer. */
   failures: number;
+  /** Dials that failed since one led to a link, and whether one ever did. */
+  missed: number;
+  hasLed: boolean;
   linkedAtMs: number;
   noticed: string | undefined;
 }
@@ -121,13 +125,13 @@ export class Dialler {
     for (const target of this.#targets.values()) {
       if (target.peer !== link.peer) continue;
       const isStale =
-        target.failures > 0 && addresses.size > 0 && !addresses.has(`${withoutPeer(target.address)}/p2p/${link.peer}`);
+        target.missed > 0 && addresses.size > 0 && !addresses.has(`${withoutPeer(target.address)}/p2p/${link.peer}`);
       if (isStale) hasMoved = true;
       if (isStale && target.origin === "hint") this.#drop(target);
       else this.#reached(target, link);
     }
     // The peer came back elsewhere: should this link be lost, it is dialled there.
-    if (hasMoved) for (const address of link.addresses) this.#reached(this.#target(multiaddr(address), "hint"), link);
+    if (hasMoved) for (const address of link.addresses) this.#target(multiaddr(address), "hint").kept = true;
   }
 
   onDown(link: Link): void {
@@ -171,6 +175,8 @@ export class Dialler {
       attempt: undefined,
       timer: undefined,
       failures: 0,
+      missed: 0,
+      hasLed: false,
       linkedAtMs: 0,
       noticed: undefined,
     };
@@ -203,6 +209,8 @@ export class Dialler {
     this.#dial(target, signal).then(
       (link) => {
         target.attempt = undefined;
+        target.missed = 0;
+        target.hasLed = true;
         // The link may have come and gone before this runs; waiters have had it then, and the redial must stand.
         if (this.#options.linkTo(link.peer) === link) this.#reached(target, link);
         else if (this.#isWanted(target)) this.#redial(target);
@@ -259,8 +267,9 @@ export class Dialler {
     if (standing !== undefined) return this.#reached(target, standing);
     // The other side's own dial has won: its link is about to stand here too.
     if (error instanceof DuplicateLinkError && target.failures < QUICK_FAILURES) return this.#redial(target);
+    target.missed++;
     const failure = this.#explain(target, error, peerWasReached && !timedOut);
-    const isWorthNotice = target.origin === "wanted" || target.linkedAtMs > 0;
+    const isWorthNotice = target.origin === "wanted" || target.hasLed;
     if (isWorthNotice && target.noticed !== failure.code) {
       this.#options.notice(failure.code, failure.message, target.peer);
       target.noticed = failure.code;
@@ -295,9 +304,9 @@ export class Dialler {
   }
 }
 
-function isExhausted({ origin, failures, linkedAtMs }: Target): boolean {
+function isExhausted({ origin, failures, hasLed }: Target): boolean {
   if (origin === "wanted") return false;
-  return failures >= (linkedAtMs > 0 ? HINT_FAILURES_MAX_ONCE_LINKED : HINT_FAILURES_MAX);
+  return failures >= (hasLed ? HINT_FAILURES_MAX_ONCE_LINKED : HINT_FAILURES_MAX);
 }
 
 function rejectAll(target: Target, error: Error): void {

@@ -2,6 +2,7 @@
 import type { Problem } from "../http/problem.ts";
 import { readTokenText } from "../auth/token-files.ts";
 import { readEndpoint, tokenPath } from "../daemon/files.ts";
+import { readEvents } from "./event-stream.ts";
 import { CliError, EXIT, exitStatus } from "./failure.ts";
 
 export interface Connection {
@@ -105,20 +106,39 @@ export class Client {
     return (text === "" ? undefined : JSON.parse(text)) as Body;
   }
 
+  /** Work that may take minutes: the time limit is for the node to begin it. */
+  async work<Body>(path: string, body: unknown, tell: (done: number, total: number) => void): Promise<Body> {
+    const response = await this.#head("POST", path, body, "text/event-stream");
+    const { body: events } = response;
+    if (events === null) throw new CliError(EXIT.unreachable, "UNREACHABLE", "the node answered without a stream");
+    for await (const { event, data } of readEvents(events)) {
+      const parsed = JSON.parse(data) as unknown;
+      if (event === "result") return parsed as Body;
+      if (event === "error") throw this.#refused(response, data);
+      const { done, total } = parsed as { readonly done: number; readonly total: number };
+      tell(done, total);
+    }
+    throw new CliError(EXIT.unreachable, "UNREACHABLE", "the node went away before it was done");
+  }
+
   /** A response that goes on: the time limit is for its head only. */
   async stream(path: string): Promise<Response> {
+    return await this.#head("GET", path, undefined, "*/*");
+  }
+
+  async #head(method: string, path: string, body: unknown, accept: string): Promise<Response> {
     const controller = new AbortController();
     const { timeoutMs } = this.#connection;
     const timer = setTimeout(() => controller.abort(new DOMException("no answer", "TimeoutError")), timeoutMs);
     try {
-      return await this.#fetch("GET", path, undefined, controller.signal);
+      return await this.#fetch(method, path, body, controller.signal, accept);
     } finally {
       clearTimeout(timer);
     }
   }
 
   /** The response once its head is there; one that is an error is thrown. */
-  async #fetch(method: string, path: string, body: unknown, signal: AbortSignal): Promise<Response> {
+  async #fetch(method: string, path: string, body: unknown, signal: AbortSignal, accept = "*/*"): Promise<Response> {
     const { url, token } = this.#connection;
     let response: Response;
     try {
@@ -127,6 +147,7 @@ export class Client {
         redirect: "error",
         signal,
         headers: {
+          accept,
           authorization: `Bearer ${token}`,
           ...(body === undefined ? {} : { "content-type": "application/json" }),
         },

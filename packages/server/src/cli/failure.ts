@@ -17,6 +17,8 @@ export const EXIT = {
   unacknowledged: 7,
   /** The node, its storage or its peers cannot do it now. */
   unavailable: 8,
+  /** Interrupted: the shell's convention for SIGINT. */
+  interrupted: 130,
 } as const;
 
 /** An error to be shown as one line, with its exit status. */

@@ -4,6 +4,8 @@ export interface Streams {
   readonly err: (text: string) => void;
   /** Whether a person reads `out`. */
   readonly isTerminal: boolean;
+  /** Whether a person sees `err`. */
+  readonly isErrTerminal: boolean;
 }
 
 /** A table with aligned columns, for people: numbers to the right, the rest to the left, no trailing spaces. */

@@ -1,5 +1,6 @@
 import { Command, CommanderError } from "commander";
 import { VERSION } from "../version.ts";
+import { benchCommand } from "./commands/bench.ts";
 import { changeCommands } from "./commands/change.ts";
 import { completionCommand } from "./commands/completion.ts";
 import { configCommand } from "./commands/config.ts";
@@ -22,7 +23,7 @@ Exit statuses:
   1  failed                                   6  conflict: other type, deleted, taken
   2  wrong arguments or settings              7  applied, but not acknowledged as asked
   3  no node answers                          8  not possible now: storage, peers, time
-  4  refused: token or permission
+  4  refused: token or permission           130 interrupted
 
 COPPICE_DATA names the data directory where --data does not.`;
 
@@ -45,6 +46,7 @@ export function createProgram(streams: Streams): Command {
   storageCommands(program, context);
   tokenCommand(program, context);
   inviteCommand(program, context);
+  benchCommand(program, context);
   configCommand(program, context);
   networkKeyCommand(program, context);
   completionCommand(program, context);

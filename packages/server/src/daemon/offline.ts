@@ -7,7 +7,9 @@ import {
   type StorageBackend,
   type TransferProgress,
   checkStorage,
+  domainOf,
   exportGroups,
+  formatGroupId,
   importGroups,
   repairStorage,
 } from "@coppice/storage";
@@ -30,6 +32,53 @@ interface ImportDirectoryOptions extends TransferOptions {
 interface CheckDirectoryOptions {
   readonly onProgress?: (progress: { readonly groups: number }) => void;
   readonly signal?: AbortSignal;
+}
+
+/** What a start would find. */
+export interface StoredReport {
+  readonly groups: number;
+  readonly deleted: number;
+  /** Groups whose journal holds more than their newest snapshot. */
+  readonly journalled: number;
+  readonly snapshotBytes: number;
+  /** Groups that lost something and have not got it back from peers. */
+  readonly degraded: readonly string[];
+  readonly domains: readonly { readonly name: string; readonly groups: number }[];
+}
+
+/** Lists what is stored, and reads no states. */
+export async function listDirectory(data: string): Promise<StoredReport> {
+  const storage = await createStorage(data, await existing(data));
+  await storage.open();
+  try {
+    const domains = new Map<string, number>();
+    const degraded: string[] = [];
+    let [groups, deleted, journalled, snapshotBytes] = [0, 0, 0, 0];
+    for await (const ids of storage.listJournalled()) journalled += ids.length;
+    for await (const rows of storage.listGroups({ deleted: true })) {
+      for (const row of rows) {
+        if (row.epoch % 2 === 0) deleted++;
+        else {
+          groups++;
+          snapshotBytes += row.snapshotBytes;
+          const domain = domainOf(row.id);
+          domains.set(domain, (domains.get(domain) ?? 0) + 1);
+          if (row.degraded) degraded.push(formatGroupId(row.id));
+        }
+      }
+    }
+    const byName = [...domains].toSorted(([left], [right]) => (left < right ? -1 : 1));
+    return {
+      groups,
+      deleted,
+      journalled,
+      snapshotBytes,
+      degraded,
+      domains: byName.map(([name, count]) => ({ name, groups: count })),
+    };
+  } finally {
+    await storage.close();
+  }
 }
 
 /** Reads everything and changes nothing. `INVALID_OPTIONS` where no node ever ran. */

@@ -1,5 +1,5 @@
 /** The bodies of requests and responses, as the server sends and the client reads them. */
-import type { GroupStatus, PeerStatus } from "@coppice/replication";
+import type { GroupStatus, PeerStatus, Verdict } from "@coppice/replication";
 import { formatGroupId } from "@coppice/storage";
 import type { Scope } from "../auth/grant.ts";
 
@@ -166,6 +166,25 @@ export interface AdmittedBody {
 export interface NewInviteBody extends InviteBody {
   /** For `coppice start --join`. */
   readonly invite: string;
+}
+
+/** A group that was compared with its peers. */
+export interface VerifiedGroupBody {
+  readonly id: string;
+  readonly digest: string;
+  /** By peer id; one that did not answer in time is missing. */
+  readonly peers: Readonly<Record<string, Verdict>>;
+  /** Why it could not be compared. */
+  readonly code?: string;
+}
+
+/** `POST /v1/verifications` */
+export interface VerificationBody {
+  readonly groups: number;
+  readonly peers: number;
+  readonly equal: number;
+  readonly divergent: readonly VerifiedGroupBody[];
+  readonly different: readonly VerifiedGroupBody[];
 }
 
 /** The body that describes a peer. */

@@ -17,6 +17,7 @@ import { addGuard } from "./guard.ts";
 import { Metrics } from "./metrics.ts";
 import { TypeRegistry } from "./operations.ts";
 import { collectOpenApi } from "./openapi.ts";
+import { followRequests } from "./connections.ts";
 import { DomainRegistry, type GatewayDomain } from "./domains.ts";
 import { automergeRoutes } from "./routes/automerge.ts";
 import { domainRoutes } from "./routes/domains.ts";
@@ -33,6 +34,7 @@ import { socketRoutes } from "./routes/socket.ts";
 import { statusRoutes } from "./routes/status.ts";
 import { tokenRoutes } from "./routes/tokens.ts";
 import { typeRoutes } from "./routes/types.ts";
+import { verificationRoutes } from "./routes/verifications.ts";
 import { viewRoutes } from "./routes/views.ts";
 import { watchRoutes } from "./routes/watch.ts";
 import { yjsRoutes } from "./routes/yjs.ts";
@@ -78,6 +80,9 @@ export interface GatewayOptions {
 }
 
 const AUTOMERGE_DOMAIN = "automerge";
+const SWEEP_MS = 50;
+/** How long running requests may take when the server closes. */
+const CLOSE_MS_MAX = 10_000;
 
 /** A node's HTTP server, running until `close()`. */
 export class Gateway implements AsyncDisposable {
@@ -85,18 +90,28 @@ export class Gateway implements AsyncDisposable {
   readonly url: string;
   readonly #app: FastifyInstance;
   readonly #closing: AbortController;
+  readonly #closeUnused: () => void;
 
   /** @internal Use {@link startGateway}. */
-  constructor(url: string, app: FastifyInstance, closing: AbortController) {
+  constructor(url: string, app: FastifyInstance, closing: AbortController, closeUnused: () => void) {
     this.url = url;
     this.#app = app;
     this.#closing = closing;
+    this.#closeUnused = closeUnused;
   }
 
-  /** Stops listening, ends what waits, and lets running requests finish; idempotent. The node stays open. */
+  /** Stops listening, ends what waits, and lets running requests finish, for ten seconds; idempotent. The node stays open. */
   async close(): Promise<void> {
     this.#closing.abort(new ReplicationError("CLOSED", "the server closes"));
-    await this.#app.close();
+    // Connections would be kept alive for another request.
+    const sweep = setInterval(this.#closeUnused, SWEEP_MS);
+    const force = setTimeout(() => this.#app.server.closeAllConnections(), CLOSE_MS_MAX);
+    try {
+      await this.#app.close();
+    } finally {
+      clearInterval(sweep);
+      clearTimeout(force);
+    }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -120,6 +135,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   // One listener for each request that waits is no leak.
   setMaxListeners(0, closing.signal);
   const app = createApp({ limits, tls, onError });
+  const closeUnused = followRequests(app.server);
   // Before the guard: it destroys the socket of an upgrade that was refused, which it must know of by then.
   await app.register(fastifyWebsocket, {
     options: { maxPayload: limits.messageBytesMax, handleProtocols: chooseProtocol },
@@ -157,7 +173,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   }
   const bound = await listen(app, host, port);
   for (const name of hostNames(scheme, host, bound)) hosts.add(name);
-  return new Gateway(`${scheme}://${bracketed(host)}:${bound}`, app, closing);
+  return new Gateway(`${scheme}://${bracketed(host)}:${bound}`, app, closing, closeUnused);
 }
 
 /** Each family of routes has its file in `routes`. */
@@ -181,6 +197,7 @@ function addRoutes(app: FastifyInstance, context: RouteContext, processMetrics: 
   domainRoutes(app, context);
   operationRoutes(app, context);
   recoveryRoutes(app, context);
+  verificationRoutes(app, context);
   peerRoutes(app, context);
   snapshotRoutes(app, context);
   watchRoutes(app, context, hub);

@@ -1,5 +1,6 @@
 import type { Op, StorageBackend } from "../backend.ts";
 import { check, collect, equal, fails, type SuiteRunner } from "./checks.ts";
+import { groupKeys } from "./group-keys.ts";
 
 export type { SuiteRunner };
 
@@ -39,6 +40,7 @@ export function backendSuite(options: BackendSuiteOptions): void {
   options.describe(`backend suite: ${options.name}`, () => {
     lifecycle(test, open);
     keys(open);
+    groups(open);
     scans(open);
     logs(open);
     writes(open);
@@ -77,10 +79,13 @@ function lifecycle(test: Test, open: Test): void {
     test(`${name} fails with NOT_OPEN before open, while opening, while closing and after close`, async (backend) => {
       await fails("NOT_OPEN", () => run(backend));
       const opening = backend.open();
+      await Promise.resolve();
+      equal(backend.status, "opening", "status");
       await fails("NOT_OPEN", () => run(backend));
       await opening;
       const closing = backend.close();
       await Promise.resolve();
+      equal(backend.status, "closing", "status");
       await fails("NOT_OPEN", () => run(backend));
       await closing;
       await fails("NOT_OPEN", () => run(backend));
@@ -107,6 +112,27 @@ function lifecycle(test: Test, open: Test): void {
   test("open with a signal that has fired fails with ABORTED and leaves it closed", async (backend) => {
     await fails("ABORTED", () => backend.open({ signal: AbortSignal.abort() }));
     equal(backend.status, "closed", "status");
+  });
+  test("every operation at once, while it opens, closes and opens again, works or fails with NOT_OPEN", async (backend) => {
+    const codes = new Set<string>();
+    const all = (): Promise<void>[] =>
+      OPERATIONS.map(async ([, run]) => {
+        try {
+          await run(backend);
+        } catch (error) {
+          codes.add((error as { code?: string }).code ?? String(error));
+        }
+      });
+    const turns = [backend.open(), ...all()];
+    for (let turn = 0; turn < 4; turn++) {
+      turns.push(turn % 2 === 0 ? backend.close() : backend.open(), ...all());
+      await turns[0];
+      turns.push(...all());
+    }
+    await Promise.all(turns);
+    equal([...codes], ["NOT_OPEN"], "codes");
+    equal(backend.status, "open", "status");
+    for (const [, run] of OPERATIONS) await run(backend);
   });
   open("close waits for writes under way", async (backend) => {
     const write = backend.write([put("a", 1)]);
@@ -178,6 +204,10 @@ function keys(open: Test): void {
     equal(await backend.get(longest), bytes(1), "the longest key");
     equal((await collect(backend.readLog(longest, 0))).length, 1, "the longest log");
   });
+}
+
+function groups(open: Test): void {
+  open("group ids of every kind are apart, in order, and found by prefix, as keys and as logs", groupKeys);
 }
 
 function manyPuts(count: number): Op[] {
@@ -262,6 +292,8 @@ function scans(open: Test): void {
       for await (const _ of backend.scan({ signal: controller.signal })) controller.abort();
     });
     equal((await collect(backend.scan())).length, 2500, "entries afterwards");
+    await fails("ABORTED", () => collect(backend.readLog("l", 0, { signal: controller.signal })));
+    await fails("ABORTED", () => collect(backend.listLogs({ signal: controller.signal })));
   });
   open("a scan takes writes during it", async (backend) => {
     await backend.write(manyPuts(2500));

@@ -95,7 +95,11 @@ function removeCommand(program: Command, { streams }: CliContext): void {
     .summary("remove a key of a map, or an element of a set")
     .description("Removes a key of a map or an element of a set: JSON, or else a text.")
     .argument("<id>", "the group", groupId)
-    .argument("<key>", "the key or element");
+    .argument("<key>", "the key or element")
+    .addHelpText(
+      "after",
+      "\nExamples:\n  $ coppice remove user/ann tags --data ./a\n  $ coppice remove tags red --data ./a",
+    );
   withConnection(withAck(command)).action(async (id: string, text: string, options: ChangeOptions) => {
     const client = await connect(options);
     const { type } = await aboutGroup(client, id, () => client.request<GroupBody>("GET", groupPath(id)));
@@ -137,7 +141,8 @@ function deleteCommand(program: Command, _context: CliContext): void {
     .command("delete")
     .summary("delete a group, here and on every peer")
     .description("Deletes a group, here and on every peer, those that are away included. It does not come back.")
-    .argument("<id>", "the group", groupId);
+    .argument("<id>", "the group", groupId)
+    .addHelpText("after", "\nExample:\n  $ coppice delete counter/views --data ./a");
   withConnection(command).action(async (id: string, options: ClientOptions) => {
     const client = await connect(options);
     await aboutGroup(client, id, () => client.request("DELETE", groupPath(id)));

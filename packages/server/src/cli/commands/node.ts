@@ -1,9 +1,12 @@
 /** Commands about the node as a whole and its peers. */
 import type { Command } from "commander";
-import type { DomainsBody, PeersBody, RecoveryBody, StatusBody, TypesBody } from "../../http/api.ts";
-import { type CliContext, type ClientOptions, connect, groupId, withConnection } from "../context.ts";
+import { readEndpoint } from "../../daemon/files.ts";
+import type { StoredReport } from "../../daemon/offline.ts";
+import type { DomainsBody, PeersBody, RecoveryBody, StatusBody, TypesBody, VerificationBody } from "../../http/api.ts";
+import { type CliContext, type ClientOptions, aboutGroup, connect, groupId, withConnection } from "../context.ts";
 import { CliError, EXIT } from "../failure.ts";
 import { formatBytes, printable, table } from "../output.ts";
+import { withProgress } from "../progress.ts";
 
 interface RecoverOptions extends ClientOptions {
   readonly dryRun?: true;
@@ -18,13 +21,15 @@ export function nodeCommands(program: Command, context: CliContext): void {
   disconnectCommand(program, context);
   snapshotCommand(program, context);
   recoverCommand(program, context);
+  verifyCommand(program, context);
 }
 
 function statusCommand(program: Command, { streams }: CliContext): void {
   const command = program
     .command("status")
     .summary("show what a node is and whether it is ready")
-    .description("Shows what a node is. Fails with status 8 when its storage does not take writes.");
+    .description("Shows what a node is. Fails with status 8 when its storage does not take writes.")
+    .addHelpText("after", "\nExample:\n  $ coppice status --data ./a");
   withConnection(command).action(async (options: ClientOptions) => {
     const client = await connect(options);
     const status = await client.request<StatusBody>("GET", "/v1/status");
@@ -50,7 +55,8 @@ function typesCommand(program: Command, { streams }: CliContext): void {
   const command = program
     .command("types")
     .summary("list the types of groups and their operations")
-    .description("Lists the types that groups can have on a node, and their operations.");
+    .description("Lists the types that groups can have on a node, and their operations.")
+    .addHelpText("after", "\nExample:\n  $ coppice types --data ./a");
   withConnection(command).action(async (options: ClientOptions) => {
     const { types } = await (await connect(options)).request<TypesBody>("GET", "/v1/types");
     if (options.json === true) for (const type of types) streams.out(`${JSON.stringify(type)}\n`);
@@ -77,7 +83,7 @@ function domainsCommand(program: Command, { streams }: CliContext): void {
       return;
     }
     const rows = domains.map(({ name, groups, type, storage, durability, inMemory, replicated }) => [
-      printable(name),
+      name === "" ? "(none)" : printable(name),
       groups,
       type ?? "-",
       durability ?? "-",
@@ -90,7 +96,11 @@ function domainsCommand(program: Command, { streams }: CliContext): void {
 }
 
 function peersCommand(program: Command, { streams }: CliContext): void {
-  const command = program.command("peers").summary("list the linked peers").description("Lists the linked peers.");
+  const command = program
+    .command("peers")
+    .summary("list the linked peers")
+    .description("Lists the linked peers.")
+    .addHelpText("after", "\nExample:\n  $ coppice peers --data ./a");
   withConnection(command).action(async (options: ClientOptions) => {
     const { peers } = await (await connect(options)).request<PeersBody>("GET", "/v1/peers");
     if (options.json === true) {
@@ -131,7 +141,8 @@ function disconnectCommand(program: Command, _context: CliContext): void {
     .command("disconnect")
     .summary("end the link to a peer")
     .description("Ends the link to a peer and stops connecting to it. The peer may still connect by itself.")
-    .argument("<peerid>", "as `coppice peers` lists it");
+    .argument("<peerid>", "as `coppice peers` lists it")
+    .addHelpText("after", "\nExample:\n  $ coppice disconnect 12D3KooW… --data ./a");
   withConnection(command).action(async (peer: string, options: ClientOptions) => {
     await (await connect(options)).request("DELETE", `/v1/peers/${encodeURIComponent(peer)}`);
   });
@@ -142,7 +153,11 @@ function snapshotCommand(program: Command, _context: CliContext): void {
     .command("snapshot")
     .summary("take snapshots now")
     .description("Takes snapshots of every group that has changed, or of one. Ends once they are stored.")
-    .argument("[id]", "the group, such as counter/views", groupId);
+    .argument("[id]", "the group, such as counter/views", groupId)
+    .addHelpText(
+      "after",
+      "\nExamples:\n  $ coppice snapshot --data ./a\n  $ coppice snapshot counter/views --data ./a",
+    );
   withConnection(command).action(async (group: string | undefined, options: ClientOptions) => {
     await (await connect(options)).request("POST", "/v1/snapshots", group === undefined ? {} : { group });
   });
@@ -152,16 +167,74 @@ function recoverCommand(program: Command, { streams }: CliContext): void {
   const command = program
     .command("recover")
     .summary("load every stored group and report what was found")
-    .description("Loads every stored group of a running node. Fails with status 8 when one cannot be read.")
-    .option("--dry-run", "load nothing, only report what is stored");
+    .description(
+      "Loads every stored group of a running node. Fails with status 8 when one cannot be read. With --dry-run it loads " +
+        "nothing, and needs no running node: it tells what a start would find in the data directory.",
+    )
+    .option("--dry-run", "load nothing, only report what is stored")
+    .addHelpText("after", "\nExamples:\n  $ coppice recover --dry-run --data ./a\n  $ coppice recover --data ./a");
   withConnection(command).action(async (options: RecoverOptions) => {
+    const { data, url, dryRun = false } = options;
+    if (dryRun && url === undefined && data !== undefined && (await readEndpoint(data)) === undefined) {
+      const { listDirectory } = await import("../../daemon/offline.ts");
+      const stored = await listDirectory(data);
+      streams.out(options.json === true ? `${JSON.stringify(stored)}\n` : describeStored(stored));
+      return;
+    }
     const client = await connect(options);
-    const report = await client.request<RecoveryBody>("POST", "/v1/recoveries", { dryRun: options.dryRun === true });
+    const report = await withProgress(streams, options, ["recovering", "groups"], ({ tell }) =>
+      client.work<RecoveryBody>("/v1/recoveries", { dryRun }, tell),
+    );
     streams.out(options.json === true ? `${JSON.stringify(report)}\n` : describe(report));
     if (report.failed.length > 0) {
       throw new CliError(EXIT.unavailable, "GROUP_DEGRADED", `${report.failed.length} groups cannot be read`);
     }
   });
+}
+
+function verifyCommand(program: Command, { streams }: CliContext): void {
+  const command = program
+    .command("verify")
+    .summary("compare a group, or all, with every peer")
+    .description(
+      "Compares what a running node and its peers hold, and names who differs. While writes are under way, peers may know " +
+        "other events for a moment; the same events with another content must never be, and end it with status 6.",
+    )
+    .argument("[id]", "the group, such as counter/views; without it, all", groupId)
+    .addHelpText("after", "\nExamples:\n  $ coppice verify --data ./a\n  $ coppice verify counter/views --data ./a");
+  withConnection(command).action(async (group: string | undefined, options: ClientOptions) => {
+    const client = await connect(options);
+    const report = await withProgress(streams, options, ["comparing", "groups"], ({ tell }) =>
+      aboutGroup(client, group ?? "", () =>
+        client.work<VerificationBody>("/v1/verifications", group === undefined ? {} : { group }, tell),
+      ),
+    );
+    streams.out(options.json === true ? `${JSON.stringify(report)}\n` : describeVerification(report));
+    if (report.divergent.length > 0) {
+      throw new CliError(EXIT.conflict, "DIVERGENT", `${report.divergent.length} groups differ from a peer's`);
+    }
+  });
+}
+
+function describeVerification({ groups, peers, equal, different, divergent }: VerificationBody): string {
+  const lines = [`${groups} groups, ${peers} peers: ${equal} equal, ${divergent.length} divergent`];
+  for (const { id, peers: verdicts, code } of [...divergent, ...different]) {
+    if (code !== undefined) lines.push(`${printable(id)}: not compared (${code})`);
+    for (const [peer, verdict] of Object.entries(verdicts)) {
+      if (verdict !== "equal") lines.push(`${printable(id)}: ${verdict} at ${peer}`);
+    }
+  }
+  return `${lines.join("\n")}\n`;
+}
+
+function describeStored({ groups, deleted, journalled, snapshotBytes, degraded, domains }: StoredReport): string {
+  const lines = [
+    `${groups} groups, ${journalled} with a journal to replay, ${formatBytes(snapshotBytes)} of snapshots, ` +
+      `${deleted} deleted, ${degraded.length} degraded`,
+    ...domains.map(({ name, groups: count }) => `domain    ${printable(name)}: ${count}`),
+    ...degraded.map((id) => `degraded  ${printable(id)}`),
+  ];
+  return `${lines.join("\n")}\n`;
 }
 
 function describe(report: RecoveryBody): string {

@@ -1,13 +1,16 @@
 /** Commands about what is stored: checking, repairing, and carrying it elsewhere. */
 import { createReadStream } from "node:fs";
-import { open, rename, rm } from "node:fs/promises";
+import { stat } from "node:fs/promises";
 import { type Command, Option } from "commander";
 import { parseGroupId } from "@coppice/storage";
 import type { CheckReport, Finding } from "@coppice/storage";
 import { readEndpoint } from "../../daemon/files.ts";
 import { type CliContext, type ClientOptions, connect, groupId, withConnection } from "../context.ts";
+import { countBlocks, writeWhole } from "../export-file.ts";
 import { CliError, EXIT } from "../failure.ts";
+import { interruptible } from "../interrupt.ts";
 import { formatBytes, printable } from "../output.ts";
+import { type Progress, withProgress } from "../progress.ts";
 
 interface OfflineOptions {
   readonly data: string;
@@ -23,27 +26,28 @@ interface ImportOptions extends OfflineOptions {
   readonly skipExisting?: true;
 }
 
-const PRIVATE = 0o600;
-
 export function storageCommands(program: Command, context: CliContext): void {
-  verifyCommand(program, context);
+  checkCommand(program, context);
   repairCommand(program, context);
   exportCommand(program, context);
   importCommand(program, context);
 }
 
-function verifyCommand(program: Command, { streams }: CliContext): void {
+function checkCommand(program: Command, { streams }: CliContext): void {
   const command = program
-    .command("verify")
-    .alias("check")
+    .command("check")
     .summary("check a data directory whose node does not run")
     .description(
       "Reads everything in a data directory and checks it: checksums, journals without holes, rows and snapshots that " +
         "belong together. Changes nothing. Refuses while a node runs on it. Fails with status 8 when it finds damage.",
-    );
-  offline(command).action(async ({ data, json }: OfflineOptions) => {
+    )
+    .addHelpText("after", "\nExample:\n  $ coppice check --data ./a");
+  offline(command).action(async (options: OfflineOptions) => {
+    const { data, json } = options;
     const { checkDirectory } = await import("../../daemon/offline.ts");
-    const report = await checkDirectory(data);
+    const report = await withProgress(streams, options, ["checking", "groups"], (progress) =>
+      interruptible((signal) => checkDirectory(data, { onProgress: tellGroups(progress), signal })),
+    );
     streams.out(json === true ? `${JSON.stringify(report)}\n` : describe(report));
     if (report.damaged > 0) {
       throw new CliError(EXIT.unavailable, "CORRUPT", `${data} has damaged records; see "coppice repair"`);
@@ -58,10 +62,14 @@ function repairCommand(program: Command, { streams }: CliContext): void {
     .description(
       "Repairs what can be repaired without peers: rows are rebuilt, damaged records are moved aside and never deleted. " +
         "Groups that lost something get it from their peers once the node runs. Fails with status 8 when damage remains.",
-    );
-  offline(command).action(async ({ data, json }: OfflineOptions) => {
+    )
+    .addHelpText("after", "\nExample:\n  $ coppice repair --data ./a");
+  offline(command).action(async (options: OfflineOptions) => {
+    const { data, json } = options;
     const { repairDirectory } = await import("../../daemon/offline.ts");
-    const { before, after, degraded } = await repairDirectory(data);
+    const { before, after, degraded } = await withProgress(streams, options, ["repairing", "groups"], (progress) =>
+      interruptible((signal) => repairDirectory(data, { onProgress: tellGroups(progress), signal })),
+    );
     if (json === true) streams.out(`${JSON.stringify({ before, after, degraded })}\n`);
     else {
       streams.out(
@@ -83,9 +91,18 @@ function exportCommand(program: Command, { streams }: CliContext): void {
     )
     .argument("<file>", "the file to write")
     .option("--prefix <id>", "only groups below, as for `groups`", groupId)
-    .addHelpText("after", "\nExample, a backup of a running node:\n  $ coppice export monday.coppice --data ./a");
+    .addHelpText("after", "\nExample:\n  $ coppice export words.coppice --prefix words/ --data ./a");
   withConnection(command).action(async (file: string, options: ExportOptions) => {
-    const bytes = await writeWhole(file, await exported(options));
+    const bytes = await withProgress(streams, options, ["exporting", "groups"], (progress) =>
+      interruptible(async (signal) => {
+        const { chunks, total } = await exported(options, signal);
+        return await writeWhole(
+          file,
+          countBlocks(chunks, (blocks, done) => progress.tell(blocks, total, done)),
+          signal,
+        );
+      }),
+    );
     streams.out(options.json === true ? `${JSON.stringify({ file, bytes })}\n` : `${file}: ${formatBytes(bytes)}\n`);
   });
 }
@@ -100,59 +117,64 @@ function importCommand(program: Command, { streams }: CliContext): void {
     )
     .argument("<file>", "what `coppice export` wrote")
     .option("--prefix <id>", "only groups below, as for `groups`", groupId)
-    .option("--skip-existing", "leave groups with other content alone");
+    .option("--skip-existing", "leave groups with other content alone")
+    .addHelpText("after", "\nExample:\n  $ coppice import words.coppice --data ./b");
   offline(command).action(async (file: string, options: ImportOptions) => {
     const { importDirectory } = await import("../../daemon/offline.ts");
     const { data, prefix, skipExisting = false } = options;
     const selection = prefix === undefined ? {} : { prefix: parseGroupId(prefix) };
-    const report = await importDirectory(data, createReadStream(file), { ...selection, skipExisting });
+    const { size } = await stat(file);
+    const report = await withProgress(streams, options, ["importing", "bytes"], (progress) =>
+      interruptible((signal) => {
+        const onProgress = ({ bytes }: { readonly bytes: number }): void => progress.tell(bytes, size);
+        return importDirectory(data, createReadStream(file), { ...selection, skipExisting, onProgress, signal });
+      }),
+    );
     const { groups, imported, present, skipped, deleted } = report;
     const text = `${groups} groups: ${imported} imported, ${present} present, ${skipped} skipped, ${deleted} deleted\n`;
     streams.out(options.json === true ? `${JSON.stringify(report)}\n` : text);
   });
 }
 
-function offline(command: Command): Command {
+/** Adds the options of commands that work on a data directory without its node. */
+export function offline(command: Command): Command {
   return command
     .addOption(new Option("--data <dir>", "the data directory").env("COPPICE_DATA").makeOptionMandatory())
     .option("--json", "print JSON");
 }
 
-/** From the node when one runs, else from its directory. */
-async function exported(options: ExportOptions): Promise<AsyncIterable<Uint8Array>> {
+function tellGroups(progress: Progress): (progress: { readonly groups: number; readonly bytes?: number }) => void {
+  return ({ groups, bytes }) => progress.tell(groups, 0, bytes);
+}
+
+/** From the node when one runs, else from its directory; and how many groups there are, when that is known. */
+export async function exported(
+  options: ExportOptions,
+  signal: AbortSignal,
+  path = "/v1/export",
+): Promise<{ readonly chunks: AsyncIterable<Uint8Array>; readonly total?: number }> {
   const { data, url, prefix } = options;
   if (url === undefined && data !== undefined && (await readEndpoint(data)) === undefined) {
     const { exportDirectory } = await import("../../daemon/offline.ts");
-    return exportDirectory(data, prefix === undefined ? {} : { prefix: parseGroupId(prefix) });
+    return {
+      chunks: exportDirectory(data, { signal, ...(prefix === undefined ? {} : { prefix: parseGroupId(prefix) }) }),
+    };
   }
   const client = await connect(options);
+  const { groups } = await client.request<{ readonly groups: number }>("GET", "/v1/status");
   const query = prefix === undefined ? "" : `?${new URLSearchParams({ prefix }).toString()}`;
-  const { body } = await client.stream(`/v1/export${query}`);
+  const { body } = await client.stream(path + query);
   if (body === null) throw new CliError(EXIT.unreachable, "UNREACHABLE", "the node answered without a stream");
-  return body;
+  const chunks = unlessLost(body);
+  return prefix === undefined ? { chunks, total: groups } : { chunks };
 }
 
-/** Under another name until it is complete: half a backup looks like none. */
-async function writeWhole(path: string, chunks: AsyncIterable<Uint8Array>): Promise<number> {
-  const draft = `${path}.part`;
-  let bytes = 0;
+async function* unlessLost(body: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
   try {
-    const file = await open(draft, "w", PRIVATE);
-    try {
-      for await (const chunk of chunks) {
-        await file.writeFile(chunk);
-        bytes += chunk.length;
-      }
-      await file.sync();
-    } finally {
-      await file.close();
-    }
-    await rename(draft, path);
-  } catch (error) {
-    await rm(draft, { force: true });
-    throw error;
+    yield* body;
+  } catch (cause) {
+    throw new CliError(EXIT.unreachable, "UNREACHABLE", "the node went away before it was done", { cause });
   }
-  return bytes;
 }
 
 function describe({ groups, records, bytes, damaged, findings }: CheckReport): string {

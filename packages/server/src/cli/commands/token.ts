@@ -31,7 +31,8 @@ export function tokenCommand(program: Command, context: CliContext): void {
   const command = program
     .command("token")
     .summary("make, list and revoke tokens")
-    .description("Makes, lists and revokes the tokens that a node's server accepts.");
+    .description("Makes, lists and revokes the tokens that a node's server accepts.")
+    .addHelpText("after", "\nExample:\n  $ coppice token list --data ./a");
   createCommand(command, context);
   listCommand(command, context);
   revokeCommand(command);

@@ -1,7 +1,8 @@
-import type { GroupStatus } from "@coppice/replication";
+import type { GroupStatus, RecoveryReport } from "@coppice/replication";
 import type { FastifyInstance } from "fastify";
 import { type RecoveryBody, groupBody } from "../api.ts";
 import type { RouteContext } from "../context.ts";
+import { answerWork } from "../long-work.ts";
 import { group } from "../schemas.ts";
 
 interface RecoveryRequest {
@@ -44,26 +45,33 @@ export function recoveryRoutes(app: FastifyInstance, { node, closing }: RouteCon
     {
       config: { needs: { scope: "admin", over: "node" } },
       schema: {
-        summary: "Loads every stored group and reports what was found",
+        summary: "Loads every stored group and reports what was found; as events, with progress",
         tags: ["node"],
         body: requestSchema,
         response: { 200: responseSchema },
+        produces: ["application/json", "text/event-stream"],
       },
     },
-    async ({ body }): Promise<RecoveryBody> => {
-      const report = await node.recover({ dryRun: body.dryRun ?? false, signal: closing });
-      const { recovered, events, durationMs } = report;
-      return {
-        groups: report.groups.length,
-        recovered,
-        events,
-        durationMs,
-        degraded: listed(report.degraded),
-        failed: listed(report.failed),
-        unknown: listed(report.unknown),
-      };
+    async (request, reply) => {
+      const { dryRun = false } = request.body;
+      return await answerWork(request, reply, closing, async (tell, signal) => {
+        return recoveryBody(await node.recover({ dryRun, onProgress: tell, signal }));
+      });
     },
   );
+}
+
+function recoveryBody(report: RecoveryReport): RecoveryBody {
+  const { recovered, events, durationMs } = report;
+  return {
+    groups: report.groups.length,
+    recovered,
+    events,
+    durationMs,
+    degraded: listed(report.degraded),
+    failed: listed(report.failed),
+    unknown: listed(report.unknown),
+  };
 }
 
 function listed(groups: readonly GroupStatus[]): RecoveryBody["failed"] {

@@ -1,4 +1,5 @@
 import { type ClientRequest, type IncomingMessage, request as httpRequest } from "node:http";
+import { connect } from "node:net";
 import { expect, onTestFinished, test } from "vitest";
 import { TOKEN, type Served, serve } from "../gateway.test-support.ts";
 
@@ -123,4 +124,17 @@ test("a group that does not exist is a plain problem", async () => {
   const served = await serve();
   const answer = await served.call("GET", "/v1/groups/nothing/watch");
   expect(answer).toMatchObject({ status: 404, body: { code: "UNKNOWN_GROUP" } });
+});
+
+test("connections that carry no request do not hold up the end", async () => {
+  const served = await serve();
+  await increment(served);
+  const { port } = new URL(served.gateway.url);
+  const sockets = [connect(Number(port), "127.0.0.1"), connect(Number(port), "127.0.0.1")];
+  // One that was opened ahead of need, and one that is kept alive behind its stream.
+  for (const socket of sockets) onTestFinished(() => void socket.destroy());
+  const head = `Host: 127.0.0.1:${port}\r\nAuthorization: Bearer ${TOKEN}\r\n\r\n`;
+  sockets[1]?.write(`GET /v1/groups/n/watch HTTP/1.1\r\n${head}`);
+  await new Promise((resolve) => sockets[1]?.once("data", resolve));
+  await served.gateway.close();
 });
