@@ -1,37 +1,66 @@
 /**
- * The storage package against the raw engine, in one process and on one directory each: medians of several rounds.
- * Ratios matter, absolute figures depend on the machine.
+ * The group store over LevelDB beside LevelDB itself: the same bytes, or less, in the same process, in turns.
  *
- * Run: `node bench/dist/storage.js [groups] [rounds]` (default 100000 groups, 3 rounds). Prints one JSON line a figure.
+ * Run: `node bench/dist/storage.js [groups] [rounds]` (default 100000 groups, 5 rounds). Prints one table: medians of
+ * both sides in milliseconds, and medians of the ratios of each round, by the clock and by processor time (all threads;
+ * on a busy machine it tells more). Every input is made before the clock runs.
  */
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { monitorEventLoopDelay } from "node:perf_hooks";
 import { parseArgs } from "node:util";
 import { type Actor, actorFromBytes, VersionVector } from "@coppice/crdt";
-import {
-  createGroupStore,
-  encodeGroupId,
-  type GroupSnapshot,
-  type GroupStorage,
-  type StorageBackend,
-} from "@coppice/storage";
+import { createGroupStore, encodeGroupId, type GroupSnapshot, type GroupStorage } from "@coppice/storage";
 import { levelStorage } from "@coppice/storage/level";
 import { ClassicLevel } from "classic-level";
 
 const BODY_BYTES = 200;
+/** Groups in a commit, and in a chained batch. */
 const CHUNK = 1000;
+const TICKS_PER_ROUND = 8;
+const WRITERS_MS = 1000;
 const ACTOR: Actor = actorFromBytes(new Uint8Array(16).fill(1));
 
-interface Figure {
-  readonly figure: string;
-  readonly rawMs: number;
-  readonly oursMs: number;
-  readonly ratio: number;
-  readonly cpuRatio: number;
-  readonly goal: string;
-  readonly [more: string]: unknown;
+type Raw = ClassicLevel<string, Uint8Array>;
+type Entries = readonly (readonly [key: string, value: Uint8Array])[];
+
+interface Cost {
+  readonly ms: number;
+  readonly cpuMs: number;
+}
+
+async function timed(task: () => Promise<unknown>): Promise<Cost> {
+  const [start, cpu] = [performance.now(), process.cpuUsage()];
+  await task();
+  const { user, system } = process.cpuUsage(cpu);
+  return { ms: performance.now() - start, cpuMs: (user + system) / 1000 };
+}
+
+/** What both sides took in each round. */
+class Series {
+  readonly #raw: Cost[] = [];
+  readonly #ours: Cost[] = [];
+
+  /** Runs both sides, the one first in even rounds, the other in odd ones. */
+  async round(raw: () => Promise<Cost>, ours: () => Promise<Cost>): Promise<void> {
+    const rawFirst = this.#raw.length % 2 === 0;
+    if (rawFirst) this.#raw.push(await raw());
+    this.#ours.push(await ours());
+    if (!rawFirst) this.#raw.push(await raw());
+  }
+
+  row(figure: string, goal: string): Row {
+    const ratio = (by: keyof Cost): string =>
+      median(this.#ours.map((cost, index) => cost[by] / (this.#raw[index]?.[by] ?? Number.NaN))).toFixed(2);
+    const ms = (costs: readonly Cost[]): string => median(costs.map((cost) => cost.ms)).toFixed(1);
+    return [figure, ms(this.#raw), ms(this.#ours), ratio("ms"), ratio("cpuMs"), goal];
+  }
+}
+
+type Row = readonly [figure: string, raw: string, ours: string, ratio: string, cpuRatio: string, goal: string];
+
+function median(values: readonly number[]): number {
+  return values.toSorted((a, b) => a - b)[values.length >> 1] ?? Number.NaN;
 }
 
 /** Noise: bodies that compress well would make the engine look better than it is. */
@@ -59,24 +88,13 @@ function snapshotOf(index: number, seq: number): GroupSnapshot {
   };
 }
 
-interface Cost {
-  readonly ms: number;
-  /** Processor time of all threads: on a busy machine it tells more than the clock. */
-  readonly cpuMs: number;
+function snapshotsOf(groups: number, seq: number): GroupSnapshot[] {
+  return Array.from({ length: groups }, (_, index) => snapshotOf(index, seq));
 }
 
-async function timed(task: () => Promise<unknown>): Promise<Cost> {
-  const [start, cpu] = [performance.now(), process.cpuUsage()];
-  await task();
-  const { user, system } = process.cpuUsage(cpu);
-  return { ms: performance.now() - start, cpuMs: (user + system) / 1000 };
+function bodiesOf(groups: number, seq: number): Entries {
+  return Array.from({ length: groups }, (_, index) => [encodeGroupId(["words", index]), bodyOf(index + seq)]);
 }
-
-function median(values: readonly number[]): number {
-  return [...values].sort((a, b) => a - b)[values.length >> 1] ?? Number.NaN;
-}
-
-type Raw = ClassicLevel<string, Uint8Array>;
 
 async function openRaw(directory: string): Promise<Raw> {
   const raw: Raw = new ClassicLevel(directory, { valueEncoding: "view", writeBufferSize: 32 << 20 });
@@ -84,40 +102,27 @@ async function openRaw(directory: string): Promise<Raw> {
   return raw;
 }
 
-/** The same keys and values as ours, straight into the engine. */
-async function rawPut(raw: Raw, entries: readonly (readonly [string, Uint8Array])[]): Promise<void> {
-  for (let at = 0; at < entries.length; at += 2 * CHUNK) {
+/** Chained batches of `size`, the last one synced. */
+async function rawPut(raw: Raw, entries: Entries, size: number): Promise<void> {
+  for (let at = 0; at < entries.length; at += size) {
     const batch = raw.batch();
-    for (const [key, value] of entries.slice(at, at + 2 * CHUNK)) batch.put(key, value);
-    await batch.write({ sync: at + 2 * CHUNK >= entries.length });
+    for (const [key, value] of entries.slice(at, at + size)) batch.put(key, value);
+    await batch.write({ sync: at + size >= entries.length });
   }
 }
 
-/** Every key and value in the engine that `backend` closed, as it is stored. */
-async function entriesOf(directory: string): Promise<[string, Uint8Array][]> {
-  const raw = await openRaw(join(directory, "db"));
-  const entries = await raw.iterator().all();
-  await raw.close();
-  return entries;
-}
-
-async function commitAll(store: GroupStorage, from: number, upto: number, seq: number): Promise<void> {
-  for (let at = from; at < upto; at += CHUNK) {
-    const snapshots = Array.from({ length: Math.min(CHUNK, upto - at) }, (_, index) => snapshotOf(at + index, seq));
-    await store.commit({ snapshots }, { sync: at + CHUNK >= upto });
-  }
-}
-
-async function drainRaw(raw: Raw, values: boolean, gte: string, lt: string): Promise<number> {
-  const iterator = values ? raw.iterator({ gte, lt }) : raw.keys({ gte, lt });
-  let count = 0;
-  for (;;) {
-    const page = await iterator.nextv(1000);
-    if (page.length === 0) break;
-    count += page.length;
-  }
+async function rawRead(raw: Raw, values: boolean): Promise<void> {
+  const range = { gte: "c", lt: "d", highWaterMarkBytes: 1 << 20 };
+  const iterator = values ? raw.iterator(range) : raw.keys(range);
+  while ((await iterator.nextv(1000)).length > 0);
   await iterator.close();
-  return count;
+}
+
+async function commitAll(store: GroupStorage, snapshots: readonly GroupSnapshot[]): Promise<void> {
+  for (let at = 0; at < snapshots.length; at += CHUNK) {
+    const sync = at + CHUNK >= snapshots.length;
+    await store.commit({ snapshots: snapshots.slice(at, at + CHUNK) }, { sync });
+  }
 }
 
 async function inDirectory<Result>(task: (directory: string) => Promise<Result>): Promise<Result> {
@@ -129,170 +134,216 @@ async function inDirectory<Result>(task: (directory: string) => Promise<Result>)
   }
 }
 
-function report(figure: string, raw: readonly Cost[], ours: readonly Cost[], goal: string, more = {}): void {
-  const [rawMs, oursMs] = [median(raw.map(({ ms }) => ms)), median(ours.map(({ ms }) => ms))];
-  const cpuRatio = round(median(ours.map(({ cpuMs }) => cpuMs)) / median(raw.map(({ cpuMs }) => cpuMs)));
-  const line: Figure = {
-    figure,
-    rawMs: round(rawMs),
-    oursMs: round(oursMs),
-    ratio: round(oursMs / rawMs),
-    cpuRatio,
-    goal,
-    ...more,
-  };
-  process.stdout.write(`${JSON.stringify(line)}\n`);
-}
-
-function round(value: number): number {
-  return Math.round(value * 100) / 100;
-}
-
-async function snapshots(groups: number, rounds: number): Promise<void> {
-  const [raw, sameBytes, ours]: [Cost[], Cost[], Cost[]] = [[], [], []];
-  for (let index = 0; index < rounds; index++) {
-    await inDirectory(async (directory) => {
-      await using store = createGroupStore(levelStorage(directory));
-      await store.open();
-      ours.push(await timed(() => commitAll(store, 0, groups, 1)));
-      await store.close();
-      const entries = (await entriesOf(directory)).filter(([key]) => key !== "m");
-      await inDirectory(async (other) => {
-        const engine = await openRaw(other);
-        sameBytes.push(await timed(() => rawPut(engine, entries)));
-        await engine.close();
-      });
-      const bodies = Array.from({ length: groups }, (_, at) => {
-        return [encodeGroupId(["words", at]), bodyOf(at)] as const;
-      });
-      await inDirectory(async (other) => {
-        const engine = await openRaw(other);
-        raw.push(await timed(() => rawPut(engine, bodies)));
-        await engine.close();
-      });
-    });
+async function withRaw<Result>(directory: string, task: (raw: Raw) => Promise<Result>): Promise<Result> {
+  const raw = await openRaw(directory);
+  try {
+    return await task(raw);
+  } finally {
+    await raw.close();
   }
-  report(`snapshot ${groups} groups of 200 B, synced; raw: same keys and values`, sameBytes, ours, "<= 1.3");
-  report(`snapshot ${groups} groups of 200 B, synced; raw: the bodies alone`, raw, ours, "-");
 }
 
-async function tick(directory: string, groups: number, rounds: number): Promise<void> {
-  const dirty = Math.max(1, Math.round(groups / 100));
-  const [raw, ours, blocked]: [Cost[], Cost[], number[]] = [[], [], []];
+async function withStore<Result>(directory: string, task: (store: GroupStorage) => Promise<Result>): Promise<Result> {
   await using store = createGroupStore(levelStorage(directory));
   await store.open();
-  await commitAll(store, 0, dirty, 2);
-  for (let index = 0; index < rounds * 5; index++) {
-    const changed = Array.from({ length: dirty }, (_, at) => snapshotOf(at, 3 + index));
-    const delay = monitorEventLoopDelay({ resolution: 1 });
-    await new Promise((resolve) => setTimeout(resolve, 20));
-    delay.enable();
-    ours.push(await timed(() => store.commit({ snapshots: changed }, { sync: true })));
-    delay.disable();
-    blocked.push(delay.max / 1e6);
+  return await task(store);
+}
+
+/** What a store left in its engine, as it is stored there. */
+async function entriesOf(directory: string): Promise<Entries> {
+  return await withRaw(join(directory, "db"), async (raw) => await raw.iterator({ gte: "c", lt: "d" }).all());
+}
+
+async function snapshots(groups: number, rounds: number): Promise<Row[]> {
+  const [alike, bodies] = [new Series(), new Series()];
+  const input = snapshotsOf(groups, 1);
+  const alone = bodiesOf(groups, 1);
+  const ours = (): Promise<Cost> =>
+    inDirectory((directory) => withStore(directory, (store) => timed(() => commitAll(store, input))));
+  const raw = (entries: Entries, size: number): Promise<Cost> =>
+    inDirectory((directory) => withRaw(directory, (engine) => timed(() => rawPut(engine, entries, size))));
+  const stored = await inDirectory(async (directory) => {
+    await withStore(directory, (store) => commitAll(store, input));
+    return await entriesOf(directory);
+  });
+  for (let round = 0; round < rounds; round++) {
+    await alike.round(() => raw(stored, (CHUNK * stored.length) / groups), ours);
+    await bodies.round(() => raw(alone, CHUNK), ours);
   }
-  await store.close();
+  return [
+    alike.row(`snapshot ${groups} groups of 200 B, synced; raw: same keys and values`, "<= 1.3"),
+    bodies.row("the same; raw: the bodies alone", ""),
+  ];
+}
+
+async function ticks(directory: string, groups: number, rounds: number): Promise<Row[]> {
+  const dirty = Math.max(1, Math.round(groups / 100));
+  const [bodies, alike, blocked]: [Series, Series, number[]] = [new Series(), new Series(), []];
+  const all = await entriesOf(directory);
   await inDirectory(async (other) => {
-    const engine = await openRaw(other);
-    for (let index = 0; index < rounds * 5; index++) {
-      const entries = Array.from({ length: dirty }, (_, at) => [`k${at}`, bodyOf(at + index)] as const);
-      raw.push(await timed(() => rawPut(engine, entries)));
+    await using store = createGroupStore(levelStorage(directory));
+    await store.open();
+    await using raw = await openRaw(other);
+    await rawPut(raw, bodiesOf(groups, 1), CHUNK);
+    await commitAll(store, snapshotsOf(dirty, 9));
+    for (let round = 0; round < rounds * TICKS_PER_ROUND; round++) {
+      const changed = snapshotsOf(dirty, 10 + round);
+      const alone = bodiesOf(dirty, 10 + round);
+      const same = all.slice(0, 2 * dirty).filter((_, index) => index % 2 === round % 2);
+      const ours = async (): Promise<Cost> => {
+        const loop = new BlockedLoop();
+        const cost = await timed(() => store.commit({ snapshots: changed }, { sync: true }));
+        blocked.push(loop.stop());
+        return cost;
+      };
+      if (round % 2 === 0) await bodies.round(() => timed(() => rawPut(raw, alone, dirty)), ours);
+      else await alike.round(() => timed(() => rawPut(raw, same, dirty)), ours);
     }
-    await engine.close();
   });
-  report(`snapshot tick, ${dirty} of ${groups} groups dirty, synced; raw: the bodies alone`, raw, ours, "<= 2", {
-    blockedMs: round(median(blocked)),
-    blockedGoal: "< 5",
-  });
+  const longest = median(blocked).toFixed(1);
+  return [
+    bodies.row(`snapshot tick, ${dirty} of ${groups} groups dirty, synced; raw: the bodies alone`, "<= 2"),
+    alike.row("the same; raw: same keys and values", ""),
+    ["the same: longest the event loop was blocked, in ms", "", longest, "", "", "< 5"],
+  ];
 }
 
-async function reading(directory: string, groups: number, rounds: number): Promise<void> {
-  const [keys, listing, values, loading, ready]: [Cost[], Cost[], Cost[], Cost[], Cost[]] = [[], [], [], [], []];
-  for (let index = 0; index < rounds; index++) {
-    const raw = await openRaw(join(directory, "db"));
-    keys.push(await timed(() => drainRaw(raw, false, "kc", "kd")));
-    values.push(await timed(() => drainRaw(raw, true, "ks", "kt")));
-    await raw.close();
-    const store = createGroupStore(levelStorage(directory));
-    let count = 0;
-    ready.push(
-      await timed(async () => {
-        await store.open();
-        for await (const page of store.listGroups()) count += page.length;
-      }),
-    );
-    if (count !== groups) throw new Error(`${count} groups listed instead of ${groups}`);
-    listing.push(
-      await timed(async () => {
-        for await (const page of store.listGroups()) count += page.length;
-      }),
-    );
-    loading.push(await timed(() => loadAll(store, groups)));
-    await store.close();
+/** Measures the longest turn of the event loop. */
+class BlockedLoop {
+  #last = performance.now();
+  #longest = 0;
+  #timer = setImmediate(() => this.#turn());
+
+  #turn(): void {
+    const now = performance.now();
+    this.#longest = Math.max(this.#longest, now - this.#last);
+    this.#last = now;
+    this.#timer = setImmediate(() => this.#turn());
   }
-  report(`list ${groups} groups; raw: key scan of the rows`, keys, listing, "<= 1.5");
-  report(`open and list ${groups} groups; raw: our listing`, listing, ready, "<= 1.5");
-  report(`recover ${groups} groups of 200 B; raw: nextv of the snapshots`, values, loading, "<= 2");
+
+  stop(): number {
+    clearImmediate(this.#timer);
+    return Math.max(this.#longest, performance.now() - this.#last);
+  }
 }
 
-async function loadAll(store: GroupStorage, groups: number): Promise<void> {
+async function reading(directory: string, groups: number, rounds: number): Promise<Row[]> {
+  const [listing, ready, recovery, loads] = [new Series(), new Series(), new Series(), new Series()];
+  const db = join(directory, "db");
+  const raw = (values: boolean): Promise<Cost> => withRaw(db, (engine) => timed(() => rawRead(engine, values)));
+  const ours = (task: (store: GroupStorage, groups: number) => Promise<void>): Promise<Cost> =>
+    withStore(directory, (store) => timed(() => task(store, groups)));
+  for (let round = 0; round < rounds; round++) {
+    await listing.round(
+      () => raw(false),
+      () => ours(listAll),
+    );
+    await ready.round(
+      () => ours(listAll),
+      () => timed(() => withStore(directory, (store) => listAll(store, groups))),
+    );
+    await recovery.round(
+      () => raw(true),
+      () => ours(recoverAll),
+    );
+    await loads.round(
+      () => raw(true),
+      () => ours(loadEach),
+    );
+  }
+  return [
+    listing.row(`list ${groups} groups; raw: key scan of the same rows`, "<= 1.5"),
+    recovery.row(`recover ${groups} groups of 200 B, values readable; raw: nextv of the same rows`, "<= 2"),
+    loads.row("the same, each group by its own load()", ""),
+    ready.row(`ready to serve ${groups} stored groups (open, list, close); raw: our listing`, "<= 1.5"),
+  ];
+}
+
+/** Lists all groups, and looks at what a node needs to know of each. */
+async function listAll(store: GroupStorage, groups: number): Promise<void> {
+  let count = 0;
+  for await (const page of store.listGroups()) {
+    for (const { key, type, epoch, digest } of page) if (key && type && epoch && digest) count++;
+  }
+  if (count !== groups) throw new Error(`${count} groups listed instead of ${groups}`);
+}
+
+async function recoverAll(store: GroupStorage, groups: number): Promise<void> {
+  let count = 0;
+  for await (const page of store.loadGroups()) {
+    for (const { snapshot } of page) if (snapshot?.body.length === BODY_BYTES && snapshot.vector.size === 1) count++;
+  }
+  if (count !== groups) throw new Error(`${count} groups recovered instead of ${groups}`);
+}
+
+async function loadEach(store: GroupStorage, groups: number): Promise<void> {
   let count = 0;
   for await (const page of store.listGroups()) {
     for (const group of await Promise.all(page.map(({ id }) => store.load(id)))) {
-      if (group?.snapshot?.body.length !== BODY_BYTES) throw new Error("a body is missing");
-      count++;
+      if (group?.snapshot?.body.length === BODY_BYTES) count++;
     }
   }
   if (count !== groups) throw new Error(`${count} groups loaded instead of ${groups}`);
 }
 
 /** Writes acknowledged at `sync` in a second, by one writer and by many at once. */
-async function writers(rounds: number): Promise<void> {
-  await inDirectory(async (directory) => {
+async function writers(rounds: number): Promise<Row> {
+  return await inDirectory(async (directory) => {
     await using store = createGroupStore(levelStorage(directory));
     await store.open();
-    const rates: Record<number, number[]> = { 1: [], 64: [] };
-    for (let index = 0; index < rounds; index++) {
-      for (const writers of [1, 64]) rates[writers]?.push(await writeRate(store, writers, `${index}-${writers}`));
+    const [one, many]: [number[], number[]] = [[], []];
+    for (let round = 0; round < rounds; round++) {
+      one.push(await writeRate(store, 1, `${round}-one`));
+      many.push(await writeRate(store, 64, `${round}-many`));
     }
-    const [one, many] = [median(rates[1] ?? []), median(rates[64] ?? [])];
-    const line = { figure: "writes a second acknowledged at sync, 64 writers against 1", one, many };
-    process.stdout.write(`${JSON.stringify({ ...line, ratio: round(many / one), goal: ">= 10" })}\n`);
+    const ratio = median(many.map((rate, index) => rate / (one[index] ?? Number.NaN))).toFixed(2);
+    const figure = "writes a second acknowledged at sync, 64 writers; raw: one writer";
+    return [figure, median(one).toFixed(0), median(many).toFixed(0), ratio, "", ">= 10"];
   });
 }
 
 async function writeRate(store: GroupStorage, writers: number, name: string): Promise<number> {
   const ids = Array.from({ length: writers }, (_, index) => ["writer", `${name}-${index}`]);
   await store.commit({ created: ids.map((id) => ({ ...snapshotOf(0, 0), id, vector: new VersionVector() })) });
-  const end = performance.now() + 1000;
+  const bytes = bodyOf(0);
+  const start = performance.now();
   let count = 0;
   await Promise.all(
     ids.map(async (id) => {
-      for (let position = 0; performance.now() < end; position++) {
-        const record = { id, epoch: 1, position, count: 1, bytes: bodyOf(position) };
+      for (let position = 0; performance.now() < start + WRITERS_MS; position++) {
+        const record = { id, epoch: 1, position, count: 1, bytes };
         await store.commit({ records: [record] }, { sync: true });
         count++;
       }
     }),
   );
-  return count;
+  return (count * 1000) / (performance.now() - start);
+}
+
+function print(rows: readonly Row[]): void {
+  const table: readonly Row[] = [["figure (ms where not told)", "raw", "ours", "ratio", "cpu ratio", "goal"], ...rows];
+  const widths = table[0]?.map((_, column) => Math.max(...table.map((row) => row[column]?.length ?? 0))) ?? [];
+  for (const row of table) {
+    const cells = row.map((cell, column) => {
+      const width = widths[column] ?? 0;
+      return column === 0 ? cell.padEnd(width) : cell.padStart(width);
+    });
+    console.log(cells.join("  ").trimEnd());
+  }
 }
 
 async function main(): Promise<void> {
   const { positionals } = parseArgs({ allowPositionals: true });
   const groups = Number(positionals[0] ?? 100_000);
-  const rounds = Number(positionals[1] ?? 3);
-  await snapshots(groups, rounds);
+  const rounds = Number(positionals[1] ?? 5);
+  const rows = await snapshots(groups, rounds);
   await inDirectory(async (directory) => {
-    const backend: StorageBackend = levelStorage(directory);
-    const store = createGroupStore(backend);
-    await store.open();
-    await commitAll(store, 0, groups, 1);
-    await store.close();
-    await reading(directory, groups, rounds);
-    await tick(directory, groups, rounds);
+    // Two generations of each, as any group has that was written more than once.
+    for (const seq of [1, 2]) await withStore(directory, (store) => commitAll(store, snapshotsOf(groups, seq)));
+    rows.push(...(await reading(directory, groups, rounds)), ...(await ticks(directory, groups, rounds)));
   });
-  await writers(rounds);
+  rows.push(await writers(rounds));
+  print(rows);
 }
 
 await main();

@@ -124,11 +124,16 @@ export class VersionVector implements Iterable<[Actor, number]> {
   }
 
   encode(writer: Writer): void {
-    const entries = [...this].filter(([, seq]) => seq > 0).sort(([a], [b]) => (a < b ? -1 : 1));
+    const entries: [Actor, number][] = [];
+    for (let at = 0; at < this.#actors.length; at++) {
+      const seq = this.#seqs[at] as number;
+      if (seq > 0) entries.push([this.#actors[at] as Actor, seq]);
+    }
+    if (entries.length > 1) entries.sort(([a], [b]) => (a < b ? -1 : 1));
     writer.uint(entries.length);
-    for (const [actor, seq] of entries) {
-      writer.actor(actor);
-      writer.uint(seq);
+    for (const entry of entries) {
+      writer.actor(entry[0]);
+      writer.uint(entry[1]);
     }
   }
 

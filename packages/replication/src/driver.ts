@@ -139,7 +139,7 @@ export class Driver {
       for (const id of ids) journalled.add(encodeGroupId(id));
     }
     for await (const rows of this.storage.listGroups({ deleted: true, ...options })) {
-      for (const row of rows) this.core.addStored(row, journalled.has(encodeGroupId(row.id)));
+      for (const row of rows) this.core.addStored(row, journalled.has(row.key));
     }
     for (const key of journalled) {
       const group = this.core.groups.get(key);

@@ -2,20 +2,26 @@ import { describe, expect, it } from "vitest";
 import type { Op, StorageBackend } from "./backend.ts";
 import { type CheckReport, checkStorage } from "./check.ts";
 import { collect, dump, meta, openStore, record, snapshot } from "./group-store.test-support.ts";
+import type { GroupSnapshot } from "./group-storage.ts";
 import { inspectGroup, inspectGroups } from "./inspect.ts";
 import { memoryStorage } from "./memory.ts";
 import { repairStorage } from "./repair.ts";
 
 const junk = Uint8Array.of(1, 2, 3);
 
-/** Groups `w/0` to `w/2` with two generations and a journal, `new` with a journal only, and a deleted one. */
+/**
+ * Groups `w/0` to `w/2` with two generations and a journal, of which `w/2` has bodies that lie apart, `new` with a
+ * journal only, and a deleted one.
+ */
 async function stored(): Promise<StorageBackend> {
-  const { store, backend } = await openStore();
+  const { store, backend } = await openStore(memoryStorage(), { compression: "none" });
   for (let index = 0; index < 3; index++) {
     const id = ["w", index];
+    const taken = (seq: number): GroupSnapshot =>
+      index < 2 ? snapshot(id, seq) : { ...snapshot(id, seq), body: new Uint8Array(600).fill(seq) };
     await store.commit({ created: [meta(id)], records: [record(id, 0), record(id, 1)] });
-    await store.commit({ snapshots: [snapshot(id, 2)], records: [record(id, 2)] });
-    await store.commit({ snapshots: [snapshot(id, 3)], records: [record(id, 3), record(id, 4)] });
+    await store.commit({ snapshots: [taken(2)], records: [record(id, 2)] });
+    await store.commit({ snapshots: [taken(3)], records: [record(id, 3), record(id, 4)] });
   }
   await store.commit({ created: [meta("new"), meta("gone")], records: [record("new", 0)] });
   await store.commit({ deletions: [meta("gone", 0, 2)] });
@@ -38,15 +44,15 @@ describe("checkStorage", () => {
     const progress: number[] = [];
     const report = await checkStorage(backend, { onProgress: ({ groups }) => progress.push(groups) });
     expect(report).toMatchObject({ groups: 5, damaged: 0, findings: [] });
-    // Rows, copies of those without two snapshots, snapshots, journal records, both node records.
-    expect(report.records).toBe(5 + 2 + 6 + 10 + 2);
+    // Two records of each group, bodies that lie apart, journal records, both node records.
+    expect(report.records).toBe(2 * 5 + 2 + 10 + 2);
     expect(progress).toEqual([5]);
     expect(await dump(backend)).toEqual(before);
     await expect(checkStorage(backend, { signal: AbortSignal.abort() })).rejects.toMatchObject({ code: "ABORTED" });
   });
 
   it("finds the damage of every single record, and names it", async () => {
-    const kinds: Record<string, string> = { c: "catalogue", b: "copy", s: "snapshot", n: "node" };
+    const kinds: Record<string, string> = { c: "catalogue", s: "snapshot", n: "node" };
     for (const { key } of await collect((await stored()).scan())) {
       const backend = await stored();
       await backend.write([{ op: "put", key, value: junk }]);
@@ -69,12 +75,20 @@ describe("checkStorage", () => {
     const log = range?.log ?? "";
     await backend.write([
       { op: "truncate", log, from: 3, upto: 4 },
-      { op: "del", key: "ctsw!ip11!" },
-      { op: "put", key: "stsw!ip12!111f", value: junk },
+      { op: "del", key: "ctsw!ip11!0" },
+      { op: "del", key: "ctsw!ip11!1" },
+      { op: "put", key: "stsw!ip10!110", value: junk },
+      { op: "put", key: "cs!", value: junk },
       { op: "append", log: "snew!12", seq: 0, value: junk },
     ]);
     const report = await checkStorage(backend);
-    expect(summary(report)).toEqual(["catalogue w/:1", "journal w/:0", "orphan new", "orphan w/:2"]);
+    expect(summary(report)).toEqual([
+      "catalogue undefined",
+      "catalogue w/:1",
+      "journal w/:0",
+      "orphan new",
+      "orphan w/:0",
+    ]);
     expect(report.findings.find(({ kind }) => kind === "journal")).toMatchObject({ seq: 4, position: 3 });
   });
 });
@@ -82,29 +96,30 @@ describe("checkStorage", () => {
 describe("repairStorage", () => {
   it("repairs what can be repaired, keeps every damaged byte, and names the groups that need peers", async () => {
     const backend = await stored();
-    const [older, newer] = await keysOf(backend, "stsw!ip10!");
-    const [olderOne] = await keysOf(backend, "stsw!ip11!");
     const damage: Op[] = [
-      { op: "put", key: newer ?? "", value: junk },
-      { op: "put", key: olderOne ?? "", value: junk },
-      { op: "del", key: "ctsw!ip12!" },
-      { op: "put", key: "bsnew!", value: junk },
-      { op: "put", key: "csgone!", value: junk },
+      // The newest record of one, the older one of another, the older body of a third.
+      { op: "put", key: "ctsw!ip10!0", value: junk },
+      { op: "put", key: "ctsw!ip11!1", value: junk },
+      { op: "put", key: "stsw!ip12!111", value: junk },
+      { op: "put", key: "csnew!0", value: junk },
+      { op: "put", key: "csgone!1", value: junk },
+      { op: "put", key: "cs!", value: junk },
       { op: "put", key: "na", value: junk },
     ];
     await backend.write(damage);
     const report = await repairStorage(backend);
     expect(summary(report.before)).toEqual([
       "catalogue gone",
-      "catalogue w/:2",
-      "copy new",
+      "catalogue new",
+      "catalogue undefined",
+      "catalogue w/:0",
+      "catalogue w/:1",
       "node undefined",
-      "snapshot w/:0",
-      "snapshot w/:1",
+      "snapshot w/:2",
     ]);
     expect(report.after.damaged).toBe(0);
-    expect(report.degraded).toEqual(["w/:0"]);
-    expect(older).toBeDefined();
+    // Of a group with one whole record it is not known whether the other one was newer.
+    expect(report.degraded).toEqual(["new", "w/:0", "w/:1"]);
     const { store } = await openStore(backend);
     for (const id of [
       ["w", 0],
@@ -115,16 +130,25 @@ describe("repairStorage", () => {
     }
     expect(await store.row("gone")).toMatchObject({ epoch: 2 });
     expect(await store.readNode()).toMatchObject({ nodeId: "n" });
-    expect(await keysOf(backend, "q")).toHaveLength(4);
+    expect(await keysOf(backend, "q")).toHaveLength(7);
     expect((await repairStorage(backend)).before.damaged).toBe(0);
   });
 
-  it("removes leftovers of deleted epochs, and moves unknown generations aside", async () => {
+  it("restores the records of a group from the bodies that lie apart", async () => {
+    const backend = await stored();
+    await backend.write(["0", "1"].map((slot) => ({ op: "del", key: `ctsw!ip12!${slot}` })));
+    const report = await repairStorage(backend);
+    expect(summary(report.before)).toEqual(["catalogue w/:2"]);
+    expect(report).toMatchObject({ after: { damaged: 0 }, degraded: [] });
+    expect(await (await openStore(backend)).store.load(["w", 2])).toMatchObject({ nextPosition: 5, damage: [] });
+  });
+
+  it("removes leftovers of deleted epochs, and moves bodies aside that no record refers to", async () => {
     const backend = await stored();
     await backend.write([
-      { op: "put", key: "ssgone!1111", value: junk },
+      { op: "put", key: "ssgone!111", value: junk },
       { op: "append", log: "sgone!11", seq: 0, value: junk },
-      { op: "put", key: "stsw!ip12!111f", value: junk },
+      { op: "put", key: "stsw!ip10!110", value: junk },
     ]);
     expect((await repairStorage(backend)).after.damaged).toBe(0);
     expect(await keysOf(backend, "q")).toHaveLength(1);
@@ -136,9 +160,11 @@ describe("inspect", () => {
     const backend = await stored();
     const inspection = await inspectGroup(backend, ["w", 1]);
     expect(inspection?.row).toMatchObject({ type: "counter", journalPosition: 3 });
-    expect(inspection?.snapshots.map(({ generation, journalPosition }) => [generation, journalPosition])).toEqual([
-      [1, 2],
-      [2, 3],
+    expect(
+      inspection?.snapshots.map(({ key, generation, journalPosition }) => [key, generation, journalPosition]),
+    ).toEqual([
+      ["ctsw!ip11!0", 2, 3],
+      ["ctsw!ip11!1", 1, 2],
     ]);
     expect(inspection?.journal.map(({ seq, position, count }) => [seq, position, count])).toEqual([
       [2, 2, 1],
@@ -151,9 +177,8 @@ describe("inspect", () => {
 
   it("shows damage, and all groups by prefix", async () => {
     const backend = await stored();
-    const [key = ""] = await keysOf(backend, "stsw!ip10!");
-    await backend.write([{ op: "put", key, value: junk }]);
-    await backend.write([{ op: "put", key: "ctsw!ip12!", value: junk }]);
+    await backend.write([{ op: "put", key: "ctsw!ip10!1", value: junk }]);
+    await backend.write(["0", "1"].map((slot) => ({ op: "put", key: `ctsw!ip12!${slot}`, value: junk })));
     const all = [];
     for await (const inspection of inspectGroups(backend, { prefix: ["w"] })) all.push(inspection);
     expect(all.map(({ id }) => id)).toEqual([
@@ -161,8 +186,13 @@ describe("inspect", () => {
       ["w", 1],
       ["w", 2],
     ]);
-    expect(all[0]?.snapshots[0]).toMatchObject({ damage: expect.stringContaining("bytes"), bytes: 3 });
-    expect(all[2]).toMatchObject({ row: undefined, snapshots: [{ generation: 1 }, { generation: 2 }] });
+    expect(all[0]?.snapshots[1]).toMatchObject({ damage: expect.stringContaining("bytes"), bytes: 3 });
+    expect(all[0]?.row).toMatchObject({ journalPosition: 3 });
+    const damaged = { damage: expect.any(String), generation: undefined };
+    expect(all[2]).toMatchObject({
+      row: undefined,
+      snapshots: [damaged, damaged, { generation: 2 }, { generation: 1 }],
+    });
   });
 
   it("of an empty store shows nothing", async () => {

@@ -1,23 +1,23 @@
 import type { StorageBackend } from "./backend.ts";
-import { decodeRow, type StoredRow } from "./catalogue-row.ts";
 import { throwIfAborted } from "./error.ts";
-import { decodeGroupKey, decodeUint, formatGroupId, type GroupId } from "./group-id.ts";
+import { decodeGroupKey, formatGroupId } from "./group-id.ts";
 import { corruption } from "./group-reader.ts";
+import { decodeApart, decodeRecord, type GroupRecord, slotOf } from "./group-record.ts";
+import { scanSlots, type SlotValues } from "./group-records.ts";
 import { decodeEntry } from "./journal-entry.ts";
 import { decodeNode } from "./node-record.ts";
-import { unpackBody } from "./packed-body.ts";
-import { decodeSnapshot } from "./snapshot-record.ts";
+import { type PackedBody, unpackBody } from "./packed-body.ts";
 import {
-  COPY_SPACE,
-  copyKey,
+  APART_SPACE,
+  apartKey,
   journalLog,
   NODE_KEYS,
+  parseApartKey,
   parseJournalLog,
   QUARANTINE_SPACE,
-  ROW_SPACE,
-  rowKey,
-  SNAPSHOT_SPACE,
-  snapshotKey,
+  recordKey,
+  type Slot,
+  SLOTS,
 } from "./store-keys.ts";
 
 /** Something that a check found. */
@@ -25,10 +25,11 @@ export interface Finding {
   /** The group as text (see `formatGroupId`); undefined for what belongs to none. */
   readonly group: string | undefined;
   /**
-   * "catalogue", "copy", "snapshot", "journal", "node": the record is damaged or missing. "orphan": a whole record
-   * that no row refers to. "quarantined": moved aside by an earlier repair; not counted as damage.
+   * "catalogue" (one of a group's two records), "snapshot" (a body that lies apart), "journal", "node": the record is
+   * damaged or missing. "orphan": what no record refers to. "quarantined": moved aside by an earlier repair; not counted
+   * as damage.
    */
-  readonly kind: "catalogue" | "copy" | "snapshot" | "journal" | "node" | "orphan" | "quarantined";
+  readonly kind: "catalogue" | "snapshot" | "journal" | "node" | "orphan" | "quarantined";
   /** The key in the backend, or the log with a sequence number. */
   readonly place: string;
   readonly epoch?: number;
@@ -66,13 +67,19 @@ export async function checkStorage(backend: StorageBackend, options: CheckOption
   return await new Check(backend, options).run();
 }
 
+interface Known {
+  readonly epoch: number;
+  /** Slots of which the body lies apart. */
+  readonly apart: readonly Slot[];
+}
+
 class Check {
   readonly #backend: StorageBackend;
   readonly #options: CheckOptions;
   readonly #findings: Finding[] = [];
-  /** Epochs of the groups that have a whole row. */
-  readonly #epochs = new Map<string, number>();
-  readonly #damagedRows = new Set<string>();
+  /** Groups that have a whole record. */
+  readonly #known = new Map<string, Known>();
+  readonly #damagedGroups = new Set<string>();
   #damaged = 0;
   #groups = 0;
   #records = 0;
@@ -84,9 +91,8 @@ class Check {
   }
 
   async run(): Promise<CheckReport> {
-    await this.#rows();
-    await this.#copies();
-    await this.#orphanSnapshots();
+    await this.#groupRecords();
+    await this.#orphanBodies();
     await this.#orphanJournals();
     await this.#node();
     await this.#quarantine();
@@ -114,49 +120,71 @@ class Check {
     }
   }
 
-  async #rows(): Promise<void> {
+  async #groupRecords(): Promise<void> {
     const { signal, onProgress } = this.#options;
-    for await (const page of this.#backend.scan({ prefix: ROW_SPACE, ...(signal && { signal }) })) {
-      for (const { key: place, value } of page) {
-        const key = place.slice(ROW_SPACE.length);
-        const group = nameOf(key);
-        const row = this.#read(value, { group, kind: "catalogue", place }, () => decodeRow(value, place));
-        this.#groups++;
-        if (row === undefined || group === undefined) {
-          this.#damagedRows.add(key);
-          continue;
-        }
-        this.#epochs.set(key, row.meta.epoch);
-        await this.#snapshots(key, group, row);
-        await this.#journal(key, group, row);
+    for await (const { groups, strays } of scanSlots(this.#backend, "", signal)) {
+      for (const { key: place, value } of strays) {
+        const reason = "it is no group's";
+        this.#add({ group: undefined, kind: "catalogue", place, bytes: value.length, reason });
       }
+      for (const slots of groups) await this.#group(slots);
       onProgress?.(this.#progress());
     }
   }
 
-  async #snapshots(key: string, group: string, row: StoredRow): Promise<void> {
-    const { epoch } = row.meta;
-    for (const { generation } of [row.newest, row.previous]) {
-      if (generation === 0) continue;
-      const place = snapshotKey(key, epoch, generation);
-      const about = { group, kind: "snapshot", place, epoch, generation } as const;
-      const bytes = await this.#backend.get(place);
-      if (bytes === undefined) {
-        this.#add({ ...about, bytes: 0, reason: "the record is missing" });
-        continue;
-      }
-      const snapshot = this.#read(bytes, about, () => decodeSnapshot(bytes, place));
-      if (snapshot === undefined) continue;
-      try {
-        await unpackBody(snapshot.body);
-      } catch (error) {
-        this.#add({ ...about, bytes: bytes.length, reason: corruption(error) });
-      }
+  async #group({ key, values }: SlotValues): Promise<void> {
+    const group = nameOf(key);
+    this.#groups++;
+    const records: GroupRecord[] = [];
+    for (const slot of SLOTS) {
+      const value = values[slot];
+      const about = { group, kind: "catalogue", place: recordKey(key, slot) } as const;
+      const record = value && this.#read(value, about, () => decodeRecord(value, key, slot));
+      if (record !== undefined) records.push(record);
+      else if (value === undefined) this.#add({ ...about, bytes: 0, reason: "the record is missing" });
+    }
+    const [newest] = records.toSorted((a, b) => b.epoch - a.epoch || b.generation - a.generation);
+    if (newest === undefined || group === undefined) {
+      this.#damagedGroups.add(key);
+      return;
+    }
+    const { epoch } = newest;
+    const current = records.filter((record) => record.epoch === epoch);
+    const apart = current.filter(({ isApart }) => isApart).map(({ generation }) => slotOf(generation));
+    // A damaged record may have been the one that a body belongs to.
+    this.#known.set(key, { epoch, apart: records.length < 2 ? SLOTS : apart });
+    for (const record of current) await this.#snapshot(key, group, record);
+    await this.#journal(key, group, epoch, Math.min(...current.map(({ seq }) => seq)));
+  }
+
+  async #snapshot(key: string, group: string, record: GroupRecord): Promise<void> {
+    const { epoch, generation } = record;
+    const slot = slotOf(generation);
+    if (!record.isApart) {
+      await this.#body(record.body(), { group, kind: "catalogue", place: recordKey(key, slot) }, record.bytes.length);
+      return;
+    }
+    const about = { group, kind: "snapshot", place: apartKey(key, epoch, slot), epoch, generation } as const;
+    const bytes = await this.#backend.get(about.place);
+    if (bytes === undefined) {
+      this.#add({ ...about, bytes: 0, reason: "the record is missing" });
+      return;
+    }
+    const apart = this.#read(bytes, about, () => decodeApart(bytes, key, { epoch, slot }));
+    if (apart === undefined) return;
+    if (apart.generation === generation) await this.#body(apart.body(), about, bytes.length);
+    else this.#add({ ...about, bytes: bytes.length, reason: `it is of generation ${apart.generation}` });
+  }
+
+  async #body(body: PackedBody | undefined, about: Omit<Finding, "reason" | "bytes">, bytes: number): Promise<void> {
+    try {
+      if (body !== undefined) await unpackBody(body);
+    } catch (error) {
+      this.#add({ ...about, bytes, reason: corruption(error) });
     }
   }
 
-  async #journal(key: string, group: string, row: StoredRow): Promise<void> {
-    const { epoch } = row.meta;
+  async #journal(key: string, group: string, epoch: number, first: number): Promise<void> {
     const log = journalLog(key, epoch);
     let expected: number | undefined;
     let position: number | undefined;
@@ -165,7 +193,7 @@ class Check {
       for (const { seq, value } of page) {
         const about = { group, kind: "journal", place: `${log} ${seq}`, epoch, seq } as const;
         const start = position === undefined ? {} : { position };
-        const next = expected ?? Math.min(row.logStart, seq);
+        const next = expected ?? Math.min(first, seq);
         if (seq !== next)
           this.#add({ ...about, ...start, bytes: 0, reason: `records ${next} to ${seq - 1} are missing` });
         const entry = this.#read(value, { ...about, ...start }, () => decodeEntry(value, log, seq));
@@ -179,40 +207,25 @@ class Check {
     }
   }
 
-  /** A row's copy matters while no two snapshots could replace the row. */
-  async #copies(): Promise<void> {
-    for await (const page of this.#backend.scan({ prefix: COPY_SPACE })) {
-      throwIfAborted(this.#options.signal);
-      for (const { key: place, value } of page) {
-        const key = place.slice(COPY_SPACE.length);
-        const group = nameOf(key);
-        this.#read(value, { group, kind: "copy", place }, () => decodeRow(value, copyKey(key)));
-        this.#withoutRow(key, place, value.length);
-      }
-    }
-  }
-
-  /** Adds the row as missing when nothing else has told of it yet. */
-  #withoutRow(key: string, place: string, bytes: number): boolean {
-    if (this.#epochs.has(key) || this.#damagedRows.has(key)) return false;
-    this.#damagedRows.add(key);
-    const reason = `there is no row, but ${place}`;
-    this.#add({ group: nameOf(key), kind: "catalogue", place: rowKey(key), bytes, reason });
+  /** Adds the group's records as missing when nothing else has told of it yet. */
+  #withoutRecords(key: string, place: string): boolean {
+    if (this.#known.has(key) || this.#damagedGroups.has(key)) return false;
+    this.#damagedGroups.add(key);
+    const reason = `there are no records of the group, but ${place}`;
+    this.#add({ group: nameOf(key), kind: "catalogue", place: recordKey(key, 0), bytes: 0, reason });
     return true;
   }
 
-  async #orphanSnapshots(): Promise<void> {
-    for await (const page of this.#backend.scan({ prefix: SNAPSHOT_SPACE, values: false })) {
+  async #orphanBodies(): Promise<void> {
+    for await (const page of this.#backend.scan({ prefix: APART_SPACE, values: false })) {
       throwIfAborted(this.#options.signal);
       for (const { key: place } of page) {
-        const { group: key, epoch, generation } = parseSnapshotKey(place);
-        if (this.#withoutRow(key, place, 0) || !this.#epochs.has(key)) continue;
-        const row = decodeRow((await this.#backend.get(rowKey(key))) as Uint8Array, rowKey(key));
-        const known =
-          epoch === row.meta.epoch && [row.newest, row.previous].some((mark) => mark.generation === generation);
-        if (known) continue;
-        const reason = `generation ${generation} of epoch ${epoch}, which the row does not know`;
-        this.#add({ group: nameOf(key), kind: "orphan", place, epoch, generation, bytes: 0, reason });
+        const { group: key, epoch, slot } = parseApartKey(place);
+        const known = this.#known.get(key);
+        if (this.#withoutRecords(key, place) || known === undefined) continue;
+        if (epoch === known.epoch && known.apart.includes(slot)) continue;
+        const reason = `a body of epoch ${epoch}, which no record refers to`;
+        this.#add({ group: nameOf(key), kind: "orphan", place, epoch, bytes: 0, reason });
       }
     }
   }
@@ -222,7 +235,8 @@ class Check {
       throwIfAborted(this.#options.signal);
       for (const { log, first, last } of page) {
         const { group: key, epoch } = parseJournalLog(log);
-        if (this.#withoutRow(key, log, 0) || this.#epochs.get(key) === epoch || !this.#epochs.has(key)) continue;
+        const known = this.#known.get(key);
+        if (this.#withoutRecords(key, log) || known === undefined || known.epoch === epoch) continue;
         const reason = `the journal of epoch ${epoch}, records ${first} to ${last}`;
         this.#add({ group: nameOf(key), kind: "orphan", place: log, epoch, bytes: 0, reason });
       }
@@ -254,16 +268,9 @@ class Check {
   }
 }
 
-/** The parts of a snapshot's key. Throws `CORRUPT`. */
-export function parseSnapshotKey(place: string): { group: string; epoch: number; generation: number } {
-  const end = place.lastIndexOf("!") + 1;
-  const epoch = decodeUint(place, end);
-  return { group: place.slice(1, end), epoch: epoch.value, generation: decodeUint(place, epoch.end).value };
-}
-
 function nameOf(key: string): string | undefined {
   try {
-    return formatGroupId(decodeGroupKey(key) as GroupId);
+    return formatGroupId(decodeGroupKey(key));
   } catch {
     return undefined;
   }

@@ -1,8 +1,8 @@
 import type { StorageBackend } from "./backend.ts";
 
 interface Request {
-  readonly key: string;
-  readonly resolve: (value: Uint8Array | undefined) => void;
+  readonly keys: readonly string[];
+  readonly resolve: (values: (Uint8Array | undefined)[]) => void;
   readonly reject: (error: unknown) => void;
 }
 
@@ -15,9 +15,9 @@ export class CoalescedReader {
     this.#backend = backend;
   }
 
-  async get(key: string): Promise<Uint8Array | undefined> {
+  async getMany(keys: readonly string[]): Promise<(Uint8Array | undefined)[]> {
     return await new Promise((resolve, reject) => {
-      this.#requests.push({ key, resolve, reject });
+      this.#requests.push({ keys, resolve, reject });
       if (this.#requests.length === 1) queueMicrotask(() => void this.#read());
     });
   }
@@ -26,8 +26,9 @@ export class CoalescedReader {
     const requests = this.#requests;
     this.#requests = [];
     try {
-      const values = await this.#backend.getMany(requests.map(({ key }) => key));
-      for (const [index, { resolve }] of requests.entries()) resolve(values[index]);
+      const values = await this.#backend.getMany(requests.flatMap(({ keys }) => keys));
+      let at = 0;
+      for (const { keys, resolve } of requests) resolve(values.slice(at, (at += keys.length)));
     } catch (error) {
       for (const { reject } of requests) reject(error);
     }

@@ -1,68 +1,23 @@
 import type { Op } from "./backend.ts";
-import { encodeRowFields } from "./catalogue-row.ts";
-import { formatGroupId, type GroupId } from "./group-id.ts";
-import { appendTo, emptyState, type GroupState, markAt } from "./group-state.ts";
+import { formatGroupId } from "./group-id.ts";
+import { apartSeed, emptyRecord, finishRecord, slotOf, withDegraded } from "./group-record.ts";
+import { appendTo, beginEpoch, type GroupState, markAt } from "./group-state.ts";
 import { encodeEntry } from "./journal-entry.ts";
-import type { PackedBody } from "./packed-body.ts";
-import { encodeSnapshot } from "./snapshot-record.ts";
-import { copyKey, journalLog, rowKey, snapshotKey, sweepKey } from "./store-keys.ts";
-
-/** A commit with its ids and meta data encoded, and its bodies compressed. */
-export interface PackedCommit {
-  readonly created: readonly PackedEpoch[];
-  readonly records: readonly PackedRecord[];
-  readonly snapshots: readonly PackedSnapshot[];
-  readonly repaired: readonly PackedGroup[];
-  readonly deletions: readonly PackedEpoch[];
-}
-
-export interface PackedGroup {
-  readonly id: GroupId;
-  readonly key: string;
-}
-
-export interface PackedEpoch extends PackedGroup {
-  readonly epoch: number;
-  /** As `encodeMeta` makes it. */
-  readonly meta: Uint8Array;
-}
-
-export interface PackedRecord extends PackedGroup {
-  readonly epoch: number;
-  readonly position: number;
-  readonly count: number;
-  readonly body: PackedBody;
-}
-
-export interface PackedSnapshot extends PackedEpoch {
-  readonly position: number;
-  readonly body: PackedBody;
-}
+import type { PackedCommit, PackedEntry, PackedEpoch, PackedGroup, PackedSnapshot } from "./pack-commit.ts";
+import { apartKey, journalLog, recordKey, SLOTS, sweepKey } from "./store-keys.ts";
 
 /** Journals with more records than this are swept after the commit of a deletion, not within it. */
 const SWEEP_INLINE_MAX = 1024;
 
-/** Turns commits into operations, in order, and moves the groups' states on. */
+/** Turns commits into operations, in order, and moves the states of their groups on. */
 export class CommitPlanner {
   readonly ops: Op[] = [];
   /** Groups with leftovers of lower epochs. */
   readonly sweeps: string[] = [];
-  readonly #states: ReadonlyMap<string, GroupState | undefined>;
   readonly #now: number;
-  readonly #fresh = new Map<string, GroupState>();
 
-  /** @param states of every group in the commits; undefined where nothing is stored; changed in place */
-  constructor(states: ReadonlyMap<string, GroupState | undefined>, now: number) {
-    this.#states = states;
+  constructor(now: number) {
     this.#now = now;
-  }
-
-  /** The states as they are once the operations are written. */
-  *states(): Iterable<[string, GroupState]> {
-    for (const [key, state] of this.#states) {
-      const current = this.#fresh.get(key) ?? state;
-      if (current !== undefined) yield [key, current];
-    }
   }
 
   /** Throws `TypeError` for a commit that does not continue what is stored; the states are then of no use. */
@@ -70,47 +25,43 @@ export class CommitPlanner {
     for (const group of commit.created) this.#begin(group);
     for (const record of commit.records) this.#append(record);
     for (const snapshot of commit.snapshots) this.#snapshot(snapshot);
-    for (const { key } of commit.repaired) this.#repaired(key);
+    for (const group of commit.repaired) this.#repaired(group);
     for (const group of commit.deletions) this.#begin(group);
   }
 
-  #state(key: string): GroupState | undefined {
-    return this.#fresh.get(key) ?? this.#states.get(key);
-  }
-
   /** Starts an epoch, a living or a deleted one; nothing happens when the stored epoch is as high. */
-  #begin({ key, epoch, meta }: PackedEpoch, rowFollows = false): GroupState | undefined {
-    const before = this.#state(key);
-    if (before !== undefined && before.epoch >= epoch) return undefined;
-    const state = emptyState(epoch);
-    this.#fresh.set(key, state);
+  #begin({ key, seed, state, epoch, record }: PackedEpoch): void {
+    if (state.epoch >= epoch) return;
+    finishRecord(record, { generation: 0, seq: 0, takenAt: 0, isDegraded: false }, seed);
+    for (const slot of SLOTS) this.#put(recordKey(key, slot), record);
     // Removals come last, everywhere: should an engine tear a batch after all, it tears off what is least missed.
-    if (!rowFollows) this.#putRow(key, state, meta);
-    // Where a rotten row is rebuilt from as long as there are no two snapshots to do that.
-    this.ops.push({ op: "put", key: copyKey(key), value: encodeRowFields(state, meta, copyKey(key)) });
-    if (before !== undefined) this.#drop(key, before);
-    return state;
+    this.#drop(key, state);
+    beginEpoch(state, epoch);
   }
 
+  #put(key: string, value: Uint8Array): void {
+    this.ops.push({ op: "put", key, value });
+  }
+
+  /** Removes what an epoch has beside the two records that those of the next one replace. */
   #drop(key: string, state: GroupState): void {
-    const { epoch, logStart, nextSeq } = state;
-    if (state.degraded || nextSeq - logStart > SWEEP_INLINE_MAX) {
-      this.ops.push({ op: "put", key: sweepKey(key), value: new Uint8Array([1]) });
+    const { epoch, newest, previous, nextSeq } = state;
+    if (state.degraded || nextSeq - previous.seq > SWEEP_INLINE_MAX) {
+      this.#put(sweepKey(key), new Uint8Array([1]));
       this.sweeps.push(key);
       return;
     }
-    for (const { generation } of [state.newest, state.previous]) {
-      if (generation > 0) this.ops.push({ op: "del", key: snapshotKey(key, epoch, generation) });
+    for (const { generation, isApart } of [newest, previous]) {
+      if (isApart) this.ops.push({ op: "del", key: apartKey(key, epoch, slotOf(generation)) });
     }
-    if (nextSeq > logStart) {
-      this.ops.push({ op: "truncate", log: journalLog(key, epoch), from: logStart, upto: nextSeq });
+    if (nextSeq > previous.seq) {
+      this.ops.push({ op: "truncate", log: journalLog(key, epoch), from: previous.seq, upto: nextSeq });
     }
   }
 
-  #append(record: PackedRecord): void {
-    const { id, key, epoch, position, count } = record;
-    const state = this.#state(key);
-    if (state === undefined || state.epoch < epoch) {
+  #append(record: PackedEntry): void {
+    const { id, key, state, epoch, position, count } = record;
+    if (state.epoch < epoch) {
       throw new TypeError(`${formatGroupId(id)} has no epoch ${epoch} yet: commit it as created first`);
     }
     if (state.epoch > epoch) return;
@@ -124,45 +75,55 @@ export class CommitPlanner {
   }
 
   #snapshot(snapshot: PackedSnapshot): void {
-    const { id, key, epoch, meta, position, body } = snapshot;
-    const known = this.#state(key);
-    const state = known === undefined || known.epoch < epoch ? this.#begin(snapshot, true) : known;
-    if (state === undefined || state.epoch > epoch) return;
-    const mark = markAt(state, position);
+    const { key, seed, state, epoch } = snapshot;
+    if (state.epoch > epoch) return;
+    if (state.epoch === epoch) {
+      this.#next(snapshot, state);
+      return;
+    }
+    const before = { ...state };
+    beginEpoch(state, epoch);
+    this.#next(snapshot, state);
+    // The other slot says what there is, should the snapshot rot.
+    this.#put(recordKey(key, 0), emptyRecord(seed, snapshot, { seq: 0, isDegraded: false }));
+    this.#drop(key, before);
+  }
+
+  /** Puts a snapshot into the slot of the older one. */
+  #next({ id, key, seed, epoch, position, record, apart }: PackedSnapshot, state: GroupState): void {
+    const mark = markAt(state, position, apart !== undefined);
     if (mark === undefined) {
       const range = `${state.newest.position} to ${state.nextPosition}`;
       throw new TypeError(`a snapshot of ${formatGroupId(id)} is at ${position}, the journal covers ${range}`);
     }
-    const at = snapshotKey(key, epoch, mark.generation);
-    const bytes = encodeSnapshot({ mark, takenAt: this.#now, body }, meta, at);
-    this.ops.push({ op: "put", key: at, value: bytes });
-    const { newest, previous, logStart } = state;
+    const { newest, previous } = state;
+    const slot = slotOf(mark.generation);
+    const head = { generation: mark.generation, seq: mark.seq, takenAt: this.#now, isDegraded: state.degraded };
+    finishRecord(record, head, seed);
+    if (apart !== undefined) {
+      finishRecord(apart, { ...head, isDegraded: false }, apartSeed(key));
+      this.#put(apartKey(key, epoch, slot), apart);
+    }
+    this.#put(recordKey(key, slot), record);
+    if (previous.isApart && apart === undefined) this.ops.push({ op: "del", key: apartKey(key, epoch, slot) });
+    // The journal reaches back to the generation before, so that a rotten newest one loses nothing.
+    if (newest.seq > previous.seq) {
+      this.ops.push({ op: "truncate", log: journalLog(key, epoch), from: previous.seq, upto: newest.seq });
+    }
     if (state.tail.length > 0) state.tail = state.tail.slice(mark.seq - newest.seq);
-    state.snapshotBytes = bytes.length;
-    state.snapshotAt = this.#now;
-    state.generations = mark.generation;
     state.newest = mark;
     state.previous = newest;
-    // The journal reaches back to the previous generation, so that a rotten newest one loses nothing.
-    if (newest.generation > 0) state.logStart = newest.seq;
-    if (state.degraded) state.meta = meta;
-    this.#putRow(key, state, meta);
-    if (previous.generation > 0) this.ops.push({ op: "del", key: snapshotKey(key, epoch, previous.generation) });
-    if (state.logStart > logStart) {
-      this.ops.push({ op: "truncate", log: journalLog(key, epoch), from: logStart, upto: state.logStart });
+    if (state.degraded) state.record = record;
+  }
+
+  #repaired({ key, state }: PackedGroup): void {
+    if (state.record === undefined) return;
+    const record = withDegraded(state.record, key, false);
+    const { generation } = state.newest;
+    for (const slot of SLOTS) {
+      if (generation === 0 || slot === slotOf(generation)) this.#put(recordKey(key, slot), record);
     }
-    if (newest.generation > 0 && previous.generation === 0) this.ops.push({ op: "del", key: copyKey(key) });
-  }
-
-  #repaired(key: string): void {
-    const state = this.#state(key);
-    if (state?.meta === undefined) return;
     state.degraded = false;
-    this.#putRow(key, state, state.meta);
-    state.meta = undefined;
-  }
-
-  #putRow(key: string, state: GroupState, meta: Uint8Array): void {
-    this.ops.push({ op: "put", key: rowKey(key), value: encodeRowFields(state, meta, rowKey(key)) });
+    state.record = undefined;
   }
 }

@@ -152,15 +152,22 @@ async function everyCut({ disk, expectations }: Run): Promise<number> {
 describe("a power cut at any write", { timeout: 120_000 }, () => {
   const alphabet: Step[] = ["append", "snapshot", "both", "delete", "create", "restart"];
 
-  it("loses nothing acknowledged, in every history of 4 steps, with sync and without", async () => {
-    let cuts = 0;
-    for (let code = 0; code < alphabet.length ** 4; code++) {
-      const steps = Array.from({ length: 4 }, (_, index) => alphabet[Math.floor(code / alphabet.length ** index) % 6]);
-      const sync = code % 2 === 0;
-      cuts += await everyCut(await run(["create", ...(steps as Step[])], sync));
-    }
-    expect(cuts).toBeGreaterThan(1000);
-  });
+  it(
+    "loses nothing acknowledged, in every history of 4 steps, with sync and without",
+    { timeout: 60_000 },
+    async () => {
+      let cuts = 0;
+      for (let code = 0; code < alphabet.length ** 4; code++) {
+        const steps = Array.from(
+          { length: 4 },
+          (_, index) => alphabet[Math.floor(code / alphabet.length ** index) % 6],
+        );
+        const sync = code % 2 === 0;
+        cuts += await everyCut(await run(["create", ...(steps as Step[])], sync));
+      }
+      expect(cuts).toBeGreaterThan(1000);
+    },
+  );
 
   it("loses nothing synced when unsynced writes survive out of order", async () => {
     let cuts = 0;

@@ -1,27 +1,34 @@
 import { describe, expect, it } from "vitest";
 import type { StorageBackend } from "./backend.ts";
+import type { GroupSnapshot } from "./group-storage.ts";
 import { collect, meta, type Opened, openStore, record, snapshot } from "./group-store.test-support.ts";
 import { memoryStorage } from "./memory.ts";
 
 const G = "g";
 const text = (bytes: Uint8Array | undefined): string => new TextDecoder().decode(bytes);
 
-/** Two generations (at 2 and 4), and a journal of the events 2 to 5 (the older two are truncated). */
-async function stored(): Promise<Opened> {
-  const opened = await openStore();
+/**
+ * Two generations (at 2 and 4), and a journal of the events 2 to 5 (the older two are truncated). Small bodies are in
+ * the group's records, large ones lie apart.
+ */
+async function stored(bytes = 0): Promise<Opened> {
+  const opened = await openStore(memoryStorage(), { compression: "none" });
   const { store } = opened;
+  const padded = (seq: number): GroupSnapshot => {
+    const body = `state ${seq}`.padEnd(bytes, ".");
+    return { ...snapshot(G, seq), body: new TextEncoder().encode(body) };
+  };
   await store.commit({ created: [meta(G)], records: [record(G, 0), record(G, 1)] });
-  await store.commit({ snapshots: [snapshot(G, 2)], records: [record(G, 2)] });
+  await store.commit({ snapshots: [padded(2)], records: [record(G, 2)] });
   await store.commit({ records: [record(G, 3)] });
-  await store.commit({ snapshots: [snapshot(G, 4)], records: [record(G, 4), record(G, 5)] });
+  await store.commit({ snapshots: [padded(4)], records: [record(G, 4), record(G, 5)] });
   return opened;
 }
 
-async function keyOf(backend: StorageBackend, prefix: string, index = 0): Promise<string> {
-  const key = (await collect(backend.scan({ prefix })))[index]?.key;
-  if (key === undefined) throw new Error(`no key ${index} with prefix ${prefix}`);
-  return key;
-}
+const LARGE = 600;
+/** Where the older and the newer generation are. */
+const [OLDER, NEWER] = ["csg!1", "csg!0"];
+const [OLDER_BODY, NEWER_BODY] = ["ssg!111", "ssg!110"];
 
 async function reopen({ backend, store }: Opened): Promise<Opened> {
   await store.close();
@@ -52,29 +59,42 @@ async function logEntries(backend: StorageBackend): Promise<{ log: string; seq: 
   return entries;
 }
 
-describe("a damaged newest snapshot", () => {
-  it("is detected whatever bit flips and wherever it is cut, and the previous generation takes its place", async () => {
-    const probe = await stored();
-    const key = await keyOf(probe.backend, "s", 1);
-    const whole = (await probe.backend.get(key)) ?? new Uint8Array();
+describe("a damaged record", () => {
+  it("is detected whatever bit flips and wherever it is cut, and the older one takes the newest one's place", async () => {
+    const whole = (await (await stored()).backend.get(NEWER)) ?? new Uint8Array();
     for (const value of [...flips(whole), ...truncations(whole)]) {
       const opened = await stored();
-      await opened.backend.write([{ op: "put", key, value }]);
+      await opened.backend.write([{ op: "put", key: NEWER, value }]);
       const { store, backend, damage } = await reopen(opened);
       const group = await store.load(G);
       expect(text(group?.snapshot?.body)).toBe("state 2");
       expect(group?.records.map(({ position }) => position)).toEqual([2, 3, 4, 5]);
-      expect(group).toMatchObject({ nextPosition: 6, damage: [{ id: G, record: "snapshot", action: "quarantined" }] });
+      expect(group).toMatchObject({ nextPosition: 6, damage: [{ id: G, record: "catalogue", action: "quarantined" }] });
       expect(group?.row).toMatchObject({ degraded: true, journalPosition: 2, time: 1002 });
       expect(damage).toEqual(group?.damage);
       expect(await quarantined(backend)).toEqual([Buffer.from(value).toString("hex")]);
     }
   });
 
+  it("of the older generation is found by a listing, too, and the newest one is used", async () => {
+    const whole = (await (await stored()).backend.get(OLDER)) ?? new Uint8Array();
+    for (const value of [...flips(whole), ...truncations(whole)]) {
+      const opened = await stored();
+      await opened.backend.write([{ op: "put", key: OLDER, value }]);
+      const { store, backend, damage } = await reopen(opened);
+      // Which of the two was the newer one is not known any more, so peers are asked.
+      expect(await collect(store.listGroups())).toMatchObject([{ id: G, degraded: true, journalPosition: 4 }]);
+      expect(damage).toMatchObject([{ id: G, record: "catalogue", action: "quarantined" }]);
+      expect(await quarantined(backend)).toEqual([Buffer.from(value).toString("hex")]);
+      expect(await store.load(G)).toMatchObject({ nextPosition: 6, damage: [], snapshot: { journalPosition: 4 } });
+      await store.commit({ records: [record(G, 6)], snapshots: [snapshot(G, 7)] });
+      expect(text((await store.load(G))?.snapshot?.body)).toBe("state 7");
+    }
+  });
+
   it("is reported once, stays in quarantine, and what is written then survives a crash", async () => {
     const opened = await stored();
-    const key = await keyOf(opened.backend, "s", 1);
-    await opened.backend.write([{ op: "put", key, value: Uint8Array.of(1, 2, 3) }]);
+    await opened.backend.write([{ op: "put", key: NEWER, value: Uint8Array.of(1, 2, 3) }]);
     const first = await reopen(opened);
     await first.store.load(G);
     await first.store.commit({ records: [record(G, 6)] });
@@ -89,18 +109,125 @@ describe("a damaged newest snapshot", () => {
     expect(await (await reopen(second)).store.load(G)).toMatchObject({ nextPosition: 12, row: { degraded: false } });
   });
 
-  it("of which the record is missing is damage, too", async () => {
+  it("that is missing is damage, too", async () => {
     const opened = await stored();
-    await opened.backend.write([{ op: "del", key: await keyOf(opened.backend, "s", 1) }]);
+    await opened.backend.write([{ op: "del", key: NEWER }]);
     const group = await (await reopen(opened)).store.load(G);
     expect(text(group?.snapshot?.body)).toBe("state 2");
+    expect(group?.damage).toMatchObject([{ record: "catalogue", reason: "the record is missing" }]);
+  });
+
+  it("in the other slot is damage, too", async () => {
+    const opened = await stored();
+    const value = (await opened.backend.get(NEWER)) ?? new Uint8Array();
+    await opened.backend.write([{ op: "put", key: OLDER, value }]);
+    expect(await (await reopen(opened)).store.load(G)).toMatchObject({
+      snapshot: { journalPosition: 4 },
+      damage: [{ reason: "it belongs into the other slot" }],
+    });
+  });
+
+  it("after another one: with the second one the snapshots are gone, and the group is still known", async () => {
+    let opened = await stored();
+    for (const key of [NEWER, OLDER]) {
+      await opened.backend.write([{ op: "put", key, value: Uint8Array.of(1) }]);
+      opened = await reopen(opened);
+      await opened.store.load(G);
+    }
+    expect(await opened.store.load(G)).toMatchObject({ snapshot: undefined, nextPosition: 0, row: { degraded: true } });
+    expect(await opened.store.row(G)).toMatchObject({ type: "counter", epoch: 1, digest: [0, 0], time: 1002 });
+    await opened.store.commit({ records: [record(G, 0)], snapshots: [snapshot(G, 9, 1)] });
+    expect(text((await opened.store.load(G))?.snapshot?.body)).toBe("state 9");
+    // Both records, and the journal.
+    expect(await quarantined(opened.backend)).toHaveLength(6);
+  });
+
+  it("before the first snapshot, and of a deleted group, has a copy", async () => {
+    for (const slot of ["0", "1"]) {
+      const opened = await openStore();
+      await opened.store.commit({ created: [meta("a"), meta("b"), meta("c")], records: [record("a", 0)] });
+      await opened.store.commit({ deletions: [meta("b", 0, 2)], snapshots: [snapshot("d", 1, 0)] });
+      for (const { key } of await collect(opened.backend.scan({ prefix: "c" }))) {
+        if (key.endsWith(slot)) await opened.backend.write([{ op: "put", key, value: Uint8Array.of(1) }]);
+      }
+      const { store, damage } = await reopen(opened);
+      expect(await store.load("a")).toMatchObject({ nextPosition: 1, row: { type: "counter", degraded: true } });
+      expect(await store.row("b")).toMatchObject({ epoch: 2 });
+      expect(await collect(store.listGroups({ deleted: true }))).toHaveLength(4);
+      expect(damage.map(({ action }) => action)).toEqual(Array(4).fill("quarantined"));
+      await store.commit({ repaired: ["a", "b", "c", "d"] });
+      expect((await collect(store.listGroups({ deleted: true }))).some(({ degraded }) => degraded)).toBe(false);
+    }
+  });
+
+  it("with nothing beside it is moved aside, and the group can be stored anew", async () => {
+    const opened = await openStore();
+    await opened.store.commit({ created: [meta(G)] });
+    await opened.backend.write([OLDER, NEWER].map((key) => ({ op: "put", key, value: Uint8Array.of(1) })));
+    const { store, damage, backend } = await reopen(opened);
+    expect(await store.load(G)).toBeUndefined();
+    expect(damage).toMatchObject([{ record: "catalogue" }, { record: "catalogue", action: "quarantined" }]);
+    await store.commit({ created: [meta(G)], records: [record(G, 0)] });
+    expect(await store.load(G)).toMatchObject({ nextPosition: 1 });
+    expect(await quarantined(backend)).toEqual(["01", "01"]);
+  });
+
+  it("under a key that is no group's is moved aside, and the listing goes on", async () => {
+    for (const key of ["cs", "cs!", "cs0", "csg!1x"]) {
+      const opened = await stored();
+      await opened.backend.write([{ op: "put", key, value: Uint8Array.of(1) }]);
+      const ids = (await collect(opened.store.listGroups())).map(({ id }) => id);
+      expect(ids).toEqual([G]);
+      expect(opened.damage).toMatchObject([{ id: undefined, record: "catalogue", action: "quarantined" }]);
+      expect(await quarantined(opened.backend)).toEqual(["01"]);
+    }
+  });
+
+  it("of a newer format is no damage: nothing is touched", async () => {
+    const { crc32 } = await import("#platform");
+    const opened = await stored();
+    const bytes = (await opened.backend.get(NEWER)) ?? new Uint8Array();
+    bytes[0] = 9;
+    new DataView(bytes.buffer, bytes.byteOffset).setUint32(
+      bytes.length - 4,
+      crc32(bytes.subarray(0, -4), crc32("sg!")),
+      true,
+    );
+    await opened.backend.write([{ op: "put", key: NEWER, value: bytes }]);
+    const { store, backend } = await reopen(opened);
+    await expect(store.load(G)).rejects.toMatchObject({ code: "UNSUPPORTED_FORMAT" });
+    expect(await backend.get(NEWER)).toEqual(bytes);
+    expect(await quarantined(backend)).toEqual([]);
+  });
+});
+
+describe("a damaged body that lies apart", () => {
+  it("is detected whatever bit flips and wherever it is cut, and the previous generation takes its place", async () => {
+    const whole = (await (await stored(LARGE)).backend.get(NEWER_BODY)) ?? new Uint8Array();
+    for (const value of [...flips(whole.subarray(0, 100)), ...truncations(whole)]) {
+      const opened = await stored(LARGE);
+      await opened.backend.write([{ op: "put", key: NEWER_BODY, value }]);
+      const { store, backend, damage } = await reopen(opened);
+      const group = await store.load(G);
+      expect(group?.snapshot).toMatchObject({ journalPosition: 2 });
+      expect(group).toMatchObject({ nextPosition: 6, damage: [{ id: G, record: "snapshot", action: "quarantined" }] });
+      expect(group?.row).toMatchObject({ degraded: true, journalPosition: 2, time: 1002 });
+      expect(damage).toEqual(group?.damage);
+      expect(await quarantined(backend)).toEqual([Buffer.from(value).toString("hex")]);
+    }
+  });
+
+  it("and a missing one: what there is of the older generation is used", async () => {
+    const opened = await stored(LARGE);
+    await opened.backend.write([{ op: "del", key: NEWER_BODY }]);
+    const group = await (await reopen(opened)).store.load(G);
+    expect(group?.snapshot?.journalPosition).toBe(2);
     expect(group?.damage).toMatchObject([{ record: "snapshot", reason: "the record is missing" }]);
   });
 
-  it("together with a damaged previous one leaves nothing to apply events to, and loses no bytes", async () => {
-    const opened = await stored();
-    const keys = (await collect(opened.backend.scan({ prefix: "s" }))).map(({ key }) => key);
-    await opened.backend.write(keys.map((key, index) => ({ op: "put", key, value: Uint8Array.of(index) })));
+  it("together with a damaged older one leaves nothing to apply events to, and loses no bytes", async () => {
+    const opened = await stored(LARGE);
+    await opened.backend.write([OLDER_BODY, NEWER_BODY].map((key) => ({ op: "put", key, value: Uint8Array.of(1) })));
     const { store, backend } = await reopen(opened);
     const group = await store.load(G);
     expect(group).toMatchObject({ snapshot: undefined, records: [], nextPosition: 0, row: { degraded: true } });
@@ -112,19 +239,31 @@ describe("a damaged newest snapshot", () => {
     expect(await quarantined(backend)).toHaveLength(6);
   });
 
-  it("of a newer format is no damage: nothing is touched", async () => {
-    const { crc32 } = await import("#platform");
-    const opened = await stored();
-    const key = await keyOf(opened.backend, "s", 1);
-    const bytes = (await opened.backend.get(key)) ?? new Uint8Array();
-    bytes[4] = 9;
-    const crc = crc32(bytes.subarray(0, -4), crc32(key));
-    new DataView(bytes.buffer, bytes.byteOffset).setUint32(bytes.length - 4, crc, true);
-    await opened.backend.write([{ op: "put", key, value: bytes }]);
+  it("a whole one makes up for a damaged record, whatever bit flips and wherever it is cut", async () => {
+    for (const key of [OLDER, NEWER]) {
+      const whole = (await (await stored(LARGE)).backend.get(key)) ?? new Uint8Array();
+      for (const value of [...flips(whole), ...truncations(whole)]) {
+        const opened = await stored(LARGE);
+        await opened.backend.write([{ op: "put", key, value }]);
+        const { store, damage } = await reopen(opened);
+        expect(await collect(store.listGroups())).toMatchObject([{ degraded: false, journalPosition: 4, time: 1004 }]);
+        expect(damage).toMatchObject([{ id: G, record: "catalogue", action: "rebuilt" }]);
+        const group = await store.load(G);
+        expect(group).toMatchObject({ nextPosition: 6, damage: [], snapshot: { journalPosition: 4 } });
+      }
+    }
+  });
+
+  it("both of them make up for both records", async () => {
+    const opened = await stored(LARGE);
+    await opened.backend.write([OLDER, NEWER].map((key) => ({ op: "put", key, value: Uint8Array.of(7) })));
     const { store, backend } = await reopen(opened);
-    await expect(store.load(G)).rejects.toMatchObject({ code: "UNSUPPORTED_FORMAT" });
-    expect(await backend.get(key)).toEqual(bytes);
-    expect(await quarantined(backend)).toEqual([]);
+    expect(await store.load(G)).toMatchObject({ nextPosition: 6, row: { degraded: false } });
+    expect(await quarantined(backend)).toEqual(["07", "07"]);
+    for (let seq = 6; seq < 9; seq++) {
+      await store.commit({ records: [record(G, seq)], snapshots: [snapshot(G, seq + 1)] });
+    }
+    expect(await store.load(G)).toMatchObject({ nextPosition: 9, damage: [] });
   });
 });
 
@@ -207,78 +346,6 @@ describe("a damaged journal record", () => {
     expect(await quarantined(backend)).toEqual(["07"]);
     await store.commit({ records: [record(G, 5)] });
     expect(await store.load(G)).toMatchObject({ nextPosition: 6 });
-  });
-});
-
-describe("a damaged catalogue row", () => {
-  it("is rebuilt from the snapshot, whatever bit flips and wherever it is cut", async () => {
-    const probe = await stored();
-    const key = await keyOf(probe.backend, "c");
-    const whole = (await probe.backend.get(key)) ?? new Uint8Array();
-    const row = await probe.store.row(G);
-    for (const value of [...flips(whole), ...truncations(whole)]) {
-      const opened = await stored();
-      await opened.backend.write([{ op: "put", key, value }]);
-      const { store, backend, damage } = await reopen(opened);
-      expect(await collect(store.listGroups())).toEqual([row]);
-      expect(damage).toMatchObject([{ id: G, record: "catalogue", action: "rebuilt" }]);
-      expect(await quarantined(backend)).toEqual([Buffer.from(value).toString("hex")]);
-      expect(await store.load(G)).toMatchObject({ nextPosition: 6, damage: [] });
-      await store.commit({ records: [record(G, 6)], snapshots: [snapshot(G, 7)] });
-      expect(text((await store.load(G))?.snapshot?.body)).toBe("state 7");
-    }
-  });
-
-  it("and a damaged newest snapshot: the older one is used, and nothing is written over the evidence", async () => {
-    const opened = await stored();
-    const newest = await keyOf(opened.backend, "s", 1);
-    const row = await keyOf(opened.backend, "c");
-    await opened.backend.write([newest, row].map((key) => ({ op: "put", key, value: Uint8Array.of(7) })));
-    const { store, backend } = await reopen(opened);
-    expect(text((await store.load(G))?.snapshot?.body)).toBe("state 2");
-    for (let seq = 6; seq < 9; seq++) {
-      await store.commit({ records: [record(G, seq)], snapshots: [snapshot(G, seq + 1)] });
-    }
-    expect(await store.load(G)).toMatchObject({ nextPosition: 9, damage: [] });
-    expect(await backend.get(newest)).toEqual(Uint8Array.of(7));
-    expect(await quarantined(backend)).toEqual(["07"]);
-  });
-
-  it("is rebuilt from its copy before the first snapshot, and of a deleted group", async () => {
-    const opened = await openStore();
-    await opened.store.commit({ created: [meta("a"), meta("b")], records: [record("a", 0)] });
-    await opened.store.commit({ deletions: [meta("b", 0, 2)] });
-    for (const { key } of await collect(opened.backend.scan({ prefix: "c" }))) {
-      await opened.backend.write([{ op: "put", key, value: Uint8Array.of(1) }]);
-    }
-    const { store, damage } = await reopen(opened);
-    expect(await store.load("a")).toMatchObject({ nextPosition: 1, row: { type: "counter" } });
-    expect(await store.row("b")).toMatchObject({ epoch: 2 });
-    expect(damage.map(({ action }) => action)).toEqual(["rebuilt", "rebuilt"]);
-  });
-
-  it("with nothing to rebuild it from is moved aside, and the group can be stored anew", async () => {
-    const backend = memoryStorage();
-    const opened = await openStore(backend);
-    await opened.store.commit({ created: [meta(G)] });
-    const copy = await keyOf(backend, "b");
-    await backend.write([
-      { op: "put", key: await keyOf(backend, "c"), value: Uint8Array.of(1) },
-      { op: "del", key: copy },
-    ]);
-    const { store, damage } = await reopen(opened);
-    expect(await store.load(G)).toBeUndefined();
-    expect(damage).toMatchObject([{ record: "catalogue", action: "quarantined" }]);
-    await store.commit({ created: [meta(G)], records: [record(G, 0)] });
-    expect(await store.load(G)).toMatchObject({ nextPosition: 1 });
-    expect(await quarantined(backend)).toEqual(["01"]);
-  });
-
-  it("under a key that is no group's is moved aside, and the listing goes on", async () => {
-    const opened = await stored();
-    await opened.backend.write([{ op: "put", key: "cs", value: Uint8Array.of(1) }]);
-    expect((await collect(opened.store.listGroups())).map(({ id }) => id)).toEqual([G]);
-    expect(opened.damage).toMatchObject([{ id: undefined, record: "catalogue", action: "quarantined" }]);
   });
 });
 

@@ -6,7 +6,9 @@ import { collect, meta, record, snapshot } from "./group-store.test-support.ts";
 import { memoryStorage } from "./memory.ts";
 import { SimulatedDisk } from "./testing/simulated-disk.ts";
 
-const keys = async (backend: StorageBackend): Promise<number> => (await collect(backend.scan({ prefix: "c" }))).length;
+/** The number of groups: each has two records. */
+const keys = async (backend: StorageBackend): Promise<number> =>
+  (await collect(backend.scan({ prefix: "c" }))).length / 2;
 const code = (expected: string): unknown => expect.objectContaining({ code: expected });
 
 describe("domains: configuration", () => {

@@ -176,7 +176,19 @@ export class Domains implements GroupStorage {
       const store = await this.#route(this.#configOf(adapter));
       sources.push(this.#own(adapter, store.listGroups(options), ({ id }) => id));
     }
-    yield* mergePages(sources, ({ id }) => encodeGroupId(id));
+    yield* mergePages(sources, ({ key }) => key);
+  }
+
+  async *loadGroups(
+    options: { prefix?: GroupId; deleted?: boolean; signal?: AbortSignal } = {},
+  ): AsyncGenerator<readonly StoredGroup[]> {
+    this.#checkOpen();
+    const sources = [];
+    for (const { adapter } of this.#configsOf(options.prefix)) {
+      const store = await this.#route(this.#configOf(adapter));
+      sources.push(this.#own(adapter, store.loadGroups(options), ({ row }) => row.id));
+    }
+    yield* mergePages(sources, ({ row }) => row.key);
   }
 
   async *listJournalled(options: { signal?: AbortSignal } = {}): AsyncGenerator<readonly GroupId[]> {

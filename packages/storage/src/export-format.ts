@@ -11,15 +11,16 @@
  *
  * | kind      | then                                                                                       |
  * |-----------|--------------------------------------------------------------------------------------------|
- * | 1 group   | string key, meta (group-meta.ts), 1 flags (bit 0 degraded, bit 1 has a snapshot), with a    |
- * |           | snapshot: bytes of packed body (packed-body.ts, codecs 0 and 1 only) and uint events of it  |
- * |           | that the first record repeats; uint count of records, each uint events and bytes           |
- * | 2 deleted | string key, meta: a tombstone                                                              |
+ * | 1 group   | string key, uint epoch, facts and history (group-meta.ts), 1 flags (bit 0 degraded,     |
+ * |           | bit 1 has a snapshot), with a snapshot: bytes of packed body (packed-body.ts, codecs 0 and |
+ * |           | 1 only) and uint events of it that the first record repeats; uint count of records, each   |
+ * |           | uint events and bytes                                                                      |
+ * | 2 deleted | string key, uint epoch, facts and history: a tombstone                                     |
  * | 3 end     | uint number of blocks before it: without it the stream is cut short                         |
  */
 import { Reader, Writer } from "@coppice/crdt";
 import { StorageError } from "./error.ts";
-import { encodeMeta, type Meta, readMeta } from "./group-meta.ts";
+import { type Meta, readFacts, readHistory, writeFacts, writeHistory } from "./group-meta.ts";
 import { type PackedBody, readPackedBody, writePackedBody } from "./packed-body.ts";
 import { checkSeal, decodeSealed, seal } from "./sealed.ts";
 
@@ -30,18 +31,20 @@ export const LENGTH_BYTES = 4;
 /** Longest block. */
 export const BLOCK_BYTES_MAX: number = 2 ** 30;
 
+type EpochMeta = Meta & { readonly epoch: number };
+
 export type Block =
   | {
       readonly kind: "group";
       readonly key: string;
-      readonly meta: Meta;
+      readonly meta: EpochMeta;
       readonly degraded: boolean;
       readonly body: PackedBody | undefined;
       /** Events at the start of the first record that the body holds already. */
       readonly repeated: number;
       readonly records: readonly { readonly count: number; readonly bytes: Uint8Array }[];
     }
-  | { readonly kind: "deleted"; readonly key: string; readonly meta: Meta }
+  | { readonly kind: "deleted"; readonly key: string; readonly meta: EpochMeta }
   | { readonly kind: "end"; readonly blocks: number };
 
 export function encodeHeader(): Uint8Array {
@@ -70,7 +73,9 @@ export function encodeBlock(block: Block, index: number): Uint8Array {
   } else {
     writer.byte(block.kind === "group" ? 1 : 2);
     writer.string(block.key);
-    writer.raw(encodeMeta(block.meta));
+    writer.uint(block.meta.epoch);
+    writeFacts(writer, block.meta);
+    writeHistory(writer, block.meta);
   }
   if (block.kind === "group") {
     writer.byte((block.degraded ? 1 : 0) | (block.body ? 2 : 0));
@@ -110,7 +115,7 @@ function readBlock(reader: Reader): Block {
   if (kind === 3) return { kind: "end", blocks: reader.uint() };
   if (kind !== 1 && kind !== 2) throw new StorageError("UNSUPPORTED_FORMAT", `an export with blocks of kind ${kind}`);
   const key = reader.string();
-  const meta = readMeta(reader);
+  const meta = { epoch: reader.uint(), ...readFacts(reader), ...readHistory(reader) };
   if (kind === 2) return { kind: "deleted", key, meta };
   const flags = reader.byte();
   const body = (flags & 2) === 0 ? undefined : readPackedBody(new Reader(reader.bytes()));

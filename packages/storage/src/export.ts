@@ -10,8 +10,8 @@ import {
   HEADER_BYTES,
   LENGTH_BYTES,
 } from "./export-format.ts";
-import { encodeGroupId, type GroupId } from "./group-id.ts";
-import type { CatalogueRow, GroupStorage } from "./group-storage.ts";
+import type { GroupId } from "./group-id.ts";
+import type { GroupStorage, StoredGroup } from "./group-storage.ts";
 import { packBody } from "./packed-body.ts";
 
 export interface TransferProgress {
@@ -51,13 +51,10 @@ export async function* exportGroups(storage: GroupStorage, options: ExportOption
   let bytes = 0;
   if (resume === undefined) yield encodeHeader();
   for await (const page of selected(storage, options)) {
-    for (const row of page) {
-      const key = encodeGroupId(row.id);
-      if (resume?.after !== undefined && key <= resume.after) continue;
+    for (const group of page) {
+      if (resume?.after !== undefined && group.row.key <= resume.after) continue;
       throwIfAborted(signal);
-      const block = await blockOf(storage, row, key);
-      if (block === undefined) continue;
-      const chunk = encodeBlock(block, index++);
+      const chunk = encodeBlock(await blockOf(group), index++);
       bytes += chunk.length;
       yield chunk;
       onProgress?.({ groups: index, bytes });
@@ -66,31 +63,28 @@ export async function* exportGroups(storage: GroupStorage, options: ExportOption
   yield encodeBlock({ kind: "end", blocks: index }, index);
 }
 
-async function* selected(storage: GroupStorage, options: ExportOptions): AsyncGenerator<readonly CatalogueRow[]> {
+async function* selected(storage: GroupStorage, options: ExportOptions): AsyncGenerator<readonly StoredGroup[]> {
   const { id, prefix, signal } = options;
   if (id === undefined) {
-    yield* storage.listGroups({ deleted: true, ...(prefix !== undefined && { prefix }), ...(signal && { signal }) });
+    yield* storage.loadGroups({ deleted: true, ...(prefix !== undefined && { prefix }), ...(signal && { signal }) });
     return;
   }
-  const row = await storage.row(id);
-  if (row !== undefined) yield [row];
+  const group = await storage.load(id);
+  const row = group?.row ?? (await storage.row(id));
+  if (group !== undefined) yield [group];
+  else if (row !== undefined && row.epoch % 2 === 0)
+    yield [{ row, snapshot: undefined, records: [], nextPosition: 0, damage: [] }];
 }
 
-/** Undefined for a group that went without a trace while the export ran. */
-async function blockOf(storage: GroupStorage, row: CatalogueRow, key: string): Promise<Block | undefined> {
+async function blockOf({ row, snapshot, records }: StoredGroup): Promise<Block> {
+  const { key } = row;
   if (row.epoch % 2 === 0) return { kind: "deleted", key, meta: row };
-  const group = await storage.load(row.id);
-  if (group === undefined) {
-    const now = await storage.row(row.id);
-    return now !== undefined && now.epoch % 2 === 0 ? { kind: "deleted", key, meta: now } : undefined;
-  }
-  const { snapshot, records } = group;
   const first = records[0];
   return {
     kind: "group",
     key,
-    meta: snapshot ?? group.row,
-    degraded: group.row.degraded,
+    meta: snapshot ?? row,
+    degraded: row.degraded,
     // Deflate, because every runtime reads it.
     body: snapshot && (await packBody(snapshot.body, CODEC_DEFLATE)),
     repeated: snapshot && first ? snapshot.journalPosition - first.position : 0,

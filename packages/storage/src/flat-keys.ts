@@ -1,23 +1,24 @@
 /**
- * Keys and logs in one ordered keyspace, for engines that have no more than that:
+ * Keys and logs in one ordered keyspace, for engines that have no more than that. A space sorts below every character
+ * of a key and of a log's name:
  *
- * | key                         | what                                                                   |
- * |-----------------------------|------------------------------------------------------------------------|
- * | `k` + key                   | a value                                                                |
- * | `l` + log + ` ` + uint(seq) | a log entry; the space sorts below every character of a log's name     |
- * | `m`                         | the marker that a sync barrier writes                                  |
- * | `x` + name                  | a secret, where there are no files                                     |
+ * | key                          | what                                   |
+ * |------------------------------|----------------------------------------|
+ * | ` l` + log + ` ` + uint(seq) | a log entry                            |
+ * | ` m`                         | the marker that a sync barrier writes  |
+ * | ` x` + name                  | a secret, where there are no files     |
+ * | key                          | a value                                |
  */
 import type { LogRange } from "./backend.ts";
 import { decodeUint, encodeUint } from "./group-id.ts";
 
-export const VALUE_SPACE = "k";
-export const LOG_SPACE = "l";
-export const MARKER_KEY = "m";
+export const LOG_SPACE = " l";
+export const MARKER_KEY = " m";
 export const MARKER_VALUE: Uint8Array = new Uint8Array([1]);
-export const SECRET_SPACE = "x";
+export const SECRET_SPACE = " x";
 
-/** Above every character of a key. */
+/** Below and above everything that begins with a character of a key. */
+const START = "!";
 const END = "\u007f";
 
 /** What of a keyspace to read: from `from` (itself only when `inclusive`) to below `upto`. */
@@ -36,9 +37,9 @@ export function seqOf(key: string): number {
 }
 
 export function valueRange(prefix: string, after: string | undefined): KeyRange {
-  const upto = VALUE_SPACE + prefix + END;
-  if (after === undefined || after < prefix) return { from: VALUE_SPACE + prefix, inclusive: true, upto };
-  return { from: VALUE_SPACE + after, inclusive: false, upto };
+  const upto = prefix + END;
+  if (after === undefined || after < prefix) return { from: prefix === "" ? START : prefix, inclusive: true, upto };
+  return { from: after, inclusive: false, upto };
 }
 
 export function logRange(log: string, from: number): KeyRange {
@@ -55,7 +56,7 @@ export async function* groupLogKeys(pages: AsyncIterable<readonly string[]>): As
   for await (const page of pages) {
     const ranges: LogRange[] = [];
     for (const key of page) {
-      const log = key.slice(1, key.lastIndexOf(" "));
+      const log = key.slice(LOG_SPACE.length, key.lastIndexOf(" "));
       const seq = seqOf(key);
       if (current?.log === log) current.last = seq;
       else {

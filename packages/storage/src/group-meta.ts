@@ -1,14 +1,18 @@
 /**
- * What catalogue rows and snapshot records tell of a group, encoded alike:
+ * What group records and exports tell of a group, beside its epoch. The facts:
  *
- * | field    | bytes                                        |
- * |----------|----------------------------------------------|
- * | type     | string                                       |
- * | epoch    | uint                                         |
- * | vector   | a version vector                             |
- * | frontier | uint count, then that many actors            |
- * | time     | uint, the highest hybrid timestamp           |
- * | digest   | 2 × 4, little-endian                         |
+ * | field    | bytes                             |
+ * |----------|-----------------------------------|
+ * | type     | string                            |
+ * | time     | uint, the highest hybrid timestamp |
+ * | digest   | 2 × 4, little-endian              |
+ *
+ * And its history:
+ *
+ * | field    | bytes                             |
+ * |----------|-----------------------------------|
+ * | vector   | a version vector                  |
+ * | frontier | uint count, then that many actors |
  */
 import {
   ACTOR_BYTES,
@@ -18,40 +22,61 @@ import {
   type Reader,
   SEQ_MAX,
   VersionVector,
-  Writer,
+  type Writer,
 } from "@coppice/crdt";
 import type { GroupMeta } from "./group-storage.ts";
 
-/** {@link GroupMeta} without the id: that is in the key. */
-export type Meta = Omit<GroupMeta, "id">;
+/** {@link GroupMeta} without the id, which is in the key, and the epoch. */
+export type Meta = Facts & History;
+export type Facts = Pick<GroupMeta, "type" | "time" | "digest">;
+export type History = Pick<GroupMeta, "vector" | "frontier">;
 
 /** Mirrors the limit of `CrdtType.name`, with room. */
 const TYPE_CHARS_MAX = 256;
 
-const scratch = new Writer(256);
-
 /** Throws `TypeError` for what cannot be stored. */
-export function encodeMeta(meta: Meta): Uint8Array {
-  if (meta.type.length > TYPE_CHARS_MAX) throw new TypeError(`a type's name has at most ${TYPE_CHARS_MAX} characters`);
-  scratch.reset();
-  scratch.string(meta.type);
-  scratch.uint(meta.epoch);
-  meta.vector.encode(scratch);
-  scratch.uint(meta.frontier.length);
-  for (const actor of meta.frontier) scratch.actor(actor);
-  scratch.uint(meta.time);
-  for (const lane of meta.digest) for (let shift = 0; shift < 32; shift += 8) scratch.byte((lane >>> shift) & 255);
-  return scratch.take();
+export function writeFacts(writer: Writer, { type, time, digest }: Facts): void {
+  if (type.length > TYPE_CHARS_MAX) throw new TypeError(`a type's name has at most ${TYPE_CHARS_MAX} characters`);
+  writer.string(type);
+  writer.uint(time);
+  for (let index = 0; index < 2; index++) {
+    const lane = digest[index] as number;
+    writer.byte(lane & 255);
+    writer.byte((lane >>> 8) & 255);
+    writer.byte((lane >>> 16) & 255);
+    writer.byte(lane >>> 24);
+  }
+}
+
+export function writeHistory(writer: Writer, { vector, frontier }: History): void {
+  vector.encode(writer);
+  writer.uint(frontier.length);
+  for (const actor of frontier) writer.actor(actor);
 }
 
 /** Throws `MALFORMED` as {@link VersionVector.decode} does. */
-export function readMeta(reader: Reader): Meta {
-  const type = reader.string();
-  const epoch = reader.uint();
+export function readFacts(reader: Reader): Facts {
+  return { type: readType(reader), time: reader.uint(), digest: [readLane(reader), readLane(reader)] };
+}
+
+/** Throws `MALFORMED` as {@link VersionVector.decode} does. */
+export function readHistory(reader: Reader): History {
   const vector = readVector(reader);
   const frontier: Actor[] = [];
   for (let left = reader.count(ACTOR_BYTES); left > 0; left--) frontier.push(readActor(reader));
-  return { type, epoch, vector, frontier, time: reader.uint(), digest: [readLane(reader), readLane(reader)] };
+  return { vector, frontier };
+}
+
+/** Many groups have few types: one string for each will do. */
+const types = new Map<string, string>();
+const TYPES_MAX = 1000;
+
+function readType(reader: Reader): string {
+  const type = reader.string();
+  const known = types.get(type);
+  if (known !== undefined) return known;
+  if (types.size < TYPES_MAX) types.set(type, type);
+  return type;
 }
 
 /** What {@link VersionVector.decode} reads, by actors that are known already. */
@@ -81,7 +106,8 @@ function readActor(reader: Reader): Actor {
   const entry = known[slot];
   if (entry !== undefined && isEqual(entry.bytes, bytes)) return entry.actor;
   const actor = actorFromBytes(bytes);
-  known[slot] = { bytes: bytes.slice(), actor };
+  // A copy of a Buffer by `slice` would keep all of the record in memory.
+  known[slot] = { bytes: Uint8Array.from(bytes), actor };
   return actor;
 }
 

@@ -1,31 +1,39 @@
-import { VersionVector } from "@coppice/crdt";
 import type { Op } from "./backend.ts";
-import { decodeRow, encodeRow, type Mark, NO_MARK, type StoredRow } from "./catalogue-row.ts";
 import { StorageError, throwIfAborted } from "./error.ts";
 import type { GroupId } from "./group-id.ts";
-import { encodeMeta } from "./group-meta.ts";
+import {
+  decodeApart,
+  decodeRecord,
+  emptyRecord,
+  GroupRecord,
+  recordSeed,
+  slotOf,
+  withDegraded,
+} from "./group-record.ts";
+import { readSlots } from "./group-records.ts";
 import { appendTo, emptyState, type GroupState, stateOf } from "./group-state.ts";
 import type { Damage } from "./group-storage.ts";
 import { decodeEntry, type JournalEntry } from "./journal-entry.ts";
-import { rebuildRow } from "./row-rebuild.ts";
-import { decodeSnapshot, type SnapshotRecord } from "./snapshot-record.ts";
+import type { PackedBody } from "./packed-body.ts";
+import { rebuildRecords } from "./record-rebuild.ts";
 import type { StoreEngine } from "./store-engine.ts";
-import { journalLog, quarantineKey, rowKey, snapshotKey } from "./store-keys.ts";
+import { apartKey, journalLog, quarantineKey, recordKey, type Slot, SLOTS } from "./store-keys.ts";
 
 /** A group as read, and what must be written before anything else is written to it. */
 export interface GroupReading {
-  /** Undefined when all there was is a row that could not be rebuilt. */
-  readonly row: StoredRow | undefined;
+  /** Undefined when nothing readable was left of the group. */
+  readonly record: GroupRecord | undefined;
   readonly state: GroupState;
-  readonly snapshot: SnapshotRecord | undefined;
+  /** The body of the record's snapshot; undefined when there is none, and when it was not wanted and lies apart. */
+  readonly body: PackedBody | undefined;
   readonly entries: readonly JournalEntry[];
   readonly damage: readonly Damage[];
-  /** Moves what is damaged aside and brings the row in line; empty when all is well. */
+  /** Moves what is damaged aside and brings the group's records in line; empty when all is well. */
   readonly repairs: readonly Op[];
 }
 
 export interface ReadingOptions {
-  /** Whether the snapshot is wanted; without, it is not read, and its damage not found. */
+  /** Whether the snapshot is wanted; without, one that lies apart is not read, and its damage not found. */
   readonly snapshot: boolean;
   readonly signal?: AbortSignal | undefined;
 }
@@ -36,8 +44,16 @@ interface Findings {
   readonly repairs: Op[];
 }
 
+interface Chosen {
+  /** The newest record with a whole body. */
+  readonly newest: GroupRecord;
+  readonly body: PackedBody | undefined;
+  /** The older one, in the other slot. */
+  readonly other: GroupRecord | undefined;
+}
+
 /**
- * Reads a group: row, newest whole snapshot, and the journal from there to its first hole.
+ * Reads a group: its newest record with a whole snapshot, and the journal from there to its first hole.
  *
  * Damaged records are not used. `repairs` moves them aside: written before anything else, they leave a journal that
  * ends where the reading ends, so the next record continues it without a hole and nothing is overwritten. A crash
@@ -50,99 +66,131 @@ export async function readGroup(
   options: ReadingOptions,
 ): Promise<GroupReading | undefined> {
   const findings: Findings = { id, damage: [], repairs: [] };
+  const { damage, repairs } = findings;
   await engine.journals.ready();
-  const stored = await readRow(engine, key, findings);
-  if (stored === undefined) {
-    const { damage, repairs } = findings;
-    // Nothing is left but a row that says nothing: it goes, its bytes are kept.
-    return repairs.length === 0
-      ? undefined
-      : { row: undefined, state: emptyState(0), snapshot: undefined, entries: [], damage, repairs };
+  const records = await readRecords(engine, key, findings);
+  if (records === undefined) return undefined;
+  const [top] = records;
+  if (top === undefined) {
+    return { record: undefined, state: emptyState(), body: undefined, entries: [], damage, repairs };
   }
   throwIfAborted(options.signal);
-  const { row, snapshot } = options.snapshot
-    ? await readSnapshot(engine, key, stored, findings)
-    : { row: stored, snapshot: undefined };
-  const { state, entries } = await readJournal(engine, key, row, findings, options.signal);
-  const { damage, repairs } = findings;
-  if (repairs.length === 0) return { row, state, snapshot, entries, damage, repairs };
-  const marked = { ...row, degraded: row.degraded || damage.some(isLoss) };
-  repairs.push({ op: "put", key: rowKey(key), value: encodeRow(marked, rowKey(key)) });
-  state.degraded = marked.degraded;
-  state.meta = encodeMeta(marked.meta);
-  return { row: marked, state, snapshot, entries, damage, repairs };
+  const { newest, body, other } = options.snapshot
+    ? await choose(engine, key, records, findings)
+    : { newest: top, body: undefined, other: records[1] };
+  const state = stateOf(newest, other?.bytes);
+  const entries = await readJournal(engine, key, newest, state, findings, options.signal);
+  if (damage.length === 0) return { record: newest, state, body, entries, damage, repairs };
+  // A record rebuilt from what it describes lost nothing, and a tombstone has nothing to lose.
+  const lost = newest.epoch % 2 === 1 && damage.some(({ action }) => action === "quarantined");
+  const degraded = newest.degraded || lost;
+  const record = new GroupRecord(key, withDegraded(newest.bytes, key, degraded));
+  state.degraded = degraded;
+  state.record = degraded ? record.bytes : undefined;
+  repairs.push(...putRecords(key, record, other));
+  return { record, state, body, entries, damage, repairs };
 }
 
-/** A row rebuilt from what it describes lost nothing. */
-function isLoss(damage: Damage): boolean {
-  return damage.action === "quarantined";
+/** Writes both slots: what was in them is moved aside by now. */
+function putRecords(key: string, newest: GroupRecord, other: GroupRecord | undefined): Op[] {
+  const { epoch, type, time, seq, degraded } = newest;
+  const rest = other?.bytes ?? emptyRecord(recordSeed(key), { epoch, type, time }, { seq, isDegraded: degraded });
+  const own = newest.generation > 0 ? slotOf(newest.generation) : 0;
+  return SLOTS.map((slot) => ({
+    op: "put",
+    key: recordKey(key, slot),
+    value: slot === own || newest.generation === 0 ? newest.bytes : rest,
+  }));
 }
 
-async function readRow(engine: StoreEngine, key: string, findings: Findings): Promise<StoredRow | undefined> {
-  const bytes = await engine.get(rowKey(key));
-  if (bytes === undefined) return undefined;
-  try {
-    return decodeRow(bytes, rowKey(key));
-  } catch (error) {
-    const reason = corruption(error);
-    const row = await rebuildRow(engine.backend, key);
-    const action = row === undefined ? "quarantined" : "rebuilt";
-    findings.damage.push({ id: findings.id, record: "catalogue", action, reason });
-    findings.repairs.push({ op: "put", key: quarantineKey(key, "c", row?.meta.epoch ?? 0, 0, bytes), value: bytes });
-    if (row === undefined) findings.repairs.push({ op: "del", key: rowKey(key) });
-    return row;
+/** The group's records of its highest epoch, the newest first; undefined when there is nothing of it. */
+async function readRecords(engine: StoreEngine, key: string, findings: Findings): Promise<GroupRecord[] | undefined> {
+  const [slots] = await readSlots(engine, [key]);
+  const values = slots?.values ?? [];
+  if (values.every((value) => value === undefined)) return undefined;
+  const records: GroupRecord[] = [];
+  const faults: { readonly slot: Slot; readonly value: Uint8Array | undefined; readonly reason: string }[] = [];
+  for (const slot of SLOTS) {
+    const value = values[slot];
+    try {
+      if (value === undefined) faults.push({ slot, value, reason: "the record is missing" });
+      else records.push(decodeRecord(value, key, slot));
+    } catch (error) {
+      faults.push({ slot, value, reason: corruption(error) });
+    }
   }
+  const rebuilt = faults.length === 0 ? [] : await rebuildRecords(engine.backend, key);
+  const epoch = Math.max(...[...records, ...rebuilt].map((record) => record.epoch));
+  for (const { slot, value, reason } of faults) {
+    const again = rebuilt.find((record) => {
+      const beside = records.every((whole) => whole.epoch < epoch || isNext(whole, record));
+      return record.epoch === epoch && slotOf(record.generation) === slot && beside;
+    });
+    findings.damage.push({ id: findings.id, record: "catalogue", action: again ? "rebuilt" : "quarantined", reason });
+    if (value !== undefined) {
+      const aside = quarantineKey(key, "c", Number.isFinite(epoch) ? epoch : 0, slot, value);
+      findings.repairs.push({ op: "put", key: aside, value }, { op: "del", key: recordKey(key, slot) });
+    }
+    if (again !== undefined) records.push(again);
+  }
+  return records.filter((record) => record.epoch === epoch).sort((a, b) => b.generation - a.generation);
 }
 
-async function readSnapshot(
+function isNext(a: GroupRecord, b: GroupRecord): boolean {
+  return Math.abs(a.generation - b.generation) === 1 || a.generation === 0;
+}
+
+/** The newest record whose snapshot is whole, or one without a snapshot when there is none. */
+async function choose(
   engine: StoreEngine,
   key: string,
-  row: StoredRow,
+  records: readonly GroupRecord[],
   findings: Findings,
-): Promise<{ row: StoredRow; snapshot: SnapshotRecord | undefined }> {
-  for (const mark of [row.newest, row.previous]) {
-    if (mark.generation === 0) continue;
-    const at = snapshotKey(key, row.meta.epoch, mark.generation);
+): Promise<Chosen> {
+  for (const [index, record] of records.entries()) {
+    const other = records[index + 1];
+    if (record.generation === 0) return { newest: record, body: undefined, other };
+    if (!record.isApart) return { newest: record, body: record.body(), other };
+    const slot = slotOf(record.generation);
+    const at = apartKey(key, record.epoch, slot);
     const bytes = await engine.get(at);
     let reason = "the record is missing";
     if (bytes !== undefined) {
       try {
-        const snapshot = decodeSnapshot(bytes, at);
-        return { row: mark === row.newest ? row : fallBack(row, mark, snapshot, bytes.length), snapshot };
+        const apart = decodeApart(bytes, key, { epoch: record.epoch, slot });
+        if (apart.generation === record.generation) return { newest: record, body: apart.body(), other };
+        reason = `it is of generation ${apart.generation}`;
       } catch (error) {
         reason = corruption(error);
-        const aside = quarantineKey(key, "s", row.meta.epoch, mark.generation, bytes);
-        findings.repairs.push({ op: "put", key: aside, value: bytes }, { op: "del", key: at });
       }
+      const aside = quarantineKey(key, "s", record.epoch, slot, bytes);
+      findings.repairs.push({ op: "put", key: aside, value: bytes }, { op: "del", key: at });
     }
     findings.damage.push({ id: findings.id, record: "snapshot", action: "quarantined", reason });
   }
-  if (row.newest.generation === 0) return { row, snapshot: undefined };
-  // Nothing is known of the state any more, so the row must not claim anything.
-  const meta = { ...row.meta, vector: new VersionVector(), frontier: [], digest: [0, 0] as const };
-  const lost = { ...row, meta, snapshotBytes: 0, snapshotAt: 0, newest: NO_MARK, previous: NO_MARK };
-  return { row: lost, snapshot: undefined };
-}
-
-function fallBack(row: StoredRow, mark: Mark, snapshot: SnapshotRecord, snapshotBytes: number): StoredRow {
-  const { meta, takenAt } = snapshot;
-  return { ...row, meta, snapshotBytes, snapshotAt: takenAt, newest: mark, previous: NO_MARK };
+  // Nothing is known of the state any more, so the record must not claim anything.
+  const [{ epoch, type, time }] = records as [GroupRecord];
+  const newest = new GroupRecord(
+    key,
+    emptyRecord(recordSeed(key), { epoch, type, time }, { seq: 0, isDegraded: true }),
+  );
+  return { newest, body: undefined, other: undefined };
 }
 
 async function readJournal(
   engine: StoreEngine,
   key: string,
-  row: StoredRow,
+  record: GroupRecord,
+  state: GroupState,
   findings: Findings,
   signal: AbortSignal | undefined,
-): Promise<{ state: GroupState; entries: JournalEntry[] }> {
-  const log = journalLog(key, row.meta.epoch);
+): Promise<JournalEntry[]> {
+  const log = journalLog(key, record.epoch);
   const entries: JournalEntry[] = [];
-  const state = stateOf(row);
-  if (engine.journals.last(log) < row.newest.seq) return { state, entries };
+  if (engine.journals.last(log) < state.nextSeq) return entries;
   let hole: string | undefined;
   let last = -1;
-  for await (const page of engine.backend.readLog(log, row.newest.seq, { ...(signal && { signal }) })) {
+  for await (const page of engine.backend.readLog(log, state.nextSeq, { ...(signal && { signal }) })) {
     for (const { seq, value } of page) {
       last = seq;
       if (hole === undefined) {
@@ -154,7 +202,7 @@ async function readJournal(
         }
         hole = entry;
       }
-      const aside = quarantineKey(key, "j", row.meta.epoch, seq, value);
+      const aside = quarantineKey(key, "j", record.epoch, seq, value);
       findings.repairs.push({ op: "put", key: aside, value });
     }
   }
@@ -162,7 +210,7 @@ async function readJournal(
     findings.damage.push({ id: findings.id, record: "journal", action: "quarantined", reason: hole });
     findings.repairs.push({ op: "truncate", log, from: state.nextSeq, upto: last + 1 });
   }
-  return { state, entries };
+  return entries;
 }
 
 /** The entry, or why the journal ends before it. */

@@ -1,21 +1,18 @@
-import { type Mark, NO_MARK, type RowFields, type StoredRow } from "./catalogue-row.ts";
-import { encodeMeta } from "./group-meta.ts";
+import { type GroupRecord, type Mark, markOf } from "./group-record.ts";
 
 /**
- * What the store must know of a group to write to it: its row without the meta data, and where its journal stands.
- * Kept in memory for groups in use, and read anew when it was dropped.
+ * What the store must know of a group to write to it: which generations its two records hold, and where its journal
+ * ends. Kept in memory for groups in use, and read anew when it was dropped.
  */
-export interface GroupState extends RowFields {
+export interface GroupState {
+  /** 0 when nothing is stored of the group. */
   epoch: number;
-  snapshotBytes: number;
-  snapshotAt: number;
-  generations: number;
-  newest: Mark;
-  previous: Mark;
-  logStart: number;
   degraded: boolean;
-  /** The encoded meta data, of degraded groups only: their row is written once more when they are repaired. */
-  meta: Uint8Array | undefined;
+  newest: Mark;
+  /** The group's other record. The journal begins at its sequence number. */
+  previous: Mark;
+  /** The newest record, of degraded groups only: it is written once more when they are repaired. */
+  record: Uint8Array | undefined;
   /** Number of the next journal record. */
   nextSeq: number;
   /** Position of the next event. */
@@ -24,39 +21,45 @@ export interface GroupState extends RowFields {
   tail: readonly number[];
 }
 
+/** The journal's start: what a group has of which no snapshot was taken. */
+const NO_MARK: Mark = { generation: 0, position: 0, seq: 0, isApart: false };
 const NO_TAIL: readonly number[] = [];
 
-/** The state of a group that begins an epoch. */
-export function emptyState(epoch: number): GroupState {
+/** The state of a group of which nothing is stored. */
+export function emptyState(): GroupState {
   return {
-    snapshotBytes: 0,
-    snapshotAt: 0,
+    epoch: 0,
     degraded: false,
-    generations: 0,
     newest: NO_MARK,
     previous: NO_MARK,
-    logStart: 0,
-    epoch,
-    meta: undefined,
+    record: undefined,
     nextSeq: 0,
     nextPosition: 0,
     tail: NO_TAIL,
   };
 }
 
-/** The state of a group whose journal holds nothing behind its newest snapshot. */
-export function stateOf(row: StoredRow): GroupState {
-  const { snapshotBytes, snapshotAt, degraded, generations, newest, previous, logStart } = row;
+/** Stands for a state that was not read yet. */
+export const UNKNOWN: GroupState = Object.freeze({ ...emptyState(), epoch: Number.POSITIVE_INFINITY });
+
+/** Begins an epoch: what was stored of the one before is gone. */
+export function beginEpoch(state: GroupState, epoch: number): void {
+  Object.assign(state, emptyState(), { epoch });
+}
+
+/**
+ * The state of a group whose journal holds nothing behind its newest snapshot.
+ *
+ * @param other the group's other record, when it is of the same epoch
+ */
+export function stateOf(record: GroupRecord, other: Uint8Array | undefined): GroupState {
+  const newest = markOf(record.bytes);
   return {
-    snapshotBytes,
-    snapshotAt,
-    degraded,
-    generations,
-    newest: newest.generation === 0 ? NO_MARK : newest,
-    previous: previous.generation === 0 ? NO_MARK : previous,
-    logStart,
-    epoch: row.meta.epoch,
-    meta: degraded ? encodeMeta(row.meta) : undefined,
+    epoch: record.epoch,
+    degraded: record.degraded,
+    newest,
+    previous: other === undefined ? { ...NO_MARK, seq: newest.seq } : markOf(other),
+    record: record.degraded ? record.bytes : undefined,
     nextSeq: newest.seq,
     nextPosition: newest.position,
     tail: NO_TAIL,
@@ -72,49 +75,15 @@ export function appendTo(state: GroupState, position: number, count: number): vo
   state.nextPosition = Math.max(state.nextPosition, position + count);
 }
 
-/** The mark of a snapshot at `position`; undefined when the journal does not reach from there to its end. */
-export function markAt(state: GroupState, position: number): Mark | undefined {
-  const { newest } = state;
-  const generation = state.generations + 1;
-  if (position < newest.position || position > state.nextPosition) return undefined;
-  if (position === state.nextPosition) return { generation, position, seq: state.nextSeq };
-  let index = state.tail.findIndex((start) => start >= position);
+/** Where a snapshot at `position` stands; undefined when the journal does not reach from there to its end. */
+export function markAt(state: GroupState, position: number, isApart: boolean): Mark | undefined {
+  const { newest, nextSeq, nextPosition, tail } = state;
+  const generation = newest.generation + 1;
+  if (position === nextPosition) return { generation, position, seq: nextSeq, isApart };
+  if (position < newest.position || position > nextPosition) return undefined;
+  let index = tail.findIndex((start) => start >= position);
   // The position lies within a record: replay begins with that record, whose first events the snapshot has.
-  if (index === -1) index = state.tail.length - 1;
-  else if (state.tail[index] !== position && index > 0) index--;
-  return { generation, position, seq: newest.seq + index };
-}
-
-/** From this many on, states that were not used for a while are dropped; each takes about 400 bytes. */
-const STATES_MAX = 20_000;
-
-/** States by group key, in two ages: when the young are too many they become the old, and the old ones go. */
-export class StateCache {
-  #young = new Map<string, GroupState>();
-  #old = new Map<string, GroupState>();
-
-  get(key: string): GroupState | undefined {
-    const young = this.#young.get(key);
-    if (young !== undefined) return young;
-    const old = this.#old.get(key);
-    if (old !== undefined) this.set(key, old);
-    return old;
-  }
-
-  set(key: string, state: GroupState): void {
-    this.#young.set(key, state);
-    if (this.#young.size < STATES_MAX / 2) return;
-    this.#old = this.#young;
-    this.#young = new Map();
-  }
-
-  delete(key: string): void {
-    this.#young.delete(key);
-    this.#old.delete(key);
-  }
-
-  clear(): void {
-    this.#young.clear();
-    this.#old.clear();
-  }
+  if (index === -1) index = tail.length - 1;
+  else if (tail[index] !== position && index > 0) index--;
+  return { generation, position, seq: newest.seq + index, isApart };
 }

@@ -19,8 +19,15 @@ export interface GroupMeta {
   readonly digest: Digest;
 }
 
-/** A catalogue row: what listing the stored groups yields. Reading it never touches the state. */
+/**
+ * A catalogue row: what listing the stored groups yields. Reading it never decodes the state.
+ *
+ * `id`, `vector` and `frontier` are decoded when they are first asked for, from bytes that the row keeps: copy what is
+ * needed of many rows, instead of keeping the rows.
+ */
 export interface CatalogueRow extends GroupMeta {
+  /** The group's id as `encodeGroupId` makes it. */
+  readonly key: string;
   /** Bytes of the newest snapshot as stored; 0 before the first. */
   readonly snapshotBytes: number;
   /** When the newest snapshot was taken, in Unix milliseconds; 0 before the first. */
@@ -129,6 +136,15 @@ export interface GroupStorage extends AsyncDisposable {
     deleted?: boolean;
     signal?: AbortSignal;
   }): AsyncIterable<readonly CatalogueRow[]>;
+  /**
+   * Pages of what is stored of each group, ordered by group key: one scan, where a `load` for each would look each of
+   * them up. A page is as of the start of the scan, or newer. Tombstones only with `deleted`.
+   */
+  loadGroups(options?: {
+    prefix?: GroupId;
+    deleted?: boolean;
+    signal?: AbortSignal;
+  }): AsyncIterable<readonly StoredGroup[]>;
   /** Pages of ids of groups that have journal records beyond their newest snapshot. */
   listJournalled(options?: { signal?: AbortSignal }): AsyncIterable<readonly GroupId[]>;
   readNode(): Promise<NodeRecord | undefined>;

@@ -1,18 +1,19 @@
-import { isStorageBackend, type Op, PAGE_ENTRIES_MAX, type StorageBackend } from "./backend.ts";
-import { catalogueRow, decodeRow, type StoredRow } from "./catalogue-row.ts";
-import { CommitPlanner, type PackedCommit } from "./commit-planner.ts";
+import { isStorageBackend, type Op, PAGE_BYTES, PAGE_ENTRIES_MAX, type StorageBackend } from "./backend.ts";
+import { CommitPlanner } from "./commit-planner.ts";
 import { CommitQueue } from "./commit-queue.ts";
 import { StorageError, throwIfAborted } from "./error.ts";
 import { decodeGroupKey, encodeGroupId, encodeGroupPrefix, type GroupId } from "./group-id.ts";
-import { type GroupReading, corruption, readGroup } from "./group-reader.ts";
-import { type GroupState, StateCache, stateOf } from "./group-state.ts";
+import { corruption, type GroupReading, readGroup } from "./group-reader.ts";
+import { type GroupRecord, recordSeed } from "./group-record.ts";
+import { readSlots, scanSlots, type SlotValues, wholeRecords } from "./group-records.ts";
+import { GroupStates } from "./group-states.ts";
 import type { CatalogueRow, Damage, GroupCommit, GroupStorage, NodeRecord, StoredGroup } from "./group-storage.ts";
 import { readNodeRecord, writeNodeRecord } from "./node-store.ts";
-import { packCommit } from "./pack-commit.ts";
+import { packCommit, type PackedCommit, type PackedGroup } from "./pack-commit.ts";
 import { type Compression, codecOf } from "./packed-body.ts";
 import { StoreEngine } from "./store-engine.ts";
-import { journalLog, parseJournalLog, quarantineOther, ROW_SPACE, rowKey, SWEEP_SPACE } from "./store-keys.ts";
-import { readWhole, storedGroup } from "./stored-group.ts";
+import { parseJournalLog, quarantineOther, RECORD_SPACE, recordKey, SLOTS, SWEEP_SPACE } from "./store-keys.ts";
+import { isAlive, readWhole, storedGroup, tombstone, wholeGroup } from "./stored-group.ts";
 import { sweepGroup } from "./sweep.ts";
 import { WriteBehindBackend } from "./write-behind.ts";
 
@@ -55,12 +56,13 @@ class GroupStore implements GroupStorage {
   readonly #codec: ReturnType<typeof codecOf>;
   readonly #now: () => number;
   readonly #onDamage: (damage: Damage) => void;
-  readonly #states = new StateCache();
+  readonly #states: GroupStates;
   readonly #queue: CommitQueue<PackingCommit>;
 
   constructor(backend: StorageBackend, options: GroupStoreOptions) {
     this.#backend = backend;
     this.#engine = new StoreEngine(backend);
+    this.#states = new GroupStates(this.#engine, async (key, id) => (await this.#readAndRepair(key, id, false))?.state);
     this.#codec = codecOf(options.compression ?? "auto");
     this.#now = options.now ?? Date.now;
     this.#onDamage = options.onDamage ?? (() => undefined);
@@ -80,6 +82,7 @@ class GroupStore implements GroupStorage {
       for await (const page of this.#backend.scan({ prefix: SWEEP_SPACE, values: false })) {
         for (const { key } of page) await this.#queue.alone(() => sweepGroup(this.#engine, key.slice(1)));
       }
+      if (await isEmpty(this.#backend)) this.#states.filter.complete();
     } catch (error) {
       await this.#backend.close();
       throw error;
@@ -97,42 +100,100 @@ class GroupStore implements GroupStorage {
   async load(id: GroupId, options: { signal?: AbortSignal } = {}): Promise<StoredGroup | undefined> {
     const key = encodeGroupId(id);
     const before = this.#queue.quiet;
-    const whole = await readWhole(this.#engine, key, id);
-    if (whole !== undefined && before !== undefined && this.#queue.quiet === before) return whole;
+    const whole = await readWhole(this.#engine, key);
+    if (whole !== undefined && isAlive(whole) && this.#isQuietSince(before)) return whole;
     return await this.#loadCarefully(key, id, options);
+  }
+
+  /** Whether nothing was written since `quiet` was read. */
+  #isQuietSince(before: number | undefined): boolean {
+    return before !== undefined && this.#queue.quiet === before;
   }
 
   async #loadCarefully(key: string, id: GroupId, options: { signal?: AbortSignal }): Promise<StoredGroup | undefined> {
     const before = this.#queue.quiet;
     let reading = await readGroup(this.#engine, key, id, { snapshot: true, signal: options.signal });
-    const settled = before !== undefined && this.#queue.quiet === before;
-    if (reading !== undefined && (reading.repairs.length > 0 || !settled)) {
+    if (reading !== undefined && (reading.repairs.length > 0 || !this.#isQuietSince(before))) {
       reading = await this.#queue.alone(() => this.#readAndRepair(key, id, true));
-    } else if (reading !== undefined) this.#states.set(key, reading.state);
-    const row = reading?.row;
-    if (reading === undefined || row === undefined || row.meta.epoch % 2 === 0) return undefined;
-    return await storedGroup(id, row, reading);
+    } else if (reading !== undefined) {
+      this.#states.set(key, reading.state);
+      this.#states.trim();
+    }
+    const record = reading?.record;
+    if (reading === undefined || record === undefined || record.epoch % 2 === 0) return undefined;
+    return await storedGroup(record, reading);
   }
 
   async row(id: GroupId): Promise<CatalogueRow | undefined> {
     const key = encodeGroupId(id);
-    const bytes = await this.#engine.get(rowKey(key));
-    const row = bytes && (await this.#rowOf(key, id, bytes));
-    return row && catalogueRow(id, row);
+    const [slots] = await readSlots(this.#engine, [key]);
+    return slots && (await this.#recordOf(slots));
   }
 
   async *listGroups(
     options: { prefix?: GroupId; deleted?: boolean; signal?: AbortSignal } = {},
   ): AsyncGenerator<readonly CatalogueRow[]> {
-    const { prefix, deleted = false, signal } = options;
-    const scan = { prefix: ROW_SPACE + (prefix === undefined ? "" : encodeGroupPrefix(prefix)) };
-    for await (const page of this.#backend.scan({ ...scan, ...(signal && { signal }) })) {
+    const { deleted = false } = options;
+    const known = this.#states.filter;
+    const filter = options.prefix === undefined && !known.isComplete ? known : undefined;
+    for await (const page of this.#scan(options)) {
       const rows: CatalogueRow[] = [];
-      for (const { key, value } of page) {
-        const row = wholeRow(key, value) ?? (await this.#damagedRow(key.slice(ROW_SPACE.length), value));
+      for (const slots of page) {
+        const whole = wholeRecords(slots);
+        filter?.add(whole?.seed ?? recordSeed(slots.key));
+        const row = whole?.newest ?? (await this.#recordOf(slots));
         if (row !== undefined && (deleted || row.epoch % 2 === 1)) rows.push(row);
       }
       if (rows.length > 0) yield rows;
+    }
+    filter?.complete();
+  }
+
+  async *loadGroups(
+    options: { prefix?: GroupId; deleted?: boolean; signal?: AbortSignal } = {},
+  ): AsyncGenerator<readonly StoredGroup[]> {
+    this.#checkOpen();
+    await this.#engine.journals.ready();
+    const before = this.#queue.quiet;
+    for await (const page of this.#scan(options)) {
+      let found: Found[] = [];
+      let bytes = 0;
+      for (const slots of page) {
+        // What was written since the scan began may be in the journal, of which the scan shows nothing.
+        const record = this.#isQuietSince(before) ? wholeRecords(slots)?.newest : undefined;
+        const group = record && wholeGroup(this.#engine, record);
+        const isThere = group !== undefined && !(group instanceof Promise);
+        found.push(isThere ? group : this.#loadSlots(slots, group, options));
+        bytes += record?.snapshotBytes ?? 0;
+        if (bytes < PAGE_BYTES) continue;
+        yield* settled(found, options.deleted === true);
+        found = [];
+        bytes = 0;
+      }
+      yield* settled(found, options.deleted === true);
+    }
+  }
+
+  async #loadSlots(
+    slots: SlotValues,
+    whole: Promise<StoredGroup | undefined> | undefined,
+    options: { signal?: AbortSignal },
+  ): Promise<StoredGroup | undefined> {
+    const group = await whole;
+    if (group !== undefined) return group;
+    const { id } = (await this.#recordOf(slots)) ?? {};
+    if (id === undefined) return undefined;
+    const loaded = await this.load(id, options);
+    const row = loaded?.row ?? (await this.row(id));
+    return loaded ?? (row && row.epoch % 2 === 0 ? tombstone(row) : undefined);
+  }
+
+  /** The slots of the groups, page by page. Keys that are no group's are moved aside. */
+  async *#scan(options: { prefix?: GroupId; signal?: AbortSignal }): AsyncGenerator<readonly SlotValues[]> {
+    const prefix = options.prefix === undefined ? "" : encodeGroupPrefix(options.prefix);
+    for await (const { groups, strays } of scanSlots(this.#backend, prefix, options.signal)) {
+      for (const { key, value } of strays) await this.#moveStray(key, value, "it ends with no slot");
+      yield groups;
     }
   }
 
@@ -152,12 +213,9 @@ class GroupStore implements GroupStorage {
   /** The id of the group that a journal belongs to, when it goes on behind the newest snapshot. */
   async #journalled(log: string, last: number): Promise<GroupId | undefined> {
     const { group, epoch } = parseJournalLog(log);
-    const value = await this.#engine.get(rowKey(group));
-    if (value === undefined) return undefined;
-    const id = decodeGroupKey(group);
-    const row = await this.#rowOf(group, id, value);
-    const alive = row !== undefined && row.meta.epoch === epoch && epoch % 2 === 1;
-    return alive && last >= row.newest.seq ? id : undefined;
+    const [slots] = await readSlots(this.#engine, [group]);
+    const record = slots && (await this.#recordOf(slots));
+    return record?.epoch === epoch && epoch % 2 === 1 && last >= record.seq ? record.id : undefined;
   }
 
   async readNode(): Promise<NodeRecord | undefined> {
@@ -213,7 +271,8 @@ class GroupStore implements GroupStorage {
     }
     for (;;) {
       const accepted = commits.filter((_, index) => refusals[index] === undefined) as QueuedCommit[];
-      const planner = new CommitPlanner(await this.#statesFor(accepted), this.#now());
+      await this.#states.assign(groupsOf(accepted));
+      const planner = new CommitPlanner(this.#now());
       let refused = false;
       for (const [index, commit] of commits.entries()) {
         if (commit === undefined || refusals[index] !== undefined || refused) continue;
@@ -239,43 +298,13 @@ class GroupStore implements GroupStorage {
     try {
       await this.#engine.write(planner.ops, { sync });
     } catch (error) {
+      // What reached the disk is unknown, so nothing that was known of these groups and journals holds.
       this.#forget(commits);
+      this.#engine.journals.clear();
       throw error;
     }
-    for (const [key, state] of planner.states()) this.#states.set(key, state);
+    this.#states.trim();
     for (const key of planner.sweeps) await sweepGroup(this.#engine, key);
-  }
-
-  async #statesFor(commits: readonly QueuedCommit[]): Promise<Map<string, GroupState | undefined>> {
-    const states = new Map<string, GroupState | undefined>();
-    const missing: { readonly id: GroupId; readonly key: string }[] = [];
-    for (const group of groupsOf(commits)) {
-      if (states.has(group.key)) continue;
-      const cached = this.#states.get(group.key);
-      states.set(group.key, cached);
-      if (cached === undefined) missing.push(group);
-    }
-    await this.#engine.journals.ready();
-    const rows = await this.#backend.getMany(missing.map(({ key }) => rowKey(key)));
-    for (const [index, { id, key }] of missing.entries()) {
-      const bytes = rows[index];
-      if (bytes === undefined) continue;
-      const state = this.#wholeState(key, bytes) ?? (await this.#readAndRepair(key, id, false))?.state;
-      states.set(key, state);
-    }
-    return states;
-  }
-
-  /** The state of a group that a whole row and no journal behind its newest snapshot tell all of. */
-  #wholeState(key: string, bytes: Uint8Array): GroupState | undefined {
-    try {
-      const row = decodeRow(bytes, rowKey(key));
-      const last = this.#engine.journals.last(journalLog(key, row.meta.epoch));
-      return last < row.newest.seq ? stateOf(row) : undefined;
-    } catch (error) {
-      corruption(error);
-      return undefined;
-    }
   }
 
   #forgetAll(): void {
@@ -296,46 +325,56 @@ class GroupStore implements GroupStorage {
       await this.#engine.write(reading.repairs, { sync: true });
       for (const damage of reading.damage) this.#onDamage(damage);
     }
-    if (reading.row === undefined) return undefined;
+    if (reading.record === undefined) return undefined;
     this.#states.set(key, reading.state);
     return reading;
   }
 
-  async #rowOf(key: string, id: GroupId, bytes: Uint8Array): Promise<StoredRow | undefined> {
+  /** The newest of a group's records, after repair when one is damaged; undefined when nothing is left of it. */
+  async #recordOf(slots: SlotValues): Promise<GroupRecord | undefined> {
+    const { key, values } = slots;
+    if (values[0] === undefined && values[1] === undefined) return undefined;
+    const whole = wholeRecords(slots);
+    if (whole !== undefined) return whole.newest;
+    let id: GroupId;
     try {
-      return decodeRow(bytes, rowKey(key));
-    } catch (error) {
-      corruption(error);
-      return (await this.#queue.alone(() => this.#readAndRepair(key, id, false)))?.row;
-    }
-  }
-
-  async #damagedRow(group: string, value: Uint8Array): Promise<CatalogueRow | undefined> {
-    const id = await this.#idOf(group, value);
-    if (id === undefined) return undefined;
-    const row = await this.#rowOf(group, id, value);
-    return row && catalogueRow(id, row);
-  }
-
-  /** The id of a listed key; a damaged key is moved aside. */
-  async #idOf(group: string, value: Uint8Array): Promise<GroupId | undefined> {
-    try {
-      return decodeGroupKey(group);
+      id = decodeGroupKey(key);
     } catch (error) {
       const reason = corruption(error);
-      const key = rowKey(group);
-      const ops: Op[] = [
-        { op: "put", key: quarantineOther(key, value), value },
-        { op: "del", key },
-      ];
-      await this.#queue.alone(() => this.#engine.write(ops, { sync: true }));
-      this.#onDamage({ id: undefined, record: "catalogue", action: "quarantined", reason });
+      for (const slot of SLOTS) {
+        const value = values[slot];
+        if (value !== undefined) await this.#moveStray(recordKey(key, slot), value, reason);
+      }
       return undefined;
     }
+    return (await this.#queue.alone(() => this.#readAndRepair(key, id, false)))?.record;
+  }
+
+  async #moveStray(key: string, value: Uint8Array, reason: string): Promise<void> {
+    const ops: Op[] = [
+      { op: "put", key: quarantineOther(key, value), value },
+      { op: "del", key },
+    ];
+    await this.#queue.alone(() => this.#engine.write(ops, { sync: true }));
+    this.#onDamage({ id: undefined, record: "catalogue", action: "quarantined", reason });
   }
 }
 
-function* groupsOf(commits: readonly QueuedCommit[]): Iterable<{ readonly id: GroupId; readonly key: string }> {
+/** A group, or its load under way. */
+type Found = StoredGroup | Promise<StoredGroup | undefined>;
+
+/** A page of the groups, once all are loaded; none when there are none. */
+async function* settled(found: readonly Found[], deleted: boolean): AsyncGenerator<readonly StoredGroup[]> {
+  await Promise.all(found.filter((item) => item instanceof Promise));
+  const groups: StoredGroup[] = [];
+  for (const item of found) {
+    const group = item instanceof Promise ? await item : item;
+    if (group !== undefined && (deleted || isAlive(group))) groups.push(group);
+  }
+  if (groups.length > 0) yield groups;
+}
+
+function* groupsOf(commits: readonly QueuedCommit[]): Iterable<PackedGroup> {
   for (const { packed } of commits) {
     yield* packed.created;
     yield* packed.records;
@@ -345,12 +384,7 @@ function* groupsOf(commits: readonly QueuedCommit[]): Iterable<{ readonly id: Gr
   }
 }
 
-/** A listed row, unless its key or its value is damaged. */
-function wholeRow(key: string, value: Uint8Array): CatalogueRow | undefined {
-  try {
-    return catalogueRow(decodeGroupKey(key.slice(ROW_SPACE.length)), decodeRow(value, key));
-  } catch (error) {
-    corruption(error);
-    return undefined;
-  }
+async function isEmpty(backend: StorageBackend): Promise<boolean> {
+  for await (const _ of backend.scan({ prefix: RECORD_SPACE, values: false, limit: 1 })) return false;
+  return true;
 }

@@ -1,37 +1,144 @@
 import type { Codec } from "#platform";
-import type { PackedCommit, PackedEpoch, PackedRecord, PackedSnapshot } from "./commit-planner.ts";
-import { encodeGroupId } from "./group-id.ts";
-import { encodeMeta } from "./group-meta.ts";
-import type { GroupCommit, GroupMeta } from "./group-storage.ts";
-import { packBody } from "./packed-body.ts";
+import { Writer } from "@coppice/crdt";
+import { encodeGroupId, type GroupId } from "./group-id.ts";
+import { EPOCH_MAX, INLINE_BYTES_MAX, recordSeed, writeRecord } from "./group-record.ts";
+import { type GroupState, UNKNOWN } from "./group-state.ts";
+import type { GroupCommit, GroupMeta, GroupSnapshot, JournalRecord } from "./group-storage.ts";
+import { type PackedBody, packBody } from "./packed-body.ts";
+import { take } from "./sealed.ts";
+
+/** A commit with its ids encoded, its bodies compressed, and its records written but for what the planner fills in. */
+export interface PackedCommit {
+  readonly created: readonly PackedEpoch[];
+  readonly records: readonly PackedEntry[];
+  readonly snapshots: readonly PackedSnapshot[];
+  readonly repaired: readonly PackedGroup[];
+  readonly deletions: readonly PackedEpoch[];
+}
+
+export interface PackedGroup {
+  readonly id: GroupId;
+  readonly key: string;
+  /** What the seals of its records start from. */
+  readonly seed: number;
+  /** What is stored of the group: found out before the commit is planned, and shared by all that is written to it. */
+  state: GroupState;
+}
+
+export interface PackedEpoch extends PackedGroup {
+  readonly epoch: number;
+  /** To be finished. */
+  readonly record: Uint8Array;
+}
+
+export interface PackedSnapshot extends PackedEpoch {
+  readonly type: string;
+  readonly time: number;
+  readonly position: number;
+  /** The record with the body, to be finished, when that lies apart. */
+  readonly apart: Uint8Array | undefined;
+}
+
+export interface PackedEntry extends PackedGroup {
+  readonly epoch: number;
+  readonly position: number;
+  readonly count: number;
+  readonly body: PackedBody;
+}
+
+/** Bytes of a record beside its body, in most groups; more only makes the buffer grow. */
+const RECORD_BYTES = 160;
+const scratch = new Writer(RECORD_BYTES);
 
 /** Encodes ids and meta data at once, and compresses bodies. Throws `TypeError` for what makes no sense. */
 export async function packCommit(commit: GroupCommit, codec: Codec): Promise<PackedCommit> {
   // Encoded before the first await: the caller may go on changing its vectors.
-  const created = (commit.created ?? []).map((group) => packEpoch(group, 1));
-  const deletions = (commit.deletions ?? []).map((group) => packEpoch(group, 0));
-  const epochs = (commit.snapshots ?? []).map((group) => packEpoch(group, 1));
-  const repaired = (commit.repaired ?? []).map((id) => ({ id, key: encodeGroupId(id) }));
-  const records: PackedRecord[] = [];
-  for (const { id, epoch, position, count, bytes } of commit.records ?? []) {
-    if (!Number.isSafeInteger(count) || count < 1) throw new TypeError(`a record holds events, not ${count}`);
-    const body = packBody(bytes, codec);
-    records.push({ id, key: encodeGroupId(id), epoch, position, count, body: "then" in body ? await body : body });
-  }
-  const snapshots: PackedSnapshot[] = [];
-  for (const [index, { journalPosition, body: bytes }] of (commit.snapshots ?? []).entries()) {
-    const body = packBody(bytes, codec);
-    const epoch = epochs[index] as PackedEpoch;
-    snapshots.push({ ...epoch, position: journalPosition, body: "then" in body ? await body : body });
-  }
-  return { created, records, snapshots, repaired, deletions };
+  const { created = [], records = [], snapshots = [], repaired = [], deletions = [] } = commit;
+  const packed = {
+    created: created.map((group) => packEpoch(group, 1)),
+    deletions: deletions.map((group) => packEpoch(group, 0)),
+    repaired: repaired.map(packGroup),
+  };
+  for (const group of snapshots) checkEpoch(group, 1);
+  const packing = [packSnapshots(snapshots, codec), packEntries(records, codec)] as const;
+  const [packedSnapshots, entries] = await Promise.all(packing);
+  return { ...packed, snapshots: packedSnapshots, records: entries };
+}
+
+function packGroup(id: GroupId): PackedGroup {
+  const key = encodeGroupId(id);
+  return { id, key, seed: recordSeed(key), state: UNKNOWN };
 }
 
 function packEpoch(group: GroupMeta, parity: 0 | 1): PackedEpoch {
-  const { id, type, epoch } = group;
+  checkEpoch(group, parity);
+  scratch.reset();
+  writeRecord(scratch, { epoch: group.epoch, position: 0 }, group, undefined);
+  return { ...packGroup(group.id), epoch: group.epoch, record: take(scratch) };
+}
+
+function checkEpoch({ type, epoch }: GroupMeta, parity: 0 | 1): void {
   if (type === "") throw new TypeError("a group needs a type");
-  if (!Number.isSafeInteger(epoch) || epoch < 1 || epoch % 2 !== parity) {
+  if (!Number.isSafeInteger(epoch) || epoch < 1 || epoch > EPOCH_MAX || epoch % 2 !== parity) {
     throw new TypeError(`epoch ${epoch} of a ${parity === 1 ? "living" : "deleted"} group`);
   }
-  return { id, key: encodeGroupId(id), epoch, meta: encodeMeta(group) };
+}
+
+/** Most snapshots are small: those are written one behind the other into one buffer, and nothing is waited for. */
+async function packSnapshots(groups: readonly GroupSnapshot[], codec: Codec): Promise<PackedSnapshot[]> {
+  const ends: number[] = [];
+  const large: Promise<PackedSnapshot>[] = [];
+  const writer = new Writer(
+    groups.reduce((sum, { body }) => sum + (isSmall(body) ? body.length + RECORD_BYTES : 0), 0),
+  );
+  for (const group of groups) {
+    if (isSmall(group.body)) {
+      const { epoch, journalPosition: position, body: bytes } = group;
+      writeRecord(writer, { epoch, position }, group, { codec: 0, length: bytes.length, bytes });
+    } else large.push(packLarge(group, codec));
+    ends.push(writer.length);
+  }
+  const bytes = writer.peek();
+  const others = large.length === 0 ? [] : await Promise.all(large);
+  let start = 0;
+  return groups.map((group, index) => {
+    const end = ends[index] as number;
+    const record = bytes.subarray(start, end);
+    start = end;
+    return record.length === 0 ? (others.shift() as PackedSnapshot) : packed(group, record, undefined);
+  });
+}
+
+function isSmall(body: Uint8Array): boolean {
+  return body.length <= INLINE_BYTES_MAX;
+}
+
+function packed(group: GroupSnapshot, record: Uint8Array, apart: Uint8Array | undefined): PackedSnapshot {
+  const { id, epoch, type, time, journalPosition: position } = group;
+  const key = encodeGroupId(id);
+  // Spelled out: a spread costs several times as much, and there are very many of these.
+  return { id, key, seed: recordSeed(key), state: UNKNOWN, epoch, type, time, position, record, apart };
+}
+
+async function packLarge(group: GroupSnapshot, codec: Codec): Promise<PackedSnapshot> {
+  // The caller may go on changing its vector.
+  const meta = { ...group, vector: group.vector.clone(), frontier: [...group.frontier] };
+  const place = { epoch: group.epoch, position: group.journalPosition };
+  const body = await packBody(group.body, codec);
+  const whole = new Writer(body.bytes.length + RECORD_BYTES);
+  writeRecord(whole, place, meta, body);
+  if (body.bytes.length <= INLINE_BYTES_MAX) return packed(meta, whole.peek(), undefined);
+  scratch.reset();
+  writeRecord(scratch, place, meta, whole.length);
+  return packed(meta, take(scratch), whole.peek());
+}
+
+async function packEntries(records: readonly JournalRecord[], codec: Codec): Promise<PackedEntry[]> {
+  const entries: PackedEntry[] = [];
+  for (const { id, epoch, position, count, bytes } of records) {
+    if (!Number.isSafeInteger(count) || count < 1) throw new TypeError(`a record holds events, not ${count}`);
+    const body = packBody(bytes, codec);
+    entries.push({ ...packGroup(id), epoch, position, count, body: "then" in body ? await body : body });
+  }
+  return entries;
 }

@@ -50,6 +50,17 @@ async function packLarge(bytes: Uint8Array, codec: Codec): Promise<PackedBody> {
   return pays ? { codec, length: bytes.length, bytes: smaller } : { codec: CODEC_NONE, length: bytes.length, bytes };
 }
 
+/** How many bytes {@link writePackedBody} writes. */
+export function packedBytes({ codec, length, bytes }: PackedBody): number {
+  return 1 + (codec === CODEC_NONE ? 0 : uintBytes(length)) + bytes.length;
+}
+
+function uintBytes(value: number): number {
+  let count = 1;
+  for (let rest = value; rest > 127; rest = Math.floor(rest / 128)) count++;
+  return count;
+}
+
 export function writePackedBody(writer: Writer, body: PackedBody): void {
   writer.byte(body.codec);
   if (body.codec !== CODEC_NONE) writer.uint(body.length);

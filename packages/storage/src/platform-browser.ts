@@ -70,6 +70,11 @@ async function pump(stream: Transform, input: Uint8Array, lengthMax: number): Pr
   return output;
 }
 
+/** Resolves in a later turn of the event loop, when what waits has had its turn. */
+export function nextTurn(): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve));
+}
+
 /** Creates a directory with its parents and returns the path in it for an engine's files. */
 export async function prepareDirectory(location: string, _name: string): Promise<string> {
   return location;

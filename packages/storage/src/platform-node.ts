@@ -53,6 +53,11 @@ function plain(bytes: Uint8Array): Uint8Array {
   return new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }
 
+/** Resolves in a later turn of the event loop, when what waits has had its turn. */
+export function nextTurn(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
+}
+
 /** Creates a directory with its parents and returns the path in it for an engine's files. */
 export async function prepareDirectory(location: string, name: string): Promise<string> {
   await mkdir(location, { recursive: true, mode: 0o700 });

@@ -1,12 +1,13 @@
 import type { Op, StorageBackend } from "./backend.ts";
-import { decodeRow, encodeRow, NO_MARK, type StoredRow } from "./catalogue-row.ts";
-import { type CheckOptions, type CheckReport, checkStorage, type Finding, parseSnapshotKey } from "./check.ts";
+import { type CheckOptions, type CheckReport, checkStorage, type Finding } from "./check.ts";
 import { throwIfAborted } from "./error.ts";
 import { encodeGroupId, parseGroupId } from "./group-id.ts";
+import { emptyRecord, generationOf, slotOf } from "./group-record.ts";
+import { readSlots, wholeRecords } from "./group-records.ts";
 import { createGroupStore } from "./group-store.ts";
-import { rebuildRow } from "./row-rebuild.ts";
-import { copyKey, quarantineKey, rowKey } from "./store-keys.ts";
+import { rebuildRecords } from "./record-rebuild.ts";
 import { StoreEngine } from "./store-engine.ts";
+import { parseApartKey, quarantineKey, recordKey } from "./store-keys.ts";
 import { sweepGroup } from "./sweep.ts";
 
 export interface RepairReport {
@@ -19,7 +20,7 @@ export interface RepairReport {
 }
 
 /**
- * Checks an open backend and repairs what can be repaired without peers: rows are rebuilt, damaged records are moved
+ * Checks an open backend and repairs what can be repaired without peers: records are rebuilt, damaged ones are moved
  * aside (never deleted), groups fall back to their previous generation, leftovers of deleted epochs go. Groups that
  * lost something are marked degraded, and their node fetches the rest. No store may be in use on the backend.
  */
@@ -30,18 +31,17 @@ export async function repairStorage(backend: StorageBackend, options: CheckOptio
     throwIfAborted(options.signal);
     if (finding.group === undefined || finding.kind === "quarantined") continue;
     groups.add(finding.group);
-    if (finding.kind === "catalogue" && finding.reason.startsWith("there is no row"))
-      await restoreRow(backend, finding);
+    if (finding.reason.startsWith("there are no records")) await restoreRecord(backend, finding.group);
   }
   const store = createGroupStore(backend);
   await store.open();
   await store.readNode();
+  // Looks at both records of every group.
+  for await (const _ of store.listGroups({ deleted: true, ...(options.signal && { signal: options.signal }) }));
   const degraded: string[] = [];
   for (const group of groups) {
     throwIfAborted(options.signal);
     const id = parseGroupId(group);
-    // The row first: loading a group does not read the row of a deleted one.
-    await store.row(id);
     await store.load(id);
     const findings = before.findings.filter((finding) => finding.group === group);
     await repairGroup(backend, encodeGroupId(id), findings);
@@ -50,46 +50,40 @@ export async function repairStorage(backend: StorageBackend, options: CheckOptio
   return { before, after: await checkStorage(backend, options), degraded };
 }
 
-async function restoreRow(backend: StorageBackend, { group = "" }: Finding): Promise<void> {
+async function restoreRecord(backend: StorageBackend, group: string): Promise<void> {
   const key = encodeGroupId(parseGroupId(group));
-  const row = await rebuildRow(backend, key);
-  if (row === undefined) return;
-  await backend.write([{ op: "put", key: rowKey(key), value: encodeRow(row, rowKey(key)) }], { sync: true });
+  const [newest] = await rebuildRecords(backend, key);
+  if (newest === undefined) return;
+  // Reading the group then does the rest.
+  await backend.write([{ op: "put", key: recordKey(key, slotOf(newest.generation)), value: newest.bytes }]);
 }
 
-/** What loading a group does not look at: its older generation, its row's copy, what no row knows. */
+/** What loading a group does not look at: the body of its older generation, and what no record refers to. */
 async function repairGroup(backend: StorageBackend, key: string, findings: readonly Finding[]): Promise<void> {
-  const bytes = await backend.get(rowKey(key));
-  if (bytes === undefined) return;
-  let row = decodeRow(bytes, rowKey(key));
+  const engine = new StoreEngine(backend);
+  const [slots] = await readSlots(engine, [key]);
+  const records = slots && wholeRecords(slots);
+  if (records === undefined) return;
+  const { newest, other, seed } = records;
   const ops: Op[] = [];
   for (const { kind, place, generation, epoch } of findings) {
-    if (kind === "copy") ops.push(...replaceCopy(row, key, place));
-    else if (kind === "snapshot" && generation === row.previous.generation && epoch === row.meta.epoch) {
-      ops.push(...(await moveAside(backend, key, place)));
-      row = { ...row, previous: NO_MARK };
-      ops.push({ op: "put", key: rowKey(key), value: encodeRow(row, rowKey(key)) });
-    } else if (kind === "orphan" && generation !== undefined && epoch === row.meta.epoch) {
-      ops.push(...(await moveAside(backend, key, place)));
-    }
+    if (epoch !== newest.epoch) continue;
+    if (kind === "orphan") ops.push(...(await moveAside(backend, key, place)));
+    if (kind !== "snapshot" || other === undefined || generation !== generationOf(other)) continue;
+    ops.push(...(await moveAside(backend, key, place)));
+    const empty = emptyRecord(seed, newest, { seq: newest.seq, isDegraded: newest.degraded });
+    ops.push({ op: "put", key: recordKey(key, slotOf(generation)), value: empty });
   }
   await backend.write(ops, { sync: true });
-  if (findings.some(({ kind, epoch }) => kind === "orphan" && epoch !== row.meta.epoch)) {
-    await sweepGroup(new StoreEngine(backend), key);
-  }
-}
-
-function replaceCopy(row: StoredRow, key: string, place: string): Op[] {
-  if (row.previous.generation > 0) return [{ op: "del", key: place }];
-  return [{ op: "put", key: place, value: encodeRow(row, copyKey(key)) }];
+  if (findings.some(({ kind, epoch }) => kind === "orphan" && epoch !== newest.epoch)) await sweepGroup(engine, key);
 }
 
 async function moveAside(backend: StorageBackend, key: string, place: string): Promise<Op[]> {
   const value = await backend.get(place);
   if (value === undefined) return [];
-  const { epoch, generation } = parseSnapshotKey(place);
+  const { epoch, slot } = parseApartKey(place);
   return [
-    { op: "put", key: quarantineKey(key, "s", epoch, generation, value), value },
+    { op: "put", key: quarantineKey(key, "s", epoch, slot, value), value },
     { op: "del", key: place },
   ];
 }

@@ -15,7 +15,12 @@ export class StoreEngine {
   }
 
   async get(key: string): Promise<Uint8Array | undefined> {
-    return await this.#reader.get(key);
+    return (await this.#reader.getMany([key]))[0];
+  }
+
+  /** The values in the order of `keys`. */
+  async getMany(keys: readonly string[]): Promise<(Uint8Array | undefined)[]> {
+    return await this.#reader.getMany(keys);
   }
 
   async write(ops: readonly Op[], options?: WriteOptions): Promise<void> {

@@ -1,13 +1,12 @@
 /**
  * Where a group store keeps what, in the keys and logs of a backend. `G` is a group key (prefix-free, see group-id.ts),
- * `E` an epoch, `N` a generation, both as uint (see group-id.ts).
+ * `E` an epoch as uint (see group-id.ts), `S` a slot: `0` or `1`.
  *
  * | key                    | value                                                                               |
  * |------------------------|-------------------------------------------------------------------------------------|
- * | `c` G                  | catalogue row                                                                       |
- * | `b` G                  | copy of the row as long as no two snapshots could replace it                        |
- * | `s` G E N              | snapshot                                                                            |
- * | `x` G                  | epochs below the row's are still to be swept                                        |
+ * | `c` G S                | one of the group's two records (see group-record.ts)                                |
+ * | `s` G E S              | the body of that record, when it lies apart                                         |
+ * | `x` G                  | epochs below the group's are still to be swept                                      |
  * | `q` G kind E rest `!` C | a damaged record as it was found: kind `c`, `s` or `j`; C tells contents apart      |
  * | `q` `n` key `!` C      | a damaged node record, or a damaged key                                             |
  * | `na`, `nb`             | node record                                                                         |
@@ -18,27 +17,36 @@ import { crc32 } from "#platform";
 import { StorageError } from "./error.ts";
 import { decodeUint, encodeUint } from "./group-id.ts";
 
-export const ROW_SPACE = "c";
-export const COPY_SPACE = "b";
-export const SNAPSHOT_SPACE = "s";
+export const RECORD_SPACE = "c";
+export const APART_SPACE = "s";
 export const SWEEP_SPACE = "x";
 export const QUARANTINE_SPACE = "q";
 export const NODE_KEYS = ["na", "nb"] as const;
 
-export function rowKey(group: string): string {
-  return ROW_SPACE + group;
-}
+/** Which of a group's two records. */
+export type Slot = 0 | 1;
 
-export function copyKey(group: string): string {
-  return COPY_SPACE + group;
+export const SLOTS: readonly Slot[] = [0, 1];
+
+export function recordKey(group: string, slot: Slot): string {
+  return RECORD_SPACE + group + (slot === 0 ? "0" : "1");
 }
 
 export function sweepKey(group: string): string {
   return SWEEP_SPACE + group;
 }
 
-export function snapshotKey(group: string, epoch: number, generation: number): string {
-  return SNAPSHOT_SPACE + group + encodeUint(epoch) + encodeUint(generation);
+export function apartKey(group: string, epoch: number, slot: Slot): string {
+  return APART_SPACE + group + encodeUint(epoch) + slot;
+}
+
+/** The parts of an {@link apartKey}. Throws `CORRUPT`. */
+export function parseApartKey(key: string): { group: string; epoch: number; slot: Slot } {
+  const start = key.lastIndexOf("!") + 1;
+  const { value, end } = decodeUint(key, start);
+  const slot = SLOTS.find((number) => key.slice(end) === String(number));
+  if (slot !== undefined) return { group: key.slice(APART_SPACE.length, start), epoch: value, slot };
+  throw new StorageError("CORRUPT", `not the key of a body: ${JSON.stringify(key)}`);
 }
 
 export function journalLog(group: string, epoch: number): string {

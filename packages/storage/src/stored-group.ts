@@ -1,60 +1,75 @@
-import { catalogueRow, decodeRow, type StoredRow } from "./catalogue-row.ts";
-import type { GroupId } from "./group-id.ts";
 import { corruption, type GroupReading } from "./group-reader.ts";
-import type { GroupSnapshot, StoredGroup } from "./group-storage.ts";
+import { decodeApart, type GroupRecord, slotOf } from "./group-record.ts";
+import { readSlots, wholeRecords } from "./group-records.ts";
+import type { CatalogueRow, StoredGroup } from "./group-storage.ts";
 import { unpackBody } from "./packed-body.ts";
-import { decodeSnapshot, type SnapshotRecord } from "./snapshot-record.ts";
 import type { StoreEngine } from "./store-engine.ts";
-import { journalLog, rowKey, snapshotKey } from "./store-keys.ts";
+import { apartKey, journalLog } from "./store-keys.ts";
 
 /** A reading as `load` returns it. */
-export async function storedGroup(id: GroupId, row: StoredRow, reading: GroupReading): Promise<StoredGroup> {
-  const { state, snapshot, entries, damage } = reading;
+export async function storedGroup(record: GroupRecord, reading: GroupReading): Promise<StoredGroup> {
+  const { state, body, entries, damage } = reading;
+  const { id, epoch } = record;
   const records = [];
-  for (const { position, count, body } of entries) {
-    records.push({ id, epoch: row.meta.epoch, position, count, bytes: await unpackBody(body) });
+  for (const entry of entries) {
+    const { position, count } = entry;
+    records.push({ id, epoch, position, count, bytes: await unpackBody(entry.body) });
   }
-  const { nextPosition } = state;
-  const whole = snapshot && groupSnapshot(id, snapshot, row.newest.position, await unpackBody(snapshot.body));
-  return { row: catalogueRow(id, row), snapshot: whole, records, nextPosition, damage };
+  const snapshot = body && record.snapshot(await unpackBody(body));
+  return { row: record, snapshot, records, nextPosition: state.nextPosition, damage };
+}
+
+/** The common case with the least work, for recoveries; undefined for all else, and the caller reads with care. */
+export async function readWhole(engine: StoreEngine, key: string): Promise<StoredGroup | undefined> {
+  await engine.journals.ready();
+  const [slots] = await readSlots(engine, [key]);
+  const records = slots && wholeRecords(slots);
+  return records && (await wholeGroup(engine, records.newest));
+}
+
+/** What there is of a deleted group. */
+export function tombstone(row: CatalogueRow): StoredGroup {
+  return { row, snapshot: undefined, records: [], nextPosition: row.journalPosition, damage: [] };
+}
+
+export function isAlive({ row }: StoredGroup): boolean {
+  return row.epoch % 2 === 1;
 }
 
 /**
- * The common case with the least work, for recoveries: a whole row, a whole newest snapshot, and no journal behind it.
- * Undefined for all else, and the caller reads again, with care.
+ * What is stored of a group without a journal behind its newest snapshot; undefined for others, and when the snapshot is
+ * not whole. The journals must be known.
  */
-export async function readWhole(engine: StoreEngine, key: string, id: GroupId): Promise<StoredGroup | undefined> {
-  if (!engine.journals.isReady) await engine.journals.ready();
-  const rowBytes = await engine.get(rowKey(key));
-  if (rowBytes === undefined) return undefined;
+export function wholeGroup(
+  engine: StoreEngine,
+  record: GroupRecord,
+): StoredGroup | Promise<StoredGroup | undefined> | undefined {
+  if (engine.journals.last(journalLog(record.key, record.epoch)) >= record.seq) return undefined;
+  if (record.generation === 0) return groupOf(record, undefined);
+  const body = record.body();
+  // Most bodies are small, and a promise for each would cost more than reading it.
+  return body?.codec === 0 ? groupOf(record, body.bytes) : unpacked(engine, record);
+}
+
+async function unpacked(engine: StoreEngine, record: GroupRecord): Promise<StoredGroup | undefined> {
   try {
-    const row = decodeRow(rowBytes, rowKey(key));
-    const { newest, meta } = row;
-    if (newest.generation === 0 || engine.journals.last(journalLog(key, meta.epoch)) >= newest.seq) return undefined;
-    const at = snapshotKey(key, meta.epoch, newest.generation);
-    const bytes = await engine.get(at);
-    if (bytes === undefined) return undefined;
-    const record = decodeSnapshot(bytes, at);
-    const body = record.body.codec === 0 ? record.body.bytes : await unpackBody(record.body);
-    const snapshot = groupSnapshot(id, record, newest.position, body);
-    return { row: catalogueRow(id, row), snapshot, records: [], nextPosition: newest.position, damage: [] };
+    const body = record.body() ?? (await readApart(engine, record))?.body();
+    return body && groupOf(record, await unpackBody(body));
   } catch (error) {
     corruption(error);
     return undefined;
   }
 }
 
-function groupSnapshot(id: GroupId, record: SnapshotRecord, position: number, body: Uint8Array): GroupSnapshot {
-  const { meta } = record;
-  return {
-    id,
-    type: meta.type,
-    epoch: meta.epoch,
-    vector: meta.vector,
-    frontier: meta.frontier,
-    time: meta.time,
-    digest: meta.digest,
-    journalPosition: position,
-    body,
-  };
+async function readApart(engine: StoreEngine, record: GroupRecord): Promise<GroupRecord | undefined> {
+  const { key, epoch, generation } = record;
+  const slot = slotOf(generation);
+  const bytes = await engine.get(apartKey(key, epoch, slot));
+  const apart = bytes && decodeApart(bytes, key, { epoch, slot });
+  return apart?.generation === generation ? apart : undefined;
+}
+
+function groupOf(record: GroupRecord, body: Uint8Array | undefined): StoredGroup {
+  const snapshot = body && record.snapshot(body);
+  return { row: record, snapshot, records: [], nextPosition: record.journalPosition, damage: [] };
 }

@@ -1,26 +1,22 @@
 import type { Op } from "./backend.ts";
-import { decodeRow } from "./catalogue-row.ts";
 import { decodeUint } from "./group-id.ts";
+import { readSlots, wholeRecords } from "./group-records.ts";
 import type { StoreEngine } from "./store-engine.ts";
-import { QUARANTINE_SPACE, parseJournalLog, rowKey, SNAPSHOT_SPACE, sweepKey } from "./store-keys.ts";
+import { APART_SPACE, parseJournalLog, QUARANTINE_SPACE, sweepKey } from "./store-keys.ts";
 
 /** Records removed by one write, so that a long journal does not block the event loop. */
 const CHUNK = 1000;
 
 /**
- * Removes what is left of a group's epochs below the one in its row: snapshots, journals, quarantined records.
- * The row is the commit point of a deletion, so this can be cut short and done again at any time.
+ * Removes what is left of a group's epochs below the one in its records: snapshots, journals, quarantined records.
+ * The records are the commit point of a deletion, so this can be cut short and done again at any time.
  */
 export async function sweepGroup(engine: StoreEngine, key: string): Promise<void> {
-  const bytes = await engine.backend.get(rowKey(key));
-  // A row that cannot be read does not say what may go. The marker stays; the row is rebuilt when it is next used.
-  if (bytes === undefined) return;
-  let epoch: number;
-  try {
-    epoch = decodeRow(bytes, rowKey(key)).meta.epoch;
-  } catch {
-    return;
-  }
+  const [slots] = await readSlots(engine, [key]);
+  const records = slots && wholeRecords(slots);
+  // Records that cannot be read do not say what may go. The marker stays; they are repaired when they are next used.
+  if (records === undefined) return;
+  const { epoch } = records.newest;
   for await (const page of engine.backend.listLogs({ prefix: key })) {
     for (const { log, first, last } of page) {
       if (parseJournalLog(log).epoch >= epoch) continue;
@@ -29,7 +25,7 @@ export async function sweepGroup(engine: StoreEngine, key: string): Promise<void
       }
     }
   }
-  await sweepKeys(engine, SNAPSHOT_SPACE + key, 0, epoch);
+  await sweepKeys(engine, APART_SPACE + key, 0, epoch);
   // The kind of a quarantined record stands before its epoch.
   await sweepKeys(engine, QUARANTINE_SPACE + key, 1, epoch);
   await engine.write([{ op: "del", key: sweepKey(key) }]);

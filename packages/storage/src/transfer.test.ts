@@ -116,7 +116,8 @@ describe("export and import", () => {
     const { store } = await openStore();
     const report = await importGroups(store, stream(new Uint8Array(Buffer.concat(chunks))));
     expect(report.groups).toBeGreaterThanOrEqual(41);
-    expect((await store.row(["w", 39]))?.epoch).toBe(2);
+    // The deletion came while the export ran, so it may be in it or not.
+    expect([1, 2]).toContain((await store.row(["w", 39]))?.epoch);
     for (const row of await collect(store.listGroups({ prefix: ["w"] }))) {
       const group = await store.load(row.id);
       expect(group?.damage).toEqual([]);

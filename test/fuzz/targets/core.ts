@@ -202,7 +202,14 @@ async function storedTarget(): Promise<Target> {
     run(input) {
       const machine = new Machine(new Random(1, "machine"));
       const meta = { ...original.meta(), id };
-      const row = { ...meta, snapshotBytes: 1, snapshotAt: 1, journalPosition: 0, degraded: false };
+      const row = {
+        ...meta,
+        key: encodeGroupId(id),
+        snapshotBytes: 1,
+        snapshotAt: 1,
+        journalPosition: 0,
+        degraded: false,
+      };
       machine.core.addStored(row, true);
       const group = machine.core.groups.get(encodeGroupId(id));
       if (group === undefined) throw new Error("a stored group is not known");

@@ -26,6 +26,8 @@ interface Sealed {
 interface Kind {
   readonly name: string;
   readonly seeds: readonly StoredRecord[];
+  /** What the seal begins with. */
+  readonly place?: string;
   decode(bytes: Uint8Array): unknown;
   encode?(record: never): Uint8Array;
 }
@@ -33,12 +35,12 @@ interface Kind {
 const sealedModule = (): Promise<Sealed> => internal<Sealed>("storage/dist/sealed.js");
 
 /** The record under its seal: inputs are sealed anew, or none of them would be read. */
-async function recordTarget({ name, seeds, decode, encode }: Kind): Promise<Target> {
+async function recordTarget({ name, seeds, place = PLACE, decode, encode }: Kind): Promise<Target> {
   const { seal } = await sealedModule();
   const sealed = (body: Uint8Array): Uint8Array => {
     const writer = new Writer(body.length + 8);
     writer.raw(body);
-    return seal(writer, PLACE);
+    return seal(writer, place);
   };
   return {
     name,
@@ -56,22 +58,78 @@ async function recordTarget({ name, seeds, decode, encode }: Kind): Promise<Targ
   };
 }
 
-async function rowTarget(): Promise<Target> {
-  const { decodeRow, encodeRow } = await internal<{
-    decodeRow(bytes: Uint8Array, key: string): unknown;
-    encodeRow(row: never, key: string): Uint8Array;
-  }>("storage/dist/catalogue-row.js");
-  const seeds = (await records()).values.get("c") ?? [];
-  const decode = (bytes: Uint8Array): unknown => decodeRow(bytes, PLACE);
-  return await recordTarget({ name: "row", seeds, decode, encode: (row) => encodeRow(row, PLACE) });
+type Slot = 0 | 1;
+
+/** `GroupRecord` of the storage package. */
+interface GroupRecord {
+  readonly epoch: number;
+  readonly generation: number;
+  readonly seq: number;
+  readonly snapshotAt: number;
+  readonly snapshotBytes: number;
+  readonly journalPosition: number;
+  readonly degraded: boolean;
+  readonly isApart: boolean;
+  readonly type: string;
+  readonly time: number;
+  readonly digest: unknown;
+  readonly vector: unknown;
+  readonly frontier: unknown;
+  body(): unknown;
 }
 
-async function snapshotTarget(): Promise<Target> {
-  const { decodeSnapshot } = await internal<{ decodeSnapshot(bytes: Uint8Array, key: string): unknown }>(
-    "storage/dist/snapshot-record.js",
-  );
+interface GroupRecordModule {
+  decodeRecord(bytes: Uint8Array, key: string, slot: Slot): GroupRecord;
+  decodeApart(bytes: Uint8Array, key: string, place: { epoch: number; slot: Slot }): GroupRecord;
+  recordSeed(key: string): number;
+  writeRecord(writer: Writer, place: { epoch: number; position: number }, meta: object, body: unknown): void;
+  finishRecord(record: Uint8Array, head: object, seed: number): void;
+}
+
+const recordModule = (): Promise<GroupRecordModule> => internal<GroupRecordModule>("storage/dist/group-record.js");
+
+/** Everything in a record, also what is decoded only when it is asked for. */
+function partsOf(record: GroupRecord) {
+  const { type, time, digest, vector, frontier } = record;
+  return {
+    place: { epoch: record.epoch, position: record.journalPosition },
+    meta: { type, time, digest, vector, frontier },
+    body: record.isApart ? record.snapshotBytes : record.body(),
+    head: {
+      generation: record.generation,
+      seq: record.seq,
+      takenAt: record.snapshotAt,
+      isDegraded: record.degraded,
+    },
+  };
+}
+
+/** The slot that a record says it is in. */
+function slotOf(bytes: Uint8Array): Slot {
+  return ((bytes[6] ?? 0) & 1) as Slot;
+}
+
+async function groupTarget(): Promise<Target> {
+  const { decodeRecord, writeRecord, finishRecord, recordSeed } = await recordModule();
+  const encode = ({ place, meta, body, head }: ReturnType<typeof partsOf>): Uint8Array => {
+    const writer = new Writer();
+    writeRecord(writer, place, meta, body);
+    const bytes = writer.take();
+    finishRecord(bytes, head, recordSeed(PLACE));
+    return bytes;
+  };
+  const decode = (bytes: Uint8Array): unknown => partsOf(decodeRecord(bytes, PLACE, slotOf(bytes)));
+  return await recordTarget({ name: "group", seeds: (await records()).values.get("c") ?? [], decode, encode });
+}
+
+async function apartTarget(): Promise<Target> {
+  const { decodeApart } = await recordModule();
+  const decode = (bytes: Uint8Array): unknown => {
+    const epoch = bytes.length < 6 ? 1 : Buffer.from(bytes.subarray(2, 6)).readUInt32LE();
+    return partsOf(decodeApart(bytes, PLACE, { epoch, slot: slotOf(bytes) }));
+  };
   const seeds = (await records()).values.get("s") ?? [];
-  return await recordTarget({ name: "snapshot", seeds, decode: (bytes) => decodeSnapshot(bytes, PLACE) });
+  return await recordTarget({ name: "apart", seeds, place: `s${PLACE}`, decode });
 }
 
 async function nodeTarget(): Promise<Target> {
@@ -236,14 +294,14 @@ async function exported(): Promise<Uint8Array> {
   const { values, journal } = await records();
   const storage = createGroupStore(memoryStorage(), { compression: "none" });
   await storage.open();
-  const { decodeRow } = await internal<{
-    decodeRow(bytes: Uint8Array, key: string): { meta: { epoch: number } };
-  }>("storage/dist/catalogue-row.js");
+  const { decodeRecord } = await recordModule();
   for (const { place, bytes } of values.get("c") ?? []) {
-    const { meta } = decodeRow(bytes, place);
-    const group = { ...meta, id: decodeGroupKey(place.slice(1)) } as never as { id: string; epoch: number };
+    if (!place.endsWith("0")) continue;
+    const key = place.slice(1, -1);
+    const { meta, place: at } = partsOf(decodeRecord(bytes, key, 0));
+    const group = { ...meta, epoch: at.epoch, id: decodeGroupKey(key) } as never as { id: string; epoch: number };
     const [entry] = journal;
-    if (meta.epoch % 2 === 0) await storage.commit({ deletions: [group as never] });
+    if (group.epoch % 2 === 0) await storage.commit({ deletions: [group as never] });
     else {
       const snapshot = { ...group, journalPosition: 0, body: entry?.bytes ?? new Uint8Array(1) };
       const record = { id: group.id, epoch: group.epoch, position: 0, count: 1, bytes: Uint8Array.of(1, 2, 3) };
@@ -262,8 +320,8 @@ async function exported(): Promise<Uint8Array> {
 
 export function storageTargets(): Map<string, () => Target | Promise<Target>> {
   return new Map<string, () => Target | Promise<Target>>([
-    ["row", rowTarget],
-    ["snapshot", snapshotTarget],
+    ["group", groupTarget],
+    ["apart", apartTarget],
     ["journal", journalTarget],
     ["node-record", nodeTarget],
     ["sealed", sealTarget],

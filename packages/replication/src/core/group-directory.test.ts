@@ -12,11 +12,13 @@ const actor = createActor(new Uint8Array(8), new Uint8Array(8).fill(7));
 
 function stored(index: number, seq = 1): CatalogueRow {
   const id = ["words", `group-${index}`] as const;
-  const meta = emptyMeta(id, encodeGroupId(id), "gcounter", 1);
+  const key = encodeGroupId(id);
+  const meta = emptyMeta(id, key, "gcounter", 1);
   const vector = new VersionVector([[actor, seq]]);
   const digest = [index, seq] as const;
   return {
     ...meta,
+    key,
     vector,
     frontier: [actor],
     time: 5000 + index,

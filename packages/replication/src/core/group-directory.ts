@@ -1,4 +1,4 @@
-import { type CatalogueRow, type Digest, type GroupId, domainOf, encodeGroupId } from "@coppice/storage";
+import { type CatalogueRow, type Digest, type GroupId, domainOf } from "@coppice/storage";
 import { DomainIndex } from "./domain-index.ts";
 import { Group, type GroupView, emptyMeta } from "./group.ts";
 import { COUNTED, GroupRows, type RowNumber, UNSETTLED } from "./group-rows.ts";
@@ -108,7 +108,7 @@ export class GroupDirectory implements Groups {
   addStored(catalogued: CatalogueRow, isUnsettled: boolean): void {
     const { id, snapshotAt, snapshotBytes, digest } = catalogued;
     const resting = { isStored: true, isPaused: false, snapshotAt, snapshotBytes, journalBytes: 0, issued: undefined };
-    const row = this.#add(id, { ...resting, key: encodeGroupId(id), meta: catalogued });
+    const row = this.#add(id, { ...resting, key: catalogued.key, meta: catalogued });
     if (catalogued.epoch > 1 || catalogued.vector.size > 0) this.#count(row, digest);
     if (isUnsettled && catalogued.epoch % 2 === 1) this.#rows.set(row, UNSETTLED, true);
   }

@@ -1,4 +1,4 @@
-import { canLock, lockLocation, prepareDirectory, type SecretFiles, secretFiles } from "#platform";
+import { canLock, lockLocation, nextTurn, prepareDirectory, type SecretFiles, secretFiles } from "#platform";
 import {
   type Capabilities,
   type Entry,
@@ -25,10 +25,9 @@ import {
   MARKER_VALUE,
   SECRET_SPACE,
   seqOf,
-  VALUE_SPACE,
   valueRange,
 } from "../flat-keys.ts";
-import { type LevelBatch, LevelDatabase } from "./level-database.ts";
+import { type Database, type LevelBatch, LevelDatabase } from "./level-database.ts";
 
 export interface LevelOptions {
   /** Bytes collected in memory before LevelDB writes a sorted table. More means fewer stalls. Default 32 MiB. */
@@ -131,8 +130,16 @@ class LevelBackend extends StorageBackend {
   /** Writes that came while another was under way go together. */
   async #write(writes: readonly LevelWrite[]): Promise<readonly unknown[]> {
     await this.#open().write(
-      (batch) => {
-        for (const { ops } of writes) for (const op of ops) apply(batch, op);
+      async (batch) => {
+        let left = SLICE_OPS;
+        for (const { ops } of writes) {
+          for (const op of ops) {
+            apply(batch, op);
+            if (--left > 0) continue;
+            await nextTurn();
+            left = SLICE_OPS;
+          }
+        }
         if (writes.every(({ ops }) => ops.length === 0)) batch.put(MARKER_KEY, MARKER_VALUE);
       },
       writes.some(({ sync }) => sync),
@@ -143,19 +150,19 @@ class LevelBackend extends StorageBackend {
   protected override async doGetMany(keys: readonly string[]): Promise<(Uint8Array | undefined)[]> {
     const database = await this.#open().current();
     const [first] = keys;
-    if (first !== undefined && keys.length === 1) return [plain(await database.get(VALUE_SPACE + first))];
-    return (await database.getMany(keys.map((key) => VALUE_SPACE + key))).map(plain);
+    if (first !== undefined && keys.length === 1) return [plainIfAny(await database.get(first))];
+    return (await database.getMany([...keys])).map(plainIfAny);
   }
 
-  protected override async *doScan(range: ScanRange): AsyncGenerator<readonly Entry[]> {
-    for await (const page of this.#pages(valueRange(range.prefix, range.after), range.values, range.limit)) {
-      yield page.map(([key, value]) => ({ key: key.slice(1), value: plain(value) ?? NO_VALUE }));
-    }
+  protected override async *doScan({ prefix, after, values, limit }: ScanRange): AsyncGenerator<readonly Entry[]> {
+    const range = valueRange(prefix, after);
+    if (values) for await (const page of this.#entries(range, limit)) yield page.map(entryOf);
+    else for await (const page of this.#keys(range, limit)) yield page.map((key) => ({ key, value: NO_VALUE }));
   }
 
   protected override async *doReadLog(log: string, from: number): AsyncGenerator<readonly LogEntry[]> {
-    for await (const page of this.#pages(logRange(log, from), true, Number.MAX_SAFE_INTEGER)) {
-      yield page.map(([key, value]) => ({ seq: seqOf(key), value: plain(value) ?? NO_VALUE }));
+    for await (const page of this.#entries(logRange(log, from))) {
+      yield page.map(([key, value]) => ({ seq: seqOf(key), value: plain(value) }));
     }
   }
 
@@ -163,41 +170,46 @@ class LevelBackend extends StorageBackend {
     return groupLogKeys(this.#keys(logsRange(prefix)));
   }
 
-  async *#keys(range: KeyRange): AsyncGenerator<string[]> {
-    for await (const page of this.#pages(range, false, Number.MAX_SAFE_INTEGER)) yield page.map(([key]) => key);
+  #entries(range: KeyRange, limit = Number.MAX_SAFE_INTEGER): AsyncGenerator<LevelEntry[]> {
+    return this.#pages<LevelEntry>(range, limit, {
+      iterate: (database, options) => database.iterator(options),
+      keyOf: ([key]) => key,
+      // IndexedDB hands out as many entries as it is asked for, whatever their size: ask for few at first.
+      ...(this.#files === undefined && { bytesOf: ([, value]) => value.length }),
+    });
   }
 
-  async *#pages(
-    range: KeyRange,
-    values: boolean,
-    limit: number,
-  ): AsyncGenerator<[key: string, value: Uint8Array | undefined][]> {
+  #keys(range: KeyRange, limit = Number.MAX_SAFE_INTEGER): AsyncGenerator<string[]> {
+    return this.#pages<string>(range, limit, {
+      iterate: (database, options) => database.keys({ ...options, fillCache: false }),
+      keyOf: (key) => key,
+    });
+  }
+
+  async *#pages<Item>(range: KeyRange, limit: number, items: LevelItems<Item>): AsyncGenerator<Item[]> {
     let { from, inclusive } = range;
     let left = limit;
-    // IndexedDB hands out as many entries as it is asked for, whatever their size: ask for few at first.
-    const adapts = values && this.#files === undefined;
-    let size = adapts ? FIRST_PAGE_ENTRIES : PAGE_ENTRIES_MAX;
+    let size = items.bytesOf === undefined ? PAGE_ENTRIES_MAX : FIRST_PAGE_ENTRIES;
     while (left > 0) {
       const database = await this.#open().current();
       const bounds = { ...(inclusive ? { gte: from } : { gt: from }), lt: range.upto };
-      const options = { ...bounds, limit: left === Number.MAX_SAFE_INTEGER ? -1 : left };
+      const most = left === Number.MAX_SAFE_INTEGER ? -1 : left;
       // LevelDB hands out no more bytes than this at a time.
-      const highWaterMarkBytes = PAGE_BYTES;
-      const iterator = values
-        ? database.iterator({ ...options, highWaterMarkBytes })
-        : database.keys({ ...options, highWaterMarkBytes, fillCache: false });
+      const iterator = items.iterate(database, { ...bounds, limit: most, highWaterMarkBytes: PAGE_BYTES });
       try {
+        let next = iterator.nextv(size);
         for (;;) {
-          const page = await iterator.nextv(size);
-          if (page.length === 0) return;
-          const entries = page.map((entry): [string, Uint8Array | undefined] =>
-            typeof entry === "string" ? [entry, undefined] : entry,
-          );
-          if (adapts) size = nextSize(entries);
-          from = entries.at(-1)?.[0] ?? from;
+          const page = await next;
+          const last = page.at(-1);
+          if (last === undefined) return;
+          if (items.bytesOf !== undefined) size = nextSize(page, items.bytesOf);
+          // Read ahead: the engine works on another thread.
+          next = iterator.nextv(size);
+          next.catch(() => undefined);
+          from = items.keyOf(last);
           inclusive = false;
-          if (limit !== Number.MAX_SAFE_INTEGER) left -= entries.length;
-          yield entries;
+          if (most >= 0) left -= page.length;
+          yield page;
         }
       } catch (error) {
         // The database was opened anew, which ends its iterators: go on behind the last key.
@@ -211,7 +223,7 @@ class LevelBackend extends StorageBackend {
   protected override async doReadSecret(name: string): Promise<Uint8Array | undefined> {
     return this.#files
       ? await this.#files.read(name)
-      : plain(await (await this.#open().current()).get(SECRET_SPACE + name));
+      : plainIfAny(await (await this.#open().current()).get(SECRET_SPACE + name));
   }
 
   protected override async doWriteSecret(name: string, bytes: Uint8Array): Promise<void> {
@@ -238,28 +250,61 @@ class LevelBackend extends StorageBackend {
   }
 }
 
+type LevelEntry = [key: string, value: Uint8Array];
+
+/** Keys, or entries, of a range. */
+interface LevelItems<Item> {
+  iterate(database: Database, options: IteratorOptions): LevelIterator<Item>;
+  keyOf(item: Item): string;
+  /** Given when pages are to be kept small by asking for fewer items. */
+  bytesOf?(item: Item): number;
+}
+
+interface IteratorOptions {
+  readonly gte?: string;
+  readonly gt?: string;
+  readonly lt: string;
+  readonly limit: number;
+  readonly highWaterMarkBytes: number;
+}
+
+interface LevelIterator<Item> {
+  nextv(size: number): Promise<Item[]>;
+  close(): Promise<void>;
+}
+
 const FIRST_PAGE_ENTRIES = 3;
+/** Operations put into a batch in one turn of the event loop: about a millisecond's worth. */
+const SLICE_OPS = 500;
 
 interface LevelWrite {
   readonly ops: readonly Op[];
   readonly sync: boolean;
 }
 
-/** How many entries to ask for, when the last ones tell how large the next are. */
-function nextSize(entries: readonly [string, Uint8Array | undefined][]): number {
-  const bytes = entries.reduce((sum, [, value]) => sum + (value?.length ?? 0), 0);
-  const fitting = Math.floor((PAGE_BYTES * entries.length) / Math.max(1, bytes));
-  return Math.max(1, Math.min(fitting, entries.length * 8, PAGE_ENTRIES_MAX));
+/** How many items to ask for, when the last ones tell how large the next are. */
+function nextSize<Item>(page: readonly Item[], bytesOf: (item: Item) => number): number {
+  const bytes = page.reduce((sum, item) => sum + bytesOf(item), 0);
+  const fitting = Math.floor((PAGE_BYTES * page.length) / Math.max(1, bytes));
+  return Math.max(1, Math.min(fitting, page.length * 8, PAGE_ENTRIES_MAX));
 }
 
 function apply(batch: LevelBatch, op: Op): void {
-  if (op.op === "put") batch.put(VALUE_SPACE + op.key, op.value);
-  else if (op.op === "del") batch.del(VALUE_SPACE + op.key);
+  if (op.op === "put") batch.put(op.key, op.value);
+  else if (op.op === "del") batch.del(op.key);
   else if (op.op === "append") batch.put(logKey(op.log, op.seq), op.value);
   else for (let seq = op.from; seq < op.upto; seq++) batch.del(logKey(op.log, seq));
 }
 
+function entryOf([key, value]: LevelEntry): Entry {
+  return { key, value: plain(value) };
+}
+
 /** LevelDB hands out Buffers, whose `slice` shares memory where that of a Uint8Array copies. */
-function plain(value: Uint8Array | undefined): Uint8Array | undefined {
-  return value && new Uint8Array(value.buffer, value.byteOffset, value.byteLength);
+function plain(value: Uint8Array): Uint8Array {
+  return new Uint8Array(value.buffer, value.byteOffset, value.byteLength);
+}
+
+function plainIfAny(value: Uint8Array | undefined): Uint8Array | undefined {
+  return value && plain(value);
 }

@@ -59,11 +59,16 @@ export class LevelDatabase {
   }
 
   /** One write at a time: one that runs beside a failing one could be acknowledged behind its half record. */
-  async write(fill: (batch: LevelBatch) => void, sync: boolean): Promise<void> {
+  async write(fill: (batch: LevelBatch) => unknown, sync: boolean): Promise<void> {
     if (this.#failure !== undefined) await this.#reopen(this.#failure);
     // A chained batch is three times faster than an array of operations, and blocks the event loop far less.
     const batch = (await this.current()).batch();
-    fill(batch);
+    try {
+      await fill(batch);
+    } catch (error) {
+      await batch.close();
+      throw error;
+    }
     // `sync` is an option of classic-level only; browser-level ignores it, and the shared type leaves it out.
     const options: object = { sync };
     try {

@@ -18,16 +18,7 @@ import { CommitQueue } from "../commit-queue.ts";
 import { DirectoryLock } from "../directory-lock.ts";
 import { explainDiskError } from "../disk-error.ts";
 import { StorageError } from "../error.ts";
-import {
-  groupLogKeys,
-  type KeyRange,
-  logKey,
-  logRange,
-  logsRange,
-  seqOf,
-  VALUE_SPACE,
-  valueRange,
-} from "../flat-keys.ts";
+import { groupLogKeys, type KeyRange, logKey, logRange, logsRange, seqOf, valueRange } from "../flat-keys.ts";
 import { checkDataFile } from "./data-file.ts";
 import { type LmdbSize, pagesNeeded } from "./pages-needed.ts";
 import { ReservedFile } from "./reserved-file.ts";
@@ -159,14 +150,12 @@ class LmdbBackend extends StorageBackend {
 
   protected override async doGetMany(keys: readonly string[]): Promise<(Uint8Array | undefined)[]> {
     const database = this.#open();
-    return keys.map((key) => copy(database.getBinary(VALUE_SPACE + key)));
+    return keys.map((key) => copy(database.getBinary(key)));
   }
 
   protected override async *doScan(range: ScanRange): AsyncGenerator<readonly Entry[]> {
     const { limit, values } = range;
-    for (const page of this.#pages(valueRange(range.prefix, range.after), values, limit)) {
-      yield page.map(({ key, value }) => ({ key: key.slice(1), value }));
-    }
+    yield* this.#pages(valueRange(range.prefix, range.after), values, limit);
   }
 
   protected override async *doReadLog(log: string, from: number): AsyncGenerator<readonly LogEntry[]> {
@@ -237,8 +226,8 @@ class LmdbBackend extends StorageBackend {
 }
 
 function* apply(database: Database, op: Op): Generator<Promise<boolean>> {
-  if (op.op === "put") yield database.put(VALUE_SPACE + op.key, op.value);
-  else if (op.op === "del") yield database.remove(VALUE_SPACE + op.key);
+  if (op.op === "put") yield database.put(op.key, op.value);
+  else if (op.op === "del") yield database.remove(op.key);
   else if (op.op === "append") yield database.put(logKey(op.log, op.seq), op.value);
   else for (let seq = op.from; seq < op.upto; seq++) yield database.remove(logKey(op.log, seq));
 }
