@@ -4,6 +4,7 @@ import { benchCommand } from "./commands/bench.ts";
 import { changeCommands } from "./commands/change.ts";
 import { completionCommand } from "./commands/completion.ts";
 import { configCommand } from "./commands/config.ts";
+import { dashboardCommand } from "./commands/dashboard.ts";
 import { getCommand } from "./commands/get.ts";
 import { groupsCommand } from "./commands/groups.ts";
 import { inviteCommand } from "./commands/invite.ts";
@@ -43,6 +44,7 @@ export function createProgram(streams: Streams): Command {
   watchCommand(program, context);
   changeCommands(program, context);
   nodeCommands(program, context);
+  dashboardCommand(program, context);
   storageCommands(program, context);
   tokenCommand(program, context);
   inviteCommand(program, context);

@@ -4,6 +4,7 @@ import { libp2pTransport } from "@coppice/replication/libp2p";
 import { type Damage, type Domains, type GroupStorage, formatGroupId } from "@coppice/storage";
 import type { GatewayDomain } from "../http/domains.ts";
 import { checkBind } from "../http/address.ts";
+import { NoticeLog } from "../http/notice-log.ts";
 import { type Gateway, startGateway } from "../http/gateway.ts";
 import { VERSION } from "../version.ts";
 import { loadViews } from "./view-modules.ts";
@@ -57,15 +58,16 @@ export async function runDaemon(options: DaemonOptions, log: Log, stop: AbortSig
   if (http !== undefined) checkBind(http.host, http.allowRemote || http.tls !== undefined);
   const types = await availableTypes();
   checkDomainTypes(options.domains, types);
-  const storage = await openLayout(options, log);
+  const notices = new NoticeLog();
+  const storage = await openLayout(options, notices, log);
   const membership = await openMembership(options);
-  const node = await openNode({ options, types, storage, membership }, log, stop);
+  const node = await openNode({ options, types, storage, membership, notices }, log, stop);
   try {
     await membership.keep();
     await writeLayout(options.data, options.layout);
     const { admission, interest, networkKey } = membership;
     const invites = new Invites(admission, node, interest, networkKey);
-    const gateway = await openGateway(options, { node, types, storage, invites }, log);
+    const gateway = await openGateway(options, { node, types, storage, invites, notices }, log);
     try {
       announce(options, node, gateway, log);
       await fired(stop);
@@ -83,9 +85,9 @@ export async function runDaemon(options: DaemonOptions, log: Log, stop: AbortSig
 }
 
 /** The storage that the settings ask for; they are left in the directory for commands that run without the node. */
-async function openLayout({ data, layout }: DaemonOptions, log: Log): Promise<Domains> {
+async function openLayout({ data, layout }: DaemonOptions, notices: NoticeLog, log: Log): Promise<Domains> {
   const storage = await createStorage(data, layout, {
-    onDamage: (damage) => logDamage(damage, log),
+    onDamage: (damage) => logDamage(damage, notices, log),
     onError: (error) =>
       log("error", "save-failed", `a domain in memory was not saved, and will be again: ${error.message}`),
   });
@@ -122,10 +124,11 @@ interface NodeParts {
   readonly types: readonly AnyCrdtType[];
   readonly storage: GroupStorage;
   readonly membership: Membership;
+  readonly notices: NoticeLog;
 }
 
 async function openNode(
-  { options, types, storage, membership }: NodeParts,
+  { options, types, storage, membership, notices }: NodeParts,
   log: Log,
   signal: AbortSignal,
 ): Promise<Node> {
@@ -152,20 +155,18 @@ async function openNode(
       snapshotIntervalMs,
       syncIntervalMs,
       logger: nodeLogger(log),
+      onNotice: (notice) => notices.add(notice),
     },
     { signal },
   );
 }
 
-function logDamage({ id, record, action, reason }: Damage, log: Log): void {
+function logDamage({ id, record, action, reason }: Damage, notices: NoticeLog, log: Log): void {
   const group = id === undefined ? "" : formatGroupId(id);
-  const about = { code: "STORAGE_DAMAGED", group, record, action, reason };
-  log(
-    "warn",
-    "notice",
-    `the ${record} record of ${group || "the node"} was ${action}: ${reason} (STORAGE_DAMAGED)`,
-    about,
-  );
+  const code = "STORAGE_DAMAGED";
+  const message = `the ${record} record of ${group || "the node"} was ${action}: ${reason}`;
+  notices.add({ code, message });
+  log("warn", "notice", `${message} (${code})`, { code, group, record, action, reason });
 }
 
 /** The node logs into the daemon's log: notices with their code, and peers that come and go. */
@@ -205,6 +206,7 @@ async function openGateway(
     readonly types: readonly AnyCrdtType[];
     readonly storage: Domains;
     readonly invites: Invites;
+    readonly notices: NoticeLog;
   },
   log: Log,
 ): Promise<Gateway | undefined> {

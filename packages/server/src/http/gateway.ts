@@ -5,6 +5,7 @@ import type { GroupStorage } from "@coppice/storage";
 import { setMaxListeners } from "node:events";
 import type { FastifyInstance } from "fastify";
 import type { Invites } from "../admission/invites.ts";
+import { BrowserSessions } from "../auth/browser-sessions.ts";
 import type { Scope } from "../auth/grant.ts";
 import { TokenStore } from "../auth/token-store.ts";
 import { ServerError } from "../error.ts";
@@ -19,7 +20,11 @@ import { TypeRegistry } from "./operations.ts";
 import { collectOpenApi } from "./openapi.ts";
 import { followRequests } from "./connections.ts";
 import { DomainRegistry, type GatewayDomain } from "./domains.ts";
+import { NoticeLog } from "./notice-log.ts";
+import { OverviewFeed } from "./overview.ts";
+import { assetRoutes } from "./routes/assets.ts";
 import { automergeRoutes } from "./routes/automerge.ts";
+import { browserSessionRoutes, dashboardRoutes } from "./routes/dashboard.ts";
 import { domainRoutes } from "./routes/domains.ts";
 import { exportRoutes } from "./routes/export.ts";
 import { groupRoutes } from "./routes/groups.ts";
@@ -67,6 +72,8 @@ export interface GatewayOptions {
   readonly waitMsMax?: number;
   /** The storage of the node, for backups while it runs. Default: no `GET /v1/export`. */
   readonly storage?: GroupStorage;
+  /** The notices that the dashboard shows; give its `add` to the node. Default: none. */
+  readonly notices?: NoticeLog;
   /** What makes invites for peers. Default: none are made. */
   readonly invites?: Invites;
   /** Views to serve. Their loaders run before the server is reachable. Default: none. */
@@ -141,7 +148,8 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     options: { maxPayload: limits.messageBytesMax, handleProtocols: chooseProtocol },
   });
   const hosts = new Set(options.allowHosts);
-  addGuard(app, { tokens, limits, scheme, hosts: () => hosts, origins: new Set(options.allowOrigins) });
+  const sessions = new BrowserSessions();
+  addGuard(app, { tokens, sessions, limits, scheme, hosts: () => hosts, origins: new Set(options.allowOrigins) });
   const context: RouteContext = {
     node: options.node,
     types: new TypeRegistry(options.types),
@@ -154,6 +162,10 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   const views = new Views(options.node, options.views ?? []);
   addRoutes(app, context, options.processMetrics === true);
   tokenRoutes(app, tokens);
+  dashboardRoutes(app, context, new OverviewFeed(context, options.notices ?? new NoticeLog()));
+  let url = "";
+  browserSessionRoutes(app, sessions, () => url);
+  await assetRoutes(app);
   if (options.invites !== undefined) inviteRoutes(app, options.invites);
   viewRoutes(app, context, views);
   if (options.storage !== undefined) exportRoutes(app, context, options.storage);
@@ -173,7 +185,8 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   }
   const bound = await listen(app, host, port);
   for (const name of hostNames(scheme, host, bound)) hosts.add(name);
-  return new Gateway(`${scheme}://${bracketed(host)}:${bound}`, app, closing, closeUnused);
+  url = `${scheme}://${bracketed(host)}:${bound}`;
+  return new Gateway(url, app, closing, closeUnused);
 }
 
 /** Each family of routes has its file in `routes`. */

@@ -19,7 +19,7 @@ test.each<[string, RequestOptions, number, string]>([
   ["a sandboxed page", { headers: { origin: "null" } }, 403, "ORIGIN_NOT_ALLOWED"],
 ])("refuses %s", async (_name, options, status, code) => {
   const { call, errors } = await serve();
-  for (const path of ["/v1/status", "/v1/nowhere", "/"]) {
+  for (const path of ["/v1/status", "/v1/nowhere", "/nowhere"]) {
     const answer = await call("GET", path, options);
     expect(answer).toMatchObject({ status, body: { status, code, type: `urn:coppice:error:${code}` } });
     expect(answer.headers["content-type"]).toContain("application/problem+json");

@@ -6,15 +6,18 @@
  */
 import { parseGroupId } from "@coppice/storage";
 import type { FastifyInstance, FastifyReply, FastifyRequest, RouteOptions } from "fastify";
+import type { BrowserSessions } from "../auth/browser-sessions.ts";
 import type { Grant, Scope } from "../auth/grant.ts";
 import type { TokenStore } from "../auth/token-store.ts";
 import { ServerError } from "../error.ts";
 import type { UrlScheme } from "./address.ts";
+import { cookieOf } from "./cookies.ts";
 import type { HttpLimits } from "./limits.ts";
 import { RateLimiter, addressKey } from "./rate-limiter.ts";
 
 export interface GuardOptions {
   readonly tokens: TokenStore;
+  readonly sessions: BrowserSessions;
   readonly limits: HttpLimits;
   /** Of the server's own origins. */
   readonly scheme: UrlScheme;
@@ -36,17 +39,20 @@ export interface Need {
 
 declare module "fastify" {
   interface FastifyContextConfig {
-    /** Every route says what it needs. */
-    readonly needs?: Need;
+    /** Every route says what it needs; `nothing` means not even a token. */
+    readonly needs?: Need | "nothing";
+    /** Whether it is a file of the dashboard and not part of the interface. */
+    readonly isAsset?: boolean;
     /** Whether the token may also stand in the URL, for clients that can send it nowhere else. */
     readonly takesTokenInQuery?: boolean;
   }
   interface FastifyRequest {
-    /** What the caller may do; streams ask it again for each message. */
+    /** What the caller may do; streams ask it again for each message. Only where a token is needed. */
     grant: Grant;
   }
 }
 
+const SAFE_METHODS: ReadonlySet<string> = new Set(["GET", "HEAD"]);
 /** For what is no route: whoever has a token is told so. */
 const NEED_OF_NOTHING: Need = { scope: "read", over: "any" };
 
@@ -54,7 +60,7 @@ const NEED_OF_NOTHING: Need = { scope: "read", over: "any" };
 export function addGuard(app: FastifyInstance, options: GuardOptions): void {
   app.decorateRequest("grant");
   app.addHook("onRoute", checkDeclared);
-  const { limits, tokens } = options;
+  const { limits } = options;
   const perAddress = new RateLimiter(limits.requestsPerSecondPerAddress, 1000);
   const perToken = new RateLimiter(limits.requestsPerSecond, 1000);
   const failures = new RateLimiter(limits.failuresPerMinute, 60_000);
@@ -66,9 +72,12 @@ export function addGuard(app: FastifyInstance, options: GuardOptions): void {
       answerPreflight(reply);
       return;
     }
-    request.grant = authenticate(request, tokens, failures);
-    perToken.check(request.grant.info.id, "requests with this token");
-    authorize(request);
+    const needs = request.routeOptions.config.needs ?? NEED_OF_NOTHING;
+    if (needs !== "nothing") {
+      request.grant = authenticate(request, options, failures);
+      perToken.check(request.grant.info.id, "requests with this token");
+      authorize(request, needs);
+    }
     checkMediaType(request);
     done();
   });
@@ -121,17 +130,25 @@ function answerPreflight(reply: FastifyReply): void {
 }
 
 /** Who has a right token is never kept waiting by those who try wrong ones. */
-function authenticate(request: FastifyRequest, tokens: TokenStore, failures: RateLimiter): Grant {
+function authenticate(request: FastifyRequest, options: GuardOptions, failures: RateLimiter): Grant {
   const token = tokenOf(request);
-  const grant = token === undefined ? undefined : tokens.identify(token);
+  const grant = token === undefined ? fromCookie(request, options.sessions) : options.tokens.identify(token);
   if (grant !== undefined) return grant;
   failures.check(addressKey(request.ip), "requests without a right token");
   if (token === undefined) throw new ServerError("UNAUTHORIZED", 'send the token as "Authorization: Bearer TOKEN"');
   throw new ServerError("UNAUTHORIZED", "the token is not one of this server's");
 }
 
-function authorize({ grant, routeOptions, params }: FastifyRequest): void {
-  const { scope, over } = routeOptions.config.needs ?? NEED_OF_NOTHING;
+/** A cookie goes along with what other pages ask for, so it must only read, and only for pages of this server. */
+function fromCookie(request: FastifyRequest, sessions: BrowserSessions): Grant | undefined {
+  const site = request.headers["sec-fetch-site"];
+  if (!SAFE_METHODS.has(request.method) || request.headers.upgrade !== undefined) return undefined;
+  if (site !== undefined && site !== "same-origin" && site !== "none") return undefined;
+  const secret = cookieOf(request);
+  return secret === undefined ? undefined : sessions.find(secret);
+}
+
+function authorize({ grant, params }: FastifyRequest, { scope, over }: Need): void {
   grant.require(scope);
   if (over === "node") grant.requireUnlimited();
   // A token for everything needs no look at the id, which the route reads anyhow.

@@ -5,6 +5,7 @@ export type { GatewayDomain } from "./domains.ts";
 export { Gateway, type GatewayOptions, startGateway } from "./gateway.ts";
 export type { TlsOptions } from "./app.ts";
 export type { HttpLimits } from "./limits.ts";
+export { NoticeLog } from "./notice-log.ts";
 export type { Problem } from "./problem.ts";
 export type { Session } from "./sessions.ts";
 export type { View, ViewContext } from "./views.ts";

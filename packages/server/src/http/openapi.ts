@@ -37,6 +37,7 @@ export function collectOpenApi(app: FastifyInstance): OpenApi {
   app.addHook("onRoute", (route) => {
     // Fastify answers HEAD wherever it answers GET.
     const methods = [route.method].flat().filter((method) => method !== "HEAD");
+    if (route.config?.isAsset === true) return;
     for (const method of methods) {
       const path = route.url.replaceAll(/:(\w+)/g, "{$1}");
       document.paths[path] = { ...document.paths[path], [method.toLowerCase()]: describe(route, path, method) };
@@ -52,7 +53,7 @@ function describe(route: RouteOptions, path: string, method: string): object {
     operationId: `${method.toLowerCase()}${path.replaceAll(/\/v1|[{}]/g, "").replaceAll(/\/(\w)/g, upper)}`,
     summary,
     tags,
-    security: [{ token: roles(route) }],
+    security: route.config?.needs === "nothing" ? [] : [{ token: roles(route) }],
     parameters: [
       ...parameters("path", schema.params as ObjectSchema | undefined),
       ...parameters("query", schema.querystring as ObjectSchema | undefined),
@@ -74,7 +75,7 @@ function describe(route: RouteOptions, path: string, method: string): object {
 /** OpenAPI lets a scheme without scopes of its own list the roles that a caller needs. */
 function roles({ config }: RouteOptions): string[] {
   const { needs } = config ?? {};
-  if (needs === undefined) return [];
+  if (needs === undefined || needs === "nothing") return [];
   return [
     needs.scope,
     ...(needs.over === "any" ? [] : [needs.over === "group" ? "domain of the group" : "every domain"]),

@@ -1,16 +1,8 @@
-import type { ServerResponse } from "node:http";
-import type { FastifyInstance, FastifyReply } from "fastify";
-import type { Grant } from "../../auth/grant.ts";
-import { ServerError } from "../../error.ts";
+import type { FastifyInstance } from "fastify";
 import { type RouteContext, findGroup } from "../context.ts";
-import { toProblem } from "../problem.ts";
+import { EventStream } from "../event-stream.ts";
 import { groupIdParams } from "../schemas.ts";
-import type { Sent, Watch, WatchEvent, WatchHub, Watcher } from "../watch-hub.ts";
-
-/** Proxies and dead peers: something goes over the connection at least this often. */
-const HEARTBEAT_MS = 15_000;
-/** What a client waits before it connects again. */
-const RETRY_MS = 1000;
+import type { WatchHub, Watcher } from "../watch-hub.ts";
 
 interface WatchRequest {
   readonly Params: { readonly id: string };
@@ -44,76 +36,12 @@ export function watchRoutes(app: FastifyInstance, context: RouteContext, hub: Wa
     async ({ params, query, headers, grant }, reply) => {
       const after = query.after ?? headers["last-event-id"];
       const stream = new EventStream(reply, context.limits.stalledMs);
-      const watch = await hub.watch(findGroup(context, params.id), stream, after);
-      stream.begin(watch, grant);
+      const watcher: Watcher = {
+        send: ({ event, data, id }) => stream.send(event, data, id),
+        end: () => stream.end(),
+      };
+      const watch = await hub.watch(findGroup(context, params.id), watcher, after);
+      stream.begin(grant, { drained: () => watch.resume(), closed: () => watch.stop() });
     },
   );
-}
-
-/** One response that carries events. */
-class EventStream implements Watcher {
-  readonly #reply: FastifyReply;
-  readonly #raw: ServerResponse;
-  readonly #stalledMs: number;
-  #heartbeat: NodeJS.Timeout | undefined;
-  #stalled: NodeJS.Timeout | undefined;
-
-  /** @param stalledMs a reader that takes nothing for so long is disconnected */
-  constructor(reply: FastifyReply, stalledMs: number) {
-    this.#reply = reply;
-    this.#stalledMs = stalledMs;
-    this.#raw = reply.raw;
-  }
-
-  /** Sends the head: from here on the response is a stream. */
-  begin(watch: Watch, grant: Grant): void {
-    const raw = this.#raw;
-    this.#reply.hijack();
-    raw.writeHead(200, {
-      ...(this.#reply.getHeaders() as Record<string, string>),
-      "content-type": "text/event-stream; charset=utf-8",
-      "cache-control": "no-store",
-      "x-accel-buffering": "no",
-    });
-    raw.write(`retry: ${RETRY_MS}\n\n`);
-    raw.on("drain", () => {
-      clearTimeout(this.#stalled);
-      this.#stalled = undefined;
-      watch.resume();
-    });
-    const stopListening = grant.onEnd(() => this.#refuse());
-    raw.on("close", () => {
-      stopListening();
-      clearInterval(this.#heartbeat);
-      clearTimeout(this.#stalled);
-      watch.stop();
-    });
-    this.#heartbeat = setInterval(() => {
-      if (this.#stalled === undefined) this.#write(": still here\n\n");
-    }, HEARTBEAT_MS);
-    this.#heartbeat.unref();
-    if (raw.destroyed) raw.emit("close");
-  }
-
-  send({ event, id, data }: WatchEvent): Sent {
-    if (this.#stalled !== undefined) return "refused";
-    return this.#write(`event: ${event}\n${id === "" ? "" : `id: ${id}\n`}data: ${data}\n\n`) ? "more" : "last";
-  }
-
-  end(): void {
-    this.#raw.end();
-  }
-
-  #refuse(): void {
-    const { code, detail } = toProblem(new ServerError("TOKEN_REVOKED", "the token was revoked or has expired"));
-    this.#write(`event: error\ndata: ${JSON.stringify({ code, detail })}\n\n`);
-    this.end();
-  }
-
-  #write(text: string): boolean {
-    if (this.#raw.destroyed || this.#raw.writableEnded) return true;
-    if (this.#raw.write(text)) return true;
-    this.#stalled ??= setTimeout(() => this.#raw.destroy(), this.#stalledMs);
-    return false;
-  }
 }
