@@ -1,18 +1,24 @@
 /** What runs in the page: the built packages, over IndexedDB. The test calls it by name. */
-import { gCounter, lwwMap, orMap, struct, VersionVector } from "@coppice/crdt";
-import { createMemoryNetwork, createNode, type Node } from "@coppice/replication";
 import {
   checkStorage,
   createGroupStore,
+  createMemoryNetwork,
+  createNode,
   exportGroups,
+  gCounter,
   type GroupMeta,
   type GroupSnapshot,
   type GroupStorage,
   importGroups,
+  lwwMap,
+  type Node,
+  orMap,
   type StorageBackend,
   StorageError,
-} from "@coppice/storage";
-import { levelStorage } from "@coppice/storage/level";
+  struct,
+  VersionVector,
+} from "coppice";
+import { levelStorage } from "coppice/level";
 import { backendSuite } from "@coppice/storage/testing";
 
 /** A stored group as the test compares it; bytes as text, which crosses over fastest. */

@@ -204,6 +204,7 @@ export {
   type LogRange,
   type NodeRecord,
   type Op,
+  PAGE_BYTES,
   PAGE_ENTRIES_MAX,
   type RepairReport,
   type ScanOptions,

@@ -1,10 +1,2 @@
-import { readFileSync } from "node:fs";
-
-interface Manifest {
-  readonly version: string;
-}
-
-/** The version of this package. */
-export const VERSION: string = (
-  JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8")) as Manifest
-).version;
+/** The version of this package, as in its package.json: a constant, so that browsers have it, too. */
+export const VERSION = "0.1.0";
