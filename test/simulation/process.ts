@@ -244,7 +244,9 @@ export class SimProcess {
         core.addStored(row, journalled.has(key));
       }
     }
-    for (const group of core.groups.values()) if (group.isUnsettled) core.load(group, () => {});
+    for (const group of core.groups.values()) {
+      if (group.phase === "stored" && (group.isUnsettled || group.isDegraded)) core.load(group, () => {});
+    }
   }
 
   async #load(core: Core, group: Group): Promise<void> {

@@ -178,6 +178,23 @@ export class Scenario {
     faults.fail = (asked) => (asked === operation ? new Error(`simulated: no ${operation}`) : undefined);
   }
 
+  /** A bit flips in every journal record of a group. What was promised of this disk is void then. */
+  rotJournal(name: string, at = 0): void {
+    const machine = this.#machine(name);
+    const { key } = this.#worldGroup(at);
+    const { contents } = machine.disk;
+    for (const logs of contents.listLogs("")) {
+      for (const { log } of logs.filter((each) => each.log.includes(key))) {
+        for (const page of contents.readLog(log, 0)) {
+          for (const { seq, value } of page) machine.disk.rot({ log, seq }, value.with(5, (value[5] ?? 0) ^ 8));
+        }
+      }
+    }
+    machine.guarantees = new Guarantees();
+    machine.isRotten = true;
+    this.world.faultCounts.set("rot", 1);
+  }
+
   setClock(name: string, byMs: number): void {
     this.#machine(name).skewMs += byMs;
   }

@@ -264,6 +264,7 @@ export class World {
           tailBytesMax: this.plan.tailBytesMax,
           queueBytesMax: this.plan.queueBytesMax,
           groupsMax: 1000,
+          loadsMax: 2,
         },
         idleGraceMs: this.plan.idleGraceMs,
         snapshotIntervalMs: machine.plan.snapshotIntervalMs,

@@ -131,19 +131,26 @@ export class Driver {
     return () => void this.#stopWatchers.delete(fn);
   }
 
-  /** The catalogue first: then the node can serve. Groups with a journal tail are loaded next, in the background. */
+  /**
+   * The catalogue first: then the node can serve. Groups with a journal tail, and those that lost something and need their
+   * peers, are loaded next, in the background.
+   */
   async list(signal: AbortSignal | undefined): Promise<void> {
     const journalled = new Set<string>();
+    const degraded: string[] = [];
     const options = signal === undefined ? {} : { signal };
     for await (const ids of this.storage.listJournalled(options)) {
       for (const id of ids) journalled.add(encodeGroupId(id));
     }
     for await (const rows of this.storage.listGroups({ deleted: true, ...options })) {
-      for (const row of rows) this.core.addStored(row, journalled.has(row.key));
+      for (const row of rows) {
+        this.core.addStored(row, journalled.has(row.key));
+        if (row.degraded) degraded.push(row.key);
+      }
     }
-    for (const key of journalled) {
+    for (const key of [...journalled, ...degraded]) {
       const group = this.core.groups.get(key);
-      if (group?.isUnsettled) this.core.load(group, () => {});
+      if (group?.phase === "stored") this.core.load(group, () => {});
     }
   }
 
@@ -324,7 +331,7 @@ export class Driver {
       snapshotAt: group.snapshotBytes > 0 ? group.snapshotAt : 0,
       snapshotBytes: group.snapshotBytes,
       journalBytes: group.journalBytes,
-      degraded: group.phase === "failed" || (group.server?.degraded ?? false),
+      degraded: group.isDegraded,
       isPaused: group.isPaused,
       isCompared: group.isCompared,
     };

@@ -165,8 +165,8 @@ export class Node implements AsyncDisposable {
     return isAnswered && !this.#driver.core.groups.has(key);
   }
 
-  async #active(group: Group, signal: AbortSignal | undefined): Promise<void> {
-    this.#driver.core.load(group, () => {});
+  async #active(group: Group, signal: AbortSignal | undefined, isAwaited = true): Promise<void> {
+    this.#driver.core.load(group, () => {}, isAwaited);
     const isSettled = (): boolean =>
       group.failure !== undefined || (group.phase !== "loading" && group.phase !== "stored");
     await this.#driver.until(group, isSettled, signal);
@@ -245,7 +245,7 @@ export class Node implements AsyncDisposable {
           .filter((group) => group.isStored && group.phase !== "deleted")
           .map(({ id }) => id),
         status: (id) => this.#driver.status(this.#driver.known(id)),
-        load: (id, signal) => this.#active(this.#driver.known(id), signal),
+        load: (id, signal) => this.#active(this.#driver.known(id), signal, false),
       },
       options,
     );

@@ -197,7 +197,7 @@ export class AntiEntropy {
     this.#core.watch.told(peer, group, vector);
     if (intent === "ask") this.#answer(peer, group, vector);
     if (intent === "answer") this.#answered(peer, group, vector);
-    if (group.vector.includes(vector)) this.#core.compared(group);
+    if (group.vector.includes(vector)) this.#core.compared(group, vector.size > 0);
     else this.pull(peer, group, vector);
   }
 
@@ -276,7 +276,7 @@ export class AntiEntropy {
       }
       this.#core.watch.received(group, message.body.length);
       const isNew = group.server?.joinState(message) === true;
-      if (group.vector.includes(message.vector)) this.#core.compared(group);
+      if (group.vector.includes(message.vector)) this.#core.compared(group, true);
       if (!isNew) return;
       this.#core.counts.statesJoined++;
       this.learnt(group, peer);

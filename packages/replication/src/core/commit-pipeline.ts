@@ -47,6 +47,7 @@ interface Commit {
   readonly ticket: number;
   readonly parts: ReadonlyMap<Group, Part>;
   readonly deletions: readonly GroupMeta[];
+  readonly repaired: readonly Group[];
   readonly afterwards: readonly (() => void)[];
 }
 
@@ -66,10 +67,13 @@ interface Waiter {
 export class CommitPipeline {
   readonly #environment: PipelineEnvironment;
   #dirty = new Set<Group>();
+  /** Those of them that no journal keeps. */
+  readonly #unjournalled = new Set<Group>();
   readonly #due = new Set<Group>();
   /** Groups whose last commit failed, until it is known where their journal ends; whether that was asked. */
   readonly #unlocated = new Map<Group, { readonly part: Part; isAsked: boolean }>();
   readonly #deferred = new Map<Group, (() => () => void)[]>();
+  readonly #repaired = new Set<Group>();
   #deletions: GroupMeta[] = [];
   #afterDeletions: (() => void)[] = [];
   #inFlight: Commit | undefined;
@@ -88,9 +92,8 @@ export class CommitPipeline {
 
   /** Whether nothing waits to be committed. */
   get isIdle(): boolean {
-    return (
-      this.#inFlight === undefined && this.#dirty.size === 0 && this.#deletions.length === 0 && this.#due.size === 0
-    );
+    if (this.#inFlight !== undefined || this.#deletions.length > 0) return false;
+    return this.#dirty.size === 0 && this.#due.size === 0 && this.#repaired.size === 0;
   }
 
   /** The commit that a write made now will be part of. */
@@ -118,11 +121,17 @@ export class CommitPipeline {
 
   dirty(group: Group): void {
     this.#dirty.add(group);
+    if (this.#environment.durability(group) === "snapshot") this.#unjournalled.add(group);
   }
 
   /** A snapshot of the group goes into one of the next commits. */
   snapshotDue(group: Group): void {
     this.#due.add(group);
+  }
+
+  /** What was lost of the group in storage has come back from peers: goes into the next commit. */
+  repaired(group: Group): void {
+    this.#repaired.add(group);
   }
 
   /** Whether everything in the group's server is stored, so that it can be loaded again as it is. */
@@ -136,7 +145,9 @@ export class CommitPipeline {
   /** The group is gone or starts anew: nothing of it waits any more. */
   forget(group: Group): void {
     this.#dirty.delete(group);
+    this.#unjournalled.delete(group);
     this.#due.delete(group);
+    this.#repaired.delete(group);
     this.#deferred.delete(group);
     this.#unlocated.delete(group);
   }
@@ -207,8 +218,9 @@ export class CommitPipeline {
 
   /** Groups that no journal keeps need not wait for it. */
   #publishUnjournalled(): void {
-    for (const group of this.#dirty) {
-      if (this.#environment.durability(group) !== "snapshot") continue;
+    for (const group of this.#unjournalled) {
+      this.#unjournalled.delete(group);
+      if (!this.#dirty.has(group) || this.#environment.durability(group) !== "snapshot") continue;
       this.#dirty.delete(group);
       this.#finish(this.#part(group, false));
     }
@@ -218,6 +230,7 @@ export class CommitPipeline {
     const parts = new Map<Group, Part>();
     const dirty = this.#dirty;
     this.#dirty = new Set();
+    this.#unjournalled.clear();
     let snapshots = 0;
     for (const group of dirty) {
       const takesSnapshot = this.#due.has(group) && snapshots < SNAPSHOTS_PER_COMMIT;
@@ -233,16 +246,18 @@ export class CommitPipeline {
       snapshots++;
       parts.set(group, part);
     }
-    if (parts.size === 0 && this.#deletions.length === 0 && !this.#wantsSync) {
+    if (parts.size + this.#deletions.length + this.#repaired.size === 0 && !this.#wantsSync) {
       // What had failed was superseded meanwhile.
       this.#recovered();
       return this.#idle();
     }
     const deletions = this.#deletions;
+    const repaired = [...this.#repaired];
     const afterwards = this.#afterDeletions;
     this.#deletions = [];
     this.#afterDeletions = [];
-    this.#inFlight = { ticket: ++this.#lastTicket, parts, deletions, afterwards };
+    this.#repaired.clear();
+    this.#inFlight = { ticket: ++this.#lastTicket, parts, deletions, repaired, afterwards };
     const isSynced =
       this.#wantsSync || [...parts.keys()].some((group) => this.#environment.durability(group) === "sync");
     this.#wantsSync = false;
@@ -294,7 +309,7 @@ export class CommitPipeline {
       }
       if (snapshot !== undefined) snapshots.push(snapshot);
     }
-    return { created, records, snapshots, deletions: commit.deletions };
+    return { created, records, snapshots, repaired: commit.repaired.map(({ id }) => id), deletions: commit.deletions };
   }
 
   /** The commit under way is done, or has failed. */
@@ -348,11 +363,12 @@ export class CommitPipeline {
       if (server === undefined || group.server !== server) continue;
       server.snapshotRequired = true;
       if (snapshot !== undefined) this.#due.add(group);
-      this.#dirty.add(group);
+      this.dirty(group);
       this.#unlocated.set(group, { part, isAsked: false });
     }
     this.#wantsSync = true;
     this.#deletions.unshift(...commit.deletions);
+    for (const group of commit.repaired) this.#repaired.add(group);
     this.#afterDeletions.unshift(...commit.afterwards);
   }
 

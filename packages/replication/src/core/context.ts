@@ -29,8 +29,8 @@ export interface CoreContext {
   /** Sees whether replicas come together. */
   readonly watch: SyncWatch;
   readonly counts: Counts;
-  /** Something was compared and nothing is missing here. */
-  compared(group: Group): void;
+  /** Something was compared and nothing is missing here; `isHeld`: with a peer that has the group. */
+  compared(group: Group, isHeld?: boolean): void;
   /** The same for all groups of a domain, or those with hashes `from` to `to`, but those of the hashes given. */
   comparedDomain(domain: string, except?: ReadonlySet<number>, from?: number, to?: number): void;
   notice(code: string, message: string, about?: NoticeSubject): void;

@@ -190,7 +190,7 @@ export class Core {
       enterEpoch: (group, ref) => this.#table.enterEpoch(group, ref),
       watch: this.watch,
       counts: this.counts,
-      compared: (group) => this.#table.compared(group),
+      compared: (group, isHeld) => this.#table.compared(group, isHeld),
       comparedDomain: (...which) => this.#table.comparedDomain(...which),
       notice: (code, message, about) => this.#effects.notice(code, message, about),
     };
@@ -231,8 +231,8 @@ export class Core {
   }
 
   /** Makes the group active, then calls back. Not called for deleted groups, nor when loading fails. */
-  load(group: Group, then: (group: Group) => void): void {
-    this.#table.load(group, then);
+  load(group: Group, then: (group: Group) => void, isAwaited?: boolean): void {
+    this.#table.load(group, then, isAwaited);
   }
 
   /** What is stored of a group that the core asked for. */

@@ -1,7 +1,7 @@
 import { type CatalogueRow, type Digest, type GroupId, domainOf } from "@coppice/storage";
 import { DomainIndex } from "./domain-index.ts";
 import { Group, type GroupView, emptyMeta } from "./group.ts";
-import { COUNTED, GroupRows, type RowNumber, UNSETTLED } from "./group-rows.ts";
+import { COUNTED, DEGRADED, GroupRows, type RowNumber, UNSETTLED } from "./group-rows.ts";
 import { RestingCodec, type RestingGroup, recordKey } from "./resting-group.ts";
 
 /** What is known of the groups of a node, by key. */
@@ -111,6 +111,7 @@ export class GroupDirectory implements Groups {
     const row = this.#add(id, { ...resting, key: catalogued.key, meta: catalogued });
     if (catalogued.epoch > 1 || catalogued.vector.size > 0) this.#count(row, digest);
     if (isUnsettled && catalogued.epoch % 2 === 1) this.#rows.set(row, UNSETTLED, true);
+    if (catalogued.degraded) this.#rows.set(row, DEGRADED, true);
   }
 
   /** A group that was not known so far, with no events. */

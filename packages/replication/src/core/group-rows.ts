@@ -10,7 +10,8 @@ export type RowNumber = number;
 export const COUNTED = 1;
 export const UNSETTLED = 2;
 export const COMPARED = 4;
-export type RowFlag = typeof COUNTED | typeof UNSETTLED | typeof COMPARED;
+export const DEGRADED = 8;
+export type RowFlag = typeof COUNTED | typeof UNSETTLED | typeof COMPARED | typeof DEGRADED;
 
 /** How full the table of hashes gets before it doubles. */
 const LOAD_MAX = 0.8;

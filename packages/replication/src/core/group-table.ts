@@ -14,6 +14,7 @@ import { HASH_MAX } from "./domain-index.ts";
 import type { Group } from "./group.ts";
 import { GroupDirectory } from "./group-directory.ts";
 import type { RowNumber } from "./group-rows.ts";
+import { LoadQueue } from "./load-queue.ts";
 import type { GroupRef } from "./messages.ts";
 import { ReplicationServer, type ServerEnvironment } from "./replication-server.ts";
 
@@ -41,10 +42,12 @@ export class GroupTable {
   readonly #types = new Map<string, AnyCrdtType>();
   readonly #directory: GroupDirectory;
   readonly #active = new Set<Group>();
+  readonly #queue: LoadQueue;
   readonly #loading = new Map<Group, ((group: Group) => void)[]>();
 
   constructor(parts: TableParts) {
     this.#parts = parts;
+    this.#queue = new LoadQueue((group) => parts.read(group), parts.server.limits.loadsMax);
     this.#directory = new GroupDirectory((domain) => this.isInterestedIn(domain));
     for (const type of parts.types) this.#types.set(type.name, type);
   }
@@ -123,8 +126,11 @@ export class GroupTable {
     return this.#parts.domains?.includes(domain) ?? true;
   }
 
-  /** Makes the group active, then calls back. Not called for deleted groups, nor when loading fails. */
-  load(group: Group, then: (group: Group) => void): void {
+  /**
+   * Makes the group active, then calls back. Not called for deleted groups, nor when loading fails. `isAwaited`: someone
+   * waits for it, so it is read before those that nobody waits for.
+   */
+  load(group: Group, then: (group: Group) => void, isAwaited: boolean = false): void {
     this.#directory.keepAwake(group);
     group.usedAt = this.#parts.server.now();
     if (group.phase === "active") return then(group);
@@ -132,15 +138,16 @@ export class GroupTable {
     const waiting = this.#loading.get(group) ?? [];
     waiting.push(then);
     this.#loading.set(group, waiting);
-    if (group.phase === "loading") return;
+    if (group.phase === "loading") return this.#queue.add(group, isAwaited);
     group.phase = "loading";
     group.failure = undefined;
-    if (group.isStored) this.#parts.read(group);
+    if (group.isStored) this.#queue.add(group, isAwaited);
     else this.loaded(group, undefined);
   }
 
   /** What is stored of a group that the core asked for. */
   loaded(group: Group, stored: StoredGroup | undefined): void {
+    this.#queue.done(group);
     if (group.phase !== "loading") return;
     const server = new ReplicationServer(this.#parts.server, group.key, group.meta(), this.#types.get(group.typeName));
     if (stored !== undefined) {
@@ -176,6 +183,7 @@ export class GroupTable {
    * the next time it is needed; otherwise it takes no part until the next start.
    */
   loadFailed(group: Group, error: unknown): void {
+    this.#queue.done(group);
     group.failure = error;
     this.#loading.delete(group);
     if (error instanceof StorageError && (error.code === "IO" || error.code === "FULL")) {
@@ -248,9 +256,21 @@ export class GroupTable {
     if (wasLoading) this.load(group, () => {});
   }
 
-  /** Something was compared with a peer, and nothing is missing here. */
-  compared(group: Group): void {
-    if (group.isCompared || group.server?.hasPending) return;
+  /**
+   * Something was compared with a peer, and nothing is missing here. `isHeld`: the peer has the group, so what was lost
+   * here in storage has come back.
+   */
+  compared(group: Group, isHeld: boolean = false): void {
+    if (group.server?.hasPending) return;
+    if (isHeld && group.server?.degraded) {
+      group.server.degraded = false;
+      this.#parts.pipeline.repaired(group);
+      this.#parts.server.notice("GROUP_REPAIRED", `group ${formatGroupId(group.id)} was repaired from a peer`, {
+        group: group.id,
+      });
+      this.#parts.wake();
+    }
+    if (group.isCompared) return;
     group.isCompared = true;
     this.#parts.moved(group);
   }
@@ -261,7 +281,7 @@ export class GroupTable {
     for (const group of this.#active) {
       const { hash } = group;
       if (group.domain !== domain || hash < from || hash > to || except.has(hash)) continue;
-      this.compared(group);
+      this.compared(group, true);
       if (!group.isCompared) busy.add(group.row);
     }
     this.#directory.domains.get(domain)?.compared(except, busy, from, to);

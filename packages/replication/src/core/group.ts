@@ -1,7 +1,7 @@
 import { type Actor, VersionVector } from "@coppice/crdt";
 import type { Digest, GroupId, GroupMeta } from "@coppice/storage";
 import { groupSeed } from "./digest.ts";
-import { COMPARED, type GroupRows, type RowNumber, UNSETTLED } from "./group-rows.ts";
+import { COMPARED, DEGRADED, type GroupRows, type RowNumber, UNSETTLED } from "./group-rows.ts";
 import type { Issued } from "./incarnation.ts";
 import type { ReplicationServer } from "./replication-server.ts";
 import type { RestingGroup } from "./resting-group.ts";
@@ -25,6 +25,7 @@ export type GroupView = Readonly<
     | "isStored"
     | "isPaused"
     | "isCompared"
+    | "isDegraded"
     | "snapshotAt"
     | "snapshotBytes"
     | "journalBytes"
@@ -102,6 +103,11 @@ export class Group {
     this.#rows.set(this.row, COMPARED, isCompared);
   }
 
+  /** Whether something of it was lost in storage, or could not be read, and no peer has brought it back yet. */
+  get isDegraded(): boolean {
+    return this.phase === "failed" || (this.#server?.degraded ?? this.#rows.has(this.row, DEGRADED));
+  }
+
   get server(): ReplicationServer | undefined {
     return this.#server;
   }
@@ -171,6 +177,7 @@ export class Group {
     server.watchers = this.#watchers;
     this.phase = "active";
     this.#rows.set(this.row, UNSETTLED, false);
+    this.#rows.set(this.row, DEGRADED, false);
     this.failure = undefined;
   }
 
@@ -194,6 +201,7 @@ export class Group {
     this.failure = undefined;
     this.isStored = false;
     this.#rows.set(this.row, UNSETTLED, false);
+    this.#rows.set(this.row, DEGRADED, false);
     this.isCompared = false;
     this.snapshotAt = 0;
     this.snapshotVersion = 0;

@@ -25,6 +25,8 @@ export interface Limits {
   readonly clockSkewMaxMs: number;
   /** Groups on one node. Default 1 000 000. */
   readonly groupsMax: number;
+  /** Groups read from storage at the same time; the others wait, those that nobody waits for longest. Default 256. */
+  readonly loadsMax: number;
 }
 
 export const DEFAULT_LIMITS: Limits = {
@@ -39,4 +41,5 @@ export const DEFAULT_LIMITS: Limits = {
   newActorsPerMinuteMax: 10_000,
   clockSkewMaxMs: 3_600_000,
   groupsMax: 1_000_000,
+  loadsMax: 256,
 };

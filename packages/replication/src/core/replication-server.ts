@@ -173,7 +173,7 @@ export class ReplicationServer {
       this.#tail.reset(this.#past.vector);
       if (this.isOpaque) this.#opaqueBase = snapshot;
     }
-    let whole = stored.damage.length === 0;
+    let whole = !stored.row.degraded;
     for (const record of stored.records) whole = this.#replay(record.bytes) && whole;
     this.position = stored.nextPosition;
     this.degraded = !whole;
