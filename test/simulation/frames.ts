@@ -81,7 +81,8 @@ function checkMessage(message: Message, published: Holdings, machine: Machine): 
     if (held?.epoch !== epoch || held.vector.get(actor) < lastSeq) return `${actor}:${lastSeq}`;
     return undefined;
   }
-  if (message.vector.size === 0) return undefined;
+  // A tombstone's vector says what was known of the epoch before it.
+  if (message.vector.size === 0 || epoch % 2 === 0) return undefined;
   return missing({ epoch, vector: message.vector }, held?.epoch, held?.vector);
 }
 

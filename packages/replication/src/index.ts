@@ -30,5 +30,6 @@ export {
   type TransportContext,
   type TransportEvents,
 } from "./transport.ts";
+export type { SupersededContent, SupersededGroup } from "./superseded.ts";
 export type { WaitOptions } from "./waiting.ts";
 export type { AckLevel, Write } from "./write.ts";

@@ -1,5 +1,12 @@
 import type { AnyCrdtType, CrdtType } from "@coppice/crdt";
-import { type GroupId, type GroupStorage, encodeGroupId, encodeGroupPrefix, formatGroupId } from "@coppice/storage";
+import {
+  type GroupId,
+  type GroupStorage,
+  decodeGroupKey,
+  encodeGroupId,
+  encodeGroupPrefix,
+  formatGroupId,
+} from "@coppice/storage";
 import { bytesToHex, randomBytes } from "@noble/hashes/utils.js";
 import type { Group } from "./core/group.ts";
 import type { StabilityReport } from "./core/stability.ts";
@@ -21,6 +28,7 @@ import {
 import { openStorage } from "./node-storage.ts";
 import { type RecoverOptions, type RecoveryReport, recoverGroups } from "./recovery.ts";
 import { type GroupStatus, Replica } from "./replica.ts";
+import { type SupersededContent, type SupersededGroup, listSuperseded, readSuperseded } from "./superseded.ts";
 import type { PeerId } from "./transport.ts";
 import { gather } from "./waiting.ts";
 
@@ -224,7 +232,7 @@ export class Node implements AsyncDisposable {
     const page = incarnation === this.incarnation ? changes.since(Number(seq), Math.max(1, limit)) : undefined;
     const next = `${this.incarnation}.${page?.next ?? changes.last}`;
     if (page === undefined) return { groups: [], cursor: next, hasMore: false, startOver: true };
-    return { groups: page.groups.map(({ id }) => id), cursor: next, hasMore: page.hasMore, startOver: false };
+    return { groups: page.keys.map(decodeGroupKey), cursor: next, hasMore: page.hasMore, startOver: false };
   }
 
   /** One group's status, if it is known here. */
@@ -246,9 +254,31 @@ export class Node implements AsyncDisposable {
           .map(({ id }) => id),
         status: (id) => this.#driver.status(this.#driver.known(id)),
         load: (id, signal) => this.#active(this.#driver.known(id), signal, false),
+        superseded: (signal) => listSuperseded(this.#driver.storage, signal),
       },
       options,
     );
+  }
+
+  /**
+   * States that were moved aside (notice `MOVED_ASIDE`): a peer deleted the group, or deleted and created it anew, while
+   * this node held own writes that no peer is known to have. They stay until they are removed.
+   */
+  superseded(): Promise<readonly SupersededGroup[]> {
+    this.#checkOpen();
+    return listSuperseded(this.#driver.storage);
+  }
+
+  /** A state that was moved aside, with its content; undefined when there is none. */
+  readSuperseded(id: GroupId, epoch: number): Promise<SupersededContent | undefined> {
+    this.#checkOpen();
+    return readSuperseded(this.#driver.storage, id, epoch, (name) => this.#driver.core.type(name));
+  }
+
+  /** Removes a state that was moved aside, for good; whether there was one. */
+  removeSuperseded(id: GroupId, epoch: number): Promise<boolean> {
+    this.#checkOpen();
+    return this.#driver.storage.removeSuperseded(id, epoch);
   }
 
   /**

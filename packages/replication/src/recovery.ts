@@ -1,5 +1,6 @@
 import type { GroupId } from "@coppice/storage";
 import type { GroupStatus } from "./replica.ts";
+import type { SupersededGroup } from "./superseded.ts";
 
 /** Groups loaded at the same time: the storage reads those of one turn together. */
 const LOADS_AT_ONCE = 256;
@@ -30,6 +31,8 @@ export interface RecoveryReport {
   readonly failed: readonly GroupStatus[];
   /** Of a type that this node was not given. */
   readonly unknown: readonly GroupStatus[];
+  /** States of superseded epochs that were moved aside; see `Node.superseded`. */
+  readonly superseded: readonly SupersededGroup[];
   /** Events in all groups. */
   readonly events: number;
   readonly durationMs: number;
@@ -39,6 +42,7 @@ export interface RecoveryReport {
 export interface RecoverySource {
   readonly groups: readonly GroupId[];
   status(id: GroupId): GroupStatus;
+  superseded(signal: AbortSignal | undefined): Promise<readonly SupersededGroup[]>;
   /** Loads a group; rejects when it cannot be read. */
   load(id: GroupId, signal: AbortSignal | undefined): Promise<void>;
 }
@@ -62,13 +66,19 @@ export async function recoverGroups(source: RecoverySource, options: RecoverOpti
     }
   };
   await Promise.all(Array.from({ length: LOADS_AT_ONCE }, work));
+  const superseded = await source.superseded(options.signal);
   return report(
+    superseded,
     source.groups.map((id) => source.status(id)),
     performance.now() - startedAt,
   );
 }
 
-function report(groups: readonly GroupStatus[], durationMs: number): RecoveryReport {
+function report(
+  superseded: readonly SupersededGroup[],
+  groups: readonly GroupStatus[],
+  durationMs: number,
+): RecoveryReport {
   const failed = groups.filter(({ phase }) => phase === "failed");
   const degraded = groups.filter((group) => group.degraded && group.phase !== "failed");
   return {
@@ -77,6 +87,7 @@ function report(groups: readonly GroupStatus[], durationMs: number): RecoveryRep
     degraded,
     failed,
     unknown: groups.filter(({ isKnownType }) => !isKnownType),
+    superseded,
     events: groups.reduce((sum, { events }) => sum + events, 0),
     durationMs,
   };

@@ -22,6 +22,7 @@ export class CommitPlanner {
 
   /** Throws `TypeError` for a commit that does not continue what is stored; the states are then of no use. */
   plan(commit: PackedCommit): void {
+    for (const { key, value } of commit.superseded) this.ops.push({ op: "put", key, value });
     for (const group of commit.created) this.#begin(group);
     for (const record of commit.records) this.#append(record);
     for (const snapshot of commit.snapshots) this.#snapshot(snapshot);

@@ -1,7 +1,14 @@
 import { isStorageBackend, type StorageBackend } from "./backend.ts";
 import { StorageError } from "./error.ts";
 import { domainOf, encodeGroupId, type GroupId } from "./group-id.ts";
-import type { CatalogueRow, GroupCommit, GroupStorage, NodeRecord, StoredGroup } from "./group-storage.ts";
+import type {
+  CatalogueRow,
+  GroupCommit,
+  GroupStorage,
+  NodeRecord,
+  StoredGroup,
+  SupersededState,
+} from "./group-storage.ts";
 import { createGroupStore, type GroupStoreOptions } from "./group-store.ts";
 import { memoryStorage } from "./memory.ts";
 import { mergePages } from "./merge-pages.ts";
@@ -143,7 +150,7 @@ export class Domains implements GroupStorage {
       parts.set(home, part);
       return part;
     };
-    for (const name of ["created", "records", "snapshots", "deletions"] as const) {
+    for (const name of ["created", "records", "snapshots", "deletions", "superseded"] as const) {
       for (const item of commit[name] ?? []) {
         const part = partOf(item.id) as Record<string, unknown[]>;
         (part[name] ??= []).push(item);
@@ -197,6 +204,20 @@ export class Domains implements GroupStorage {
       const store = await this.#route(this.#configOf(adapter));
       yield* this.#own(adapter, store.listJournalled(options), (id) => id);
     }
+  }
+
+  async *listSuperseded(
+    options: { id?: GroupId; signal?: AbortSignal } = {},
+  ): AsyncGenerator<readonly SupersededState[]> {
+    this.#checkOpen();
+    for (const { adapter } of this.#configsOf(options.id)) {
+      const store = await this.#route(this.#configOf(adapter));
+      yield* this.#own(adapter, store.listSuperseded(options), ({ id }) => id);
+    }
+  }
+
+  async removeSuperseded(id: GroupId, epoch: number): Promise<boolean> {
+    return await (await this.#storeOf(id)).removeSuperseded(id, epoch);
   }
 
   async readNode(): Promise<NodeRecord | undefined> {

@@ -64,8 +64,18 @@ export interface GroupCommit {
   readonly snapshots?: readonly GroupSnapshot[];
   /** Groups that peers have brought up to date after damage: no longer `degraded`. */
   readonly repaired?: readonly GroupId[];
+  /** States to move aside before their epoch is superseded; see {@link SupersededState}. */
+  readonly superseded?: readonly GroupSnapshot[];
   /** Deletions: `epoch` is even. What is stored of lower epochs is removed, the row stays as a tombstone. */
   readonly deletions?: readonly GroupMeta[];
+}
+
+/** The state of a group's former epoch, kept when another took its place, because it held writes found nowhere else. */
+export interface SupersededState extends Pick<GroupMeta, "id" | "type" | "epoch" | "vector" | "time"> {
+  /** When it was moved aside, in Unix milliseconds. */
+  readonly keptAt: number;
+  /** The complete state: `CrdtType.encode`'s. */
+  readonly body: Uint8Array;
 }
 
 /** Something that did not pass its check, and what was done about it. */
@@ -147,6 +157,10 @@ export interface GroupStorage extends AsyncDisposable {
   }): AsyncIterable<readonly StoredGroup[]>;
   /** Pages of ids of groups that have journal records beyond their newest snapshot. */
   listJournalled(options?: { signal?: AbortSignal }): AsyncIterable<readonly GroupId[]>;
+  /** Superseded states that were kept, of one group or of all; damaged ones stay where they are, and are left out. */
+  listSuperseded(options?: { id?: GroupId; signal?: AbortSignal }): AsyncIterable<readonly SupersededState[]>;
+  /** Removes a superseded state for good; whether there was one. */
+  removeSuperseded(id: GroupId, epoch: number): Promise<boolean>;
   readNode(): Promise<NodeRecord | undefined>;
   writeNode(record: NodeRecord): Promise<void>;
   /** A small secret (the node's private key): outside snapshots, listings and exports; a file of mode 0600 on disk. */

@@ -7,13 +7,30 @@ import { corruption, type GroupReading, readGroup } from "./group-reader.ts";
 import { type GroupRecord, recordSeed } from "./group-record.ts";
 import { readSlots, scanSlots, type SlotValues, wholeRecords } from "./group-records.ts";
 import { GroupStates } from "./group-states.ts";
-import type { CatalogueRow, Damage, GroupCommit, GroupStorage, NodeRecord, StoredGroup } from "./group-storage.ts";
+import type {
+  CatalogueRow,
+  Damage,
+  GroupCommit,
+  GroupStorage,
+  NodeRecord,
+  StoredGroup,
+  SupersededState,
+} from "./group-storage.ts";
 import { readNodeRecord, writeNodeRecord } from "./node-store.ts";
 import { packCommit, type PackedCommit, type PackedGroup } from "./pack-commit.ts";
 import { type Compression, codecOf } from "./packed-body.ts";
 import { StoreEngine } from "./store-engine.ts";
-import { parseJournalLog, quarantineOther, RECORD_SPACE, recordKey, SLOTS, SWEEP_SPACE } from "./store-keys.ts";
+import {
+  parseJournalLog,
+  quarantineOther,
+  RECORD_SPACE,
+  recordKey,
+  SLOTS,
+  SUPERSEDED_SPACE,
+  SWEEP_SPACE,
+} from "./store-keys.ts";
 import { isAlive, readWhole, storedGroup, tombstone, wholeGroup } from "./stored-group.ts";
+import { decodeSuperseded, supersededKey } from "./superseded.ts";
 import { sweepGroup } from "./sweep.ts";
 import { WriteBehindBackend } from "./write-behind.ts";
 
@@ -91,7 +108,7 @@ class GroupStore implements GroupStorage {
 
   async commit(commit: GroupCommit, options: { sync?: boolean; signal?: AbortSignal } = {}): Promise<void> {
     this.#checkOpen();
-    const packing = packCommit(commit, this.#codec);
+    const packing = packCommit(commit, this.#codec, this.#now());
     packing.catch(() => undefined);
     // Queued before it is packed: a small commit must not overtake a large one that is still being compressed.
     await this.#queue.add({ packing, sync: options.sync === true, signal: options.signal });
@@ -216,6 +233,23 @@ class GroupStore implements GroupStorage {
     const [slots] = await readSlots(this.#engine, [group]);
     const record = slots && (await this.#recordOf(slots));
     return record?.epoch === epoch && epoch % 2 === 1 && last >= record.seq ? record.id : undefined;
+  }
+
+  async *listSuperseded(
+    options: { id?: GroupId; signal?: AbortSignal } = {},
+  ): AsyncGenerator<readonly SupersededState[]> {
+    const { id, signal } = options;
+    const prefix = SUPERSEDED_SPACE + (id === undefined ? "" : encodeGroupId(id));
+    for await (const page of this.#backend.scan({ prefix, ...(signal && { signal }) })) {
+      yield page.flatMap(({ key, value }) => wholeSuperseded(key, value) ?? []);
+    }
+  }
+
+  async removeSuperseded(id: GroupId, epoch: number): Promise<boolean> {
+    const key = supersededKey(encodeGroupId(id), epoch);
+    if ((await this.#engine.get(key)) === undefined) return false;
+    await this.#queue.alone(() => this.#engine.write([{ op: "del", key }]));
+    return true;
   }
 
   async readNode(): Promise<NodeRecord | undefined> {
@@ -381,6 +415,16 @@ function* groupsOf(commits: readonly QueuedCommit[]): Iterable<PackedGroup> {
     yield* packed.snapshots;
     yield* packed.repaired;
     yield* packed.deletions;
+  }
+}
+
+/** A superseded state, unless it is damaged: then it stays where it is. */
+function wholeSuperseded(key: string, value: Uint8Array): SupersededState | undefined {
+  try {
+    return decodeSuperseded(value, key);
+  } catch (error) {
+    corruption(error);
+    return undefined;
   }
 }
 

@@ -40,6 +40,7 @@ export type {
   JournalRecord,
   NodeRecord,
   StoredGroup,
+  SupersededState,
 } from "./group-storage.ts";
 export { createGroupStore, type GroupStoreOptions } from "./group-store.ts";
 export { importGroups, type ImportOptions, type ImportReport } from "./import.ts";

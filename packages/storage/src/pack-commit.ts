@@ -6,6 +6,7 @@ import { type GroupState, UNKNOWN } from "./group-state.ts";
 import type { GroupCommit, GroupMeta, GroupSnapshot, JournalRecord } from "./group-storage.ts";
 import { type PackedBody, packBody } from "./packed-body.ts";
 import { take } from "./sealed.ts";
+import { encodeSuperseded } from "./superseded.ts";
 
 /** A commit with its ids encoded, its bodies compressed, and its records written but for what the planner fills in. */
 export interface PackedCommit {
@@ -14,6 +15,8 @@ export interface PackedCommit {
   readonly snapshots: readonly PackedSnapshot[];
   readonly repaired: readonly PackedGroup[];
   readonly deletions: readonly PackedEpoch[];
+  /** States to keep, encoded. */
+  readonly superseded: readonly { readonly key: string; readonly value: Uint8Array }[];
 }
 
 export interface PackedGroup {
@@ -51,13 +54,14 @@ const RECORD_BYTES = 160;
 const scratch = new Writer(RECORD_BYTES);
 
 /** Encodes ids and meta data at once, and compresses bodies. Throws `TypeError` for what makes no sense. */
-export async function packCommit(commit: GroupCommit, codec: Codec): Promise<PackedCommit> {
+export async function packCommit(commit: GroupCommit, codec: Codec, now: number): Promise<PackedCommit> {
   // Encoded before the first await: the caller may go on changing its vectors.
-  const { created = [], records = [], snapshots = [], repaired = [], deletions = [] } = commit;
+  const { created = [], records = [], snapshots = [], repaired = [], deletions = [], superseded = [] } = commit;
   const packed = {
     created: created.map((group) => packEpoch(group, 1)),
     deletions: deletions.map((group) => packEpoch(group, 0)),
     repaired: repaired.map(packGroup),
+    superseded: superseded.map((state) => encodeSuperseded(state, now)),
   };
   for (const group of snapshots) checkEpoch(group, 1);
   const packing = [packSnapshots(snapshots, codec), packEntries(records, codec)] as const;

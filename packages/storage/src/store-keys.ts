@@ -9,6 +9,7 @@
  * | `x` G                  | epochs below the group's are still to be swept                                      |
  * | `q` G kind E rest `!` C | a damaged record as it was found: kind `c`, `s` or `j`; C tells contents apart      |
  * | `q` `n` key `!` C      | a damaged node record, or a damaged key                                             |
+ * | `o` G E                | a superseded state that was kept                                                    |
  * | `na`, `nb`             | node record                                                                         |
  *
  * Log G E: the journal of an epoch.
@@ -21,6 +22,7 @@ export const RECORD_SPACE = "c";
 export const APART_SPACE = "s";
 export const SWEEP_SPACE = "x";
 export const QUARANTINE_SPACE = "q";
+export const SUPERSEDED_SPACE = "o";
 export const NODE_KEYS = ["na", "nb"] as const;
 
 /** Which of a group's two records. */

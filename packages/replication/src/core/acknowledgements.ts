@@ -110,6 +110,10 @@ export class Acknowledgements {
   }
 
   onAck(peer: Peer, ack: Ack): void {
+    const group = this.#core.groups.get(ack.key);
+    if (group?.epoch === ack.epoch && group.server?.incarnation.issuer === ack.actor) {
+      this.#core.unseen.acknowledged(group, ack.seq);
+    }
     for (const waiting of this.#waiting.get(ack.key) ?? []) {
       // An actor numbers its events anew in each epoch.
       if (waiting.epoch !== ack.epoch) continue;

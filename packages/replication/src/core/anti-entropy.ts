@@ -59,6 +59,7 @@ export class AntiEntropy {
       if (sum !== undefined && sum.groups === ours.groups && equalDigest(sum.digest, ours.digest)) {
         this.#core.comparedDomain(name);
         this.#core.watch.equalDomain(peer, name);
+        this.#core.unseen.sawDomain(name);
         equal.push(ours);
       } else if (!isReply) {
         // Of few groups a list is as short.
@@ -150,7 +151,9 @@ export class AntiEntropy {
   tell(peer: Peer, group: Group, intent: VectorIntent): void {
     if (group.isUnsettled) return this.#core.load(group, () => this.tell(peer, group, intent));
     this.#core.respond(group, () => {
-      const message = encodeMessage({ kind: "vector", group: refOf(group), intent, vector: group.vector.clone() });
+      // A tombstone tells what whoever made it knew: who knows more must not drop it unseen.
+      const vector = (this.#core.unseen.deleted(group) ?? group.vector).clone();
+      const message = encodeMessage({ kind: "vector", group: refOf(group), intent, vector });
       // The end of an answer always goes out: a question without one is asked again only after a while.
       return () => peer.post(message, intent === "answer" ? undefined : group.key);
     });
@@ -182,7 +185,9 @@ export class AntiEntropy {
     const { group: ref, intent, vector } = message;
     const group = this.groupFor(ref, vector.size > 0 || ref.epoch > 1);
     if (group === undefined) return this.#tellUnknown(peer, message);
-    if (group.epoch < ref.epoch) this.#core.enterEpoch(group, ref);
+    if (group.epoch < ref.epoch && !this.#core.enterEpoch(group, ref, vector)) {
+      return this.#core.load(group, () => this.onVector(peer, message));
+    }
     // It knows an older epoch, or nothing of the group.
     if (group.epoch > ref.epoch) {
       this.#core.compared(group);
@@ -195,6 +200,7 @@ export class AntiEntropy {
     if (!this.checkType(peer, group, ref)) return;
     if (group.isUnsettled) return this.#core.load(group, () => this.onVector(peer, message));
     this.#core.watch.told(peer, group, vector);
+    this.#core.unseen.told(group, vector);
     if (intent === "ask") this.#answer(peer, group, vector);
     if (intent === "answer") this.#answered(peer, group, vector);
     if (group.vector.includes(vector)) this.#core.compared(group, vector.size > 0);
@@ -266,7 +272,9 @@ export class AntiEntropy {
   onState(peer: Peer, message: State): void {
     const group = this.groupFor(message.group, true);
     if (group === undefined) return;
-    if (group.epoch < message.group.epoch) this.#core.enterEpoch(group, message.group);
+    if (group.epoch < message.group.epoch && !this.#core.enterEpoch(group, message.group)) {
+      return this.#core.load(group, () => this.onState(peer, message));
+    }
     if (group.epoch > message.group.epoch || group.phase === "deleted") return this.tell(peer, group, "tell");
     if (!this.checkType(peer, group, message.group)) return;
     this.#pulls.answering(peer, group);

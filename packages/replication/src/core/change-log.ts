@@ -8,15 +8,15 @@ const CHANGED_MAX = 100_000;
 const OUTDATED_MAX = 1024;
 
 interface Entry {
-  readonly group: Group;
+  readonly key: string;
   readonly seq: number;
   readonly digest: Digest;
 }
 
 /** A part of what has changed. */
 export interface ChangedPage {
-  /** Each group once, in the order of their latest changes. */
-  readonly groups: readonly Group[];
+  /** The key of each group once, in the order of their latest changes. */
+  readonly keys: readonly string[];
   /** Where to go on. */
   readonly next: number;
   readonly hasMore: boolean;
@@ -29,7 +29,7 @@ export interface ChangedPage {
 export class ChangeLog {
   /** In order; an entry that is not its group's latest is outdated. */
   #entries: Entry[] = [];
-  readonly #latest = new Map<Group, Entry>();
+  readonly #latest = new Map<string, Entry>();
   #last = 0;
   #floor = 0;
 
@@ -41,21 +41,21 @@ export class ChangeLog {
   /** The group may have changed. */
   note(group: Group): void {
     const digest = group.digest();
-    const known = this.#latest.get(group);
+    const known = this.#latest.get(group.key);
     if (known !== undefined && equalDigest(known.digest, digest)) return;
-    const entry = { group, seq: ++this.#last, digest };
-    this.#latest.set(group, entry);
+    const entry = { key: group.key, seq: ++this.#last, digest };
+    this.#latest.set(group.key, entry);
     this.#entries.push(entry);
     if (this.#entries.length > 2 * this.#latest.size + OUTDATED_MAX) this.#rewrite();
     else if (this.#latest.size > CHANGED_MAX) this.#rewrite();
   }
 
   #rewrite(): void {
-    const current = this.#entries.filter((entry) => this.#latest.get(entry.group) === entry);
+    const current = this.#entries.filter((entry) => this.#latest.get(entry.key) === entry);
     // A tenth at once: the list is rewritten once for many changes.
     const surplus = current.length > CHANGED_MAX ? current.length - Math.floor(0.9 * CHANGED_MAX) : 0;
-    for (const { group, seq } of current.slice(0, surplus)) {
-      this.#latest.delete(group);
+    for (const { key, seq } of current.slice(0, surplus)) {
+      this.#latest.delete(key);
       this.#floor = seq;
     }
     this.#entries = current.slice(surplus);
@@ -64,15 +64,15 @@ export class ChangeLog {
   /** At most `limit` groups that changed after change `seq`; undefined when that is not remembered any more. */
   since(seq: number, limit: number): ChangedPage | undefined {
     if (seq < this.#floor || seq > this.#last) return undefined;
-    const groups: Group[] = [];
+    const keys: string[] = [];
     let next = seq;
     let index = this.#after(seq);
-    for (; index < this.#entries.length && groups.length < limit; index++) {
+    for (; index < this.#entries.length && keys.length < limit; index++) {
       const entry = this.#entries[index] as Entry;
       next = entry.seq;
-      if (this.#latest.get(entry.group) === entry) groups.push(entry.group);
+      if (this.#latest.get(entry.key) === entry) keys.push(entry.key);
     }
-    return { groups, next, hasMore: index < this.#entries.length };
+    return { keys, next, hasMore: index < this.#entries.length };
   }
 
   /** The place of the first entry after change `seq`. */

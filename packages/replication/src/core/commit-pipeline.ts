@@ -48,6 +48,7 @@ interface Commit {
   readonly parts: ReadonlyMap<Group, Part>;
   readonly deletions: readonly GroupMeta[];
   readonly repaired: readonly Group[];
+  readonly superseded: readonly GroupSnapshot[];
   readonly afterwards: readonly (() => void)[];
 }
 
@@ -75,6 +76,7 @@ export class CommitPipeline {
   readonly #deferred = new Map<Group, (() => () => void)[]>();
   readonly #repaired = new Set<Group>();
   #deletions: GroupMeta[] = [];
+  #superseded: GroupSnapshot[] = [];
   #afterDeletions: (() => void)[] = [];
   #inFlight: Commit | undefined;
   #lastTicket = 0;
@@ -150,6 +152,12 @@ export class CommitPipeline {
     this.#repaired.delete(group);
     this.#deferred.delete(group);
     this.#unlocated.delete(group);
+  }
+
+  /** A state to keep, of an epoch that is superseded: it goes into the next commit, before what supersedes it. */
+  supersede(state: GroupSnapshot): void {
+    this.#superseded.push(state);
+    this.#wantsSync = true;
   }
 
   delete(meta: GroupMeta, afterwards: () => void): void {
@@ -257,7 +265,9 @@ export class CommitPipeline {
     this.#deletions = [];
     this.#afterDeletions = [];
     this.#repaired.clear();
-    this.#inFlight = { ticket: ++this.#lastTicket, parts, deletions, repaired, afterwards };
+    const superseded = this.#superseded;
+    this.#superseded = [];
+    this.#inFlight = { ticket: ++this.#lastTicket, parts, deletions, repaired, superseded, afterwards };
     const isSynced =
       this.#wantsSync || [...parts.keys()].some((group) => this.#environment.durability(group) === "sync");
     this.#wantsSync = false;
@@ -309,7 +319,9 @@ export class CommitPipeline {
       }
       if (snapshot !== undefined) snapshots.push(snapshot);
     }
-    return { created, records, snapshots, repaired: commit.repaired.map(({ id }) => id), deletions: commit.deletions };
+    const { deletions, superseded } = commit;
+    const repaired = commit.repaired.map(({ id }) => id);
+    return { created, records, snapshots, repaired, deletions, superseded };
   }
 
   /** The commit under way is done, or has failed. */
@@ -367,6 +379,7 @@ export class CommitPipeline {
       this.#unlocated.set(group, { part, isAsked: false });
     }
     this.#wantsSync = true;
+    this.#superseded.unshift(...commit.superseded);
     this.#deletions.unshift(...commit.deletions);
     for (const group of commit.repaired) this.#repaired.add(group);
     this.#afterDeletions.unshift(...commit.afterwards);

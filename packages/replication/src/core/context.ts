@@ -1,3 +1,4 @@
+import type { VersionVector } from "@coppice/crdt";
 import type { GroupId } from "@coppice/storage";
 import type { PeerId } from "../transport.ts";
 import type { Counts } from "./counts.ts";
@@ -7,6 +8,7 @@ import type { Limits } from "./limits.ts";
 import type { GroupRef } from "./messages.ts";
 import type { Peer } from "./peer.ts";
 import type { SyncWatch } from "./sync-watch.ts";
+import type { UnseenWrites } from "./unseen-writes.ts";
 
 /** What gossip and anti-entropy share of their core. */
 export interface CoreContext {
@@ -24,8 +26,10 @@ export interface CoreContext {
   load(group: Group, then: (group: Group) => void): void;
   /** See `CommitPipeline.respond`. */
   respond(group: Group, prepare: () => () => void): void;
-  /** The group enters another epoch, as a peer has. */
-  enterEpoch(group: Group, ref: GroupRef): void;
+  /** See `GroupTable.enterEpoch`. */
+  enterEpoch(group: Group, ref: GroupRef, theirs?: VersionVector): boolean;
+  /** Which own writes no peer is known to have. */
+  readonly unseen: UnseenWrites;
   /** Sees whether replicas come together. */
   readonly watch: SyncWatch;
   readonly counts: Counts;

@@ -1,4 +1,4 @@
-import type { AnyCrdtType } from "@coppice/crdt";
+import { type AnyCrdtType, actorNode } from "@coppice/crdt";
 import type { CatalogueRow, GroupId, StoredGroup } from "@coppice/storage";
 import { ReplicationError } from "../error.ts";
 import type { Link, PeerId } from "../transport.ts";
@@ -27,6 +27,7 @@ import { SyncWatch } from "./sync-watch.ts";
 import { steadyClock } from "./steady-clock.ts";
 import { TickClock } from "./tick-clock.ts";
 import { Stability, type StabilityReport } from "./stability.ts";
+import { UnseenWrites } from "./unseen-writes.ts";
 import { type Verdict, Verification } from "./verification.ts";
 
 /**
@@ -50,6 +51,7 @@ export class Core {
   readonly #stability: Stability;
   readonly #catchUp: CatchUp;
   readonly watch: SyncWatch;
+  readonly #unseen: UnseenWrites;
   readonly counts: Counts = noCounts();
   readonly changes: ChangeLog = new ChangeLog();
   readonly #clock: ClockGuard;
@@ -70,6 +72,7 @@ export class Core {
     this.#effects = options.effects;
     this.#steadyNow = steadyClock(() => options.now());
     this.#tickClock = new TickClock(() => options.now());
+    this.#unseen = new UnseenWrites(actorNode(options.actor(false)));
     this.pipeline = this.#newPipeline();
     this.#table = this.#newTable();
     this.watch = new SyncWatch({
@@ -142,6 +145,7 @@ export class Core {
       types: options.types,
       domains: options.domains,
       pipeline: this.pipeline,
+      unseen: this.#unseen,
       server: {
         limits: options.limits,
         now: this.#tickClock.now,
@@ -158,6 +162,7 @@ export class Core {
         this.#effects.moved(group);
       },
       repair: (group) => this.#repair(group),
+      spread: (group) => this.#spread(group),
       wake: () => this.#wake(),
     });
   }
@@ -187,7 +192,8 @@ export class Core {
         this.pipeline.respond(group, prepare);
         this.#wake();
       },
-      enterEpoch: (group, ref) => this.#table.enterEpoch(group, ref),
+      enterEpoch: (group, ref, theirs) => this.#table.enterEpoch(group, ref, theirs),
+      unseen: this.#unseen,
       watch: this.watch,
       counts: this.counts,
       compared: (group, isHeld) => this.#table.compared(group, isHeld),
@@ -255,6 +261,12 @@ export class Core {
   #repair(group: Group): void {
     for (const peer of this.#peers.values()) {
       if (peer.isInterestedIn(group.domain)) this.#antiEntropy.ask(peer, group);
+    }
+  }
+
+  #spread(group: Group): void {
+    for (const peer of this.#peers.values()) {
+      if (peer.isInterestedIn(group.domain)) this.#antiEntropy.tell(peer, group, "tell");
     }
   }
 

@@ -47,7 +47,7 @@ export class Gossip {
 
   /** Sends runs that are committed here to whom the gossip rule names. */
   publish(group: Group, fresh: readonly FreshRun[]): void {
-    this.#count(fresh);
+    this.#count(group, fresh);
     const interested = [...this.#core.peers.values()].filter((peer) => peer.isInterestedIn(group.domain));
     if (interested.length === 0) return;
     const since = this.#core.now() - 2 * this.#heartbeatMs;
@@ -64,11 +64,13 @@ export class Gossip {
     }
   }
 
-  #count(fresh: readonly FreshRun[]): void {
+  #count(group: Group, fresh: readonly FreshRun[]): void {
     const { counts } = this.#core;
     for (const { run, source, repaired } of fresh) {
-      if (source === undefined && !repaired) counts.eventsWritten += run.count;
-      else if (repaired) counts.eventsRepaired += run.count;
+      if (source === undefined && !repaired) {
+        counts.eventsWritten += run.count;
+        this.#core.unseen.wrote(group, run.lastSeq);
+      } else if (repaired) counts.eventsRepaired += run.count;
       else counts.eventsReceived += run.count;
     }
   }
@@ -82,7 +84,9 @@ export class Gossip {
     const run = Run.decode(message.run.slice());
     const group = this.#antiEntropy.groupFor(message.group, true);
     if (group === undefined) return;
-    if (group.epoch < message.group.epoch) this.#core.enterEpoch(group, message.group);
+    if (group.epoch < message.group.epoch && !this.#core.enterEpoch(group, message.group)) {
+      return this.#core.load(group, () => this.onEvents(peer, message));
+    }
     if (group.epoch > message.group.epoch || group.phase === "deleted") {
       return this.#antiEntropy.tell(peer, group, "tell");
     }

@@ -1,4 +1,4 @@
-import type { AnyCrdtType } from "@coppice/crdt";
+import type { AnyCrdtType, VersionVector } from "@coppice/crdt";
 import {
   type CatalogueRow,
   type GroupId,
@@ -17,6 +17,7 @@ import type { RowNumber } from "./group-rows.ts";
 import { LoadQueue } from "./load-queue.ts";
 import type { GroupRef } from "./messages.ts";
 import { ReplicationServer, type ServerEnvironment } from "./replication-server.ts";
+import type { UnseenWrites } from "./unseen-writes.ts";
 
 /** What the table needs of its core. */
 export interface TableParts {
@@ -24,6 +25,7 @@ export interface TableParts {
   /** The domains that this node replicates; undefined means all. */
   readonly domains: readonly string[] | undefined;
   readonly pipeline: CommitPipeline;
+  readonly unseen: UnseenWrites;
   readonly server: ServerEnvironment;
   /** Read what is stored of a group, then call `loaded` or `loadFailed`. */
   read(group: Group): void;
@@ -31,6 +33,8 @@ export interface TableParts {
   moved(group: Group): void;
   /** Ask every peer for what is missing here. */
   repair(group: Group): void;
+  /** Tell every peer what is known here. */
+  spread(group: Group): void;
   wake(): void;
 }
 
@@ -221,7 +225,7 @@ export class GroupTable {
   /** Deletes a group for good: its next epoch is a tombstone. Calls back once that is on stable storage. */
   delete(group: Group, then: () => void): void {
     if (group.phase === "deleted") return then();
-    this.#restart(group, group.epoch + 1, group.typeName);
+    this.#restart(group, group.epoch + 1, group.typeName, group.vector.clone());
     this.#storeDeletion(group, () => {
       this.#parts.repair(group);
       then();
@@ -233,24 +237,46 @@ export class GroupTable {
     this.#parts.wake();
   }
 
-  /** The group enters another epoch, as a peer has. */
-  enterEpoch(group: Group, ref: GroupRef): void {
-    const events = group.server?.issued?.seq ?? 0;
-    const message = `group ${formatGroupId(group.id)} goes from epoch ${group.epoch} to ${ref.epoch}, as a peer has it`;
-    this.#parts.server.notice("EPOCH_SUPERSEDED", `${message}; ${events} own events of this process are left behind`, {
-      group: group.id,
-    });
-    this.#restart(group, ref.epoch, ref.type);
-    if (group.phase === "deleted") this.#storeDeletion(group);
+  /**
+   * The group enters another epoch, as a peer has. `theirs`: what whoever deleted it knew. Own writes that may be
+   * nowhere else are moved aside; false when the group must be loaded for that first.
+   */
+  enterEpoch(group: Group, ref: GroupRef, theirs?: VersionVector): boolean {
+    // A tombstone tells of the epoch right before it.
+    const known = ref.epoch % 2 === 0 && ref.epoch === group.epoch + 1 ? theirs : undefined;
+    const unseen = this.#parts.unseen.count(group, known);
+    const isUnread = (group.phase === "stored" || group.phase === "loading") && group.isStored;
+    if (isUnread && (unseen > 0 || group.isUnsettled)) return false;
+    const name = formatGroupId(group.id);
+    const message = `group ${name} goes from epoch ${group.epoch} to ${ref.epoch}, as a peer has it`;
+    this.#parts.server.notice("EPOCH_SUPERSEDED", message, { group: group.id });
+    if (unseen > 0) this.#moveAside(group, unseen);
+    const former = group.vector.clone();
+    if (known !== undefined) former.merge(known);
+    this.#restart(group, ref.epoch, ref.type, former);
+    // A deletion must not cost an interval a hop.
+    if (group.phase === "deleted") this.#storeDeletion(group, () => this.#parts.spread(group));
+    return true;
   }
 
-  #restart(group: Group, epoch: number, typeName: string): void {
+  #moveAside(group: Group, events: number): void {
+    const { server } = group;
+    const about = `epoch ${group.epoch} of group ${formatGroupId(group.id)} had ${events} events of this node that no peer is known to have`;
+    // Without its type's code there is no state that could be kept.
+    const state = server === undefined || server.isOpaque ? undefined : server.snapshot();
+    if (state !== undefined) this.#parts.pipeline.supersede(state);
+    const what = state === undefined ? "they are lost, for they cannot be read here" : "its state is moved aside";
+    this.#parts.server.notice("MOVED_ASIDE", `${about}; ${what}`, { group: group.id });
+  }
+
+  #restart(group: Group, epoch: number, typeName: string, former?: VersionVector): void {
     this.#directory.keepAwake(group);
     this.#parts.pipeline.forget(group);
     this.#active.delete(group);
     const wasLoading = this.#loading.delete(group);
     group.restart(epoch, typeName);
     this.#directory.update(group);
+    this.#parts.unseen.leaves(group, former);
     this.#parts.moved(group);
     // Whoever opens it goes on waiting until it is loaded.
     if (wasLoading) this.load(group, () => {});

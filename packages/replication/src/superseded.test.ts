@@ -1,0 +1,78 @@
+import { gCounter } from "@coppice/crdt";
+import { memoryStorage } from "@coppice/storage";
+import { describe, expect, it } from "vitest";
+import { Grove, notes } from "./nodes.test-support.ts";
+
+function movedAside(grove: Grove): unknown[] {
+  return grove.notices.filter(({ code }) => code === "MOVED_ASIDE").map(({ group }) => group);
+}
+
+describe("an epoch that a peer has left", () => {
+  it("is moved aside when it held own writes that no peer had: listed, readable, removable", async () => {
+    await using grove = new Grove();
+    const storage = memoryStorage();
+    const a = await grove.start("a", [], { storage });
+    const b = await grove.start("b", ["a"]);
+    const onA = await a.open("m", notes);
+    onA.mutate((m) => m.set("shared", "1"));
+    await grove.converged();
+    grove.network.partition("a", "b");
+    await onA.mutate((m) => m.set("only here", "2"));
+    await b.delete("m");
+    grove.network.heal();
+    await expect.poll(() => a.group("m")?.phase).toBe("deleted");
+    expect(movedAside(grove)).toEqual(["m"]);
+    expect(await a.superseded()).toMatchObject([{ id: "m", type: notes.name, epoch: 1, events: 2 }]);
+    expect(await a.readSuperseded("m", 1)).toMatchObject({ value: { shared: "1", "only here": "2" } });
+    expect(await a.readSuperseded("m", 3)).toBeUndefined();
+    expect(await b.superseded()).toEqual([]);
+
+    await grove.stop("a");
+    const again = await grove.start("a", ["b"], { storage });
+    const report = await again.recover({ dryRun: true });
+    expect(report.superseded).toMatchObject([{ id: "m", epoch: 1 }]);
+    expect(await again.removeSuperseded("m", 1)).toBe(true);
+    expect(await again.removeSuperseded("m", 1)).toBe(false);
+    expect(await again.superseded()).toEqual([]);
+  });
+
+  it("leaves nothing behind when whoever ended it, or any peer, had seen it all", async () => {
+    await using grove = new Grove();
+    const a = await grove.start("a", [], { syncIntervalMs: 60_000 });
+    const b = await grove.start("b", ["a"], { syncIntervalMs: 60_000 });
+    const c = await grove.start("c", ["b"], { syncIntervalMs: 60_000 });
+    const [onA] = await Promise.all([a, b, c].map((node) => node.open("m", notes)));
+    onA?.mutate((m) => m.set("k", "v"));
+    await grove.converged();
+    // At once, before anything was compared; c tells b, and b tells a, what c knew.
+    await c.delete("m");
+    await grove.converged();
+    expect(movedAside(grove)).toEqual([]);
+    const counter = await a.open("c", gCounter);
+    await counter.mutate((x) => x.increment(1), { ack: { replicas: 1 } });
+    grove.network.partition("a", "b");
+    await b.delete("c");
+    const anew = await b.open("c", gCounter, { recreate: true });
+    grove.network.heal();
+    anew.mutate((x) => x.increment(1));
+    await expect.poll(() => a.group("c")?.epoch).toBe(3);
+    expect(movedAside(grove)).toEqual([]);
+  });
+
+  it("is loaded first when its writes are from an earlier run", async () => {
+    await using grove = new Grove();
+    const storage = memoryStorage();
+    const a = await grove.start("a", [], { storage });
+    await (await a.open("m", notes)).mutate((m) => m.set("alone", "1"));
+    await grove.stop("a");
+    const b = await grove.start("b");
+    (await b.open("m", notes)).mutate((m) => m.set("other", "2"));
+    await b.delete("m");
+    (await b.open("m", notes, { recreate: true })).mutate((m) => m.set("new", "3"));
+    const again = await grove.start("a", ["b"], { storage });
+    await grove.converged();
+    expect((await again.open("m", notes)).value()).toEqual({ new: "3" });
+    expect(await again.readSuperseded("m", 1)).toMatchObject({ value: { alone: "1" } });
+    expect(movedAside(grove)).toEqual(["m"]);
+  });
+});
