@@ -48,7 +48,10 @@ describe("the simulation", () => {
 
   // A queue smaller than an answer; a read that failed; two nodes that asked each other without end.
   test.each([800_411, 800_717, 801_127, 901_324])("seed %i, which failed once, does not fail again", async (seed) => {
-    expect((await new World(drawPlan(seed)).run()).violation).toBeUndefined();
+    // As they were drawn then.
+    const kinds = FAULT_KINDS.filter((kind) => kind !== "rollback-group");
+    const plan = drawPlan(seed, { size: "large", hasDocuments: false, kinds });
+    expect((await new World(plan).run()).violation).toBeUndefined();
   });
 
   test.each(Object.keys(PROFILES))("no seed of profile %s violates an oracle", async (profile) => {

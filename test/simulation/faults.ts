@@ -1,4 +1,5 @@
 import { SimulatedDisk } from "@coppice/storage/testing";
+import { guaranteesWithGroupOf, withGroupOf } from "./group-image.ts";
 import { Guarantees } from "./guarantees.ts";
 import type { Machine } from "./machine.ts";
 import type { Fault } from "./plan.ts";
@@ -140,6 +141,16 @@ function applyToDisk(world: World, fault: Fault, machine: Machine, random: Rando
       if (image === undefined) return false;
       world.kill(machine, false);
       machine.replaceDisk(image.disk.clone(), image.guarantees.image());
+      startLater();
+      return true;
+    }
+    case "rollback-group": {
+      const image = machine.image(fault.b);
+      if (image === undefined) return false;
+      world.kill(machine, false);
+      const { key } = random.pick(world.groups);
+      const guarantees = guaranteesWithGroupOf(machine.guarantees, image.guarantees, key);
+      machine.replaceDisk(withGroupOf(machine.disk, image.disk, key), guarantees);
       startLater();
       return true;
     }

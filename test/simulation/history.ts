@@ -3,9 +3,11 @@ import type { Actor, HybridTime, VersionVector } from "@coppice/crdt";
 /** What an operation did, at a path of keys. */
 export interface Note {
   /** A removal takes everything under its path that its writer had seen. */
-  readonly op: "add" | "set" | "append" | "remove";
+  readonly op: "add" | "set" | "append" | "remove" | "update";
   readonly path: readonly string[];
   readonly value?: Scalar;
+  /** Of `update`: what a document's own library says of the change. */
+  readonly update?: readonly Uint8Array[];
 }
 
 export type Scalar = number | string | boolean;
@@ -32,6 +34,8 @@ export interface Expected {
   readonly concurrent: ReadonlyMap<string, readonly Scalar[]>;
   /** Every `append`, by time, actor, and order within the actor. */
   readonly log: readonly Scalar[];
+  /** Every `update`, in no particular order. */
+  readonly updates: readonly Uint8Array[];
 }
 
 interface Written extends Note {
@@ -92,7 +96,9 @@ export class History {
     const sums = new Map<string, number>();
     const sets = new Map<string, Written[]>();
     const log: Written[] = [];
+    const updates = all.flatMap(({ update = [] }) => update);
     for (const note of all) {
+      if (note.op === "update") continue;
       if (note.op === "remove" || removals.some((removal) => isUnder(note, removal) && follows(removal, note)))
         continue;
       const key = note.path.join("/");
@@ -112,7 +118,7 @@ export class History {
       if (winner.value !== undefined) writes.set(key, winner.value);
     }
     log.sort((a, b) => (isLater(a, b) ? 1 : -1));
-    return { sums, writes, concurrent, log: log.map(({ value }) => value ?? "") };
+    return { sums, writes, concurrent, log: log.map(({ value }) => value ?? ""), updates };
   }
 
   #actors(group: string, epoch: number): Map<Actor, HistoryEvent[]> {

@@ -1,5 +1,6 @@
 import type { Durability } from "./process.ts";
 import { Random } from "./random.ts";
+import { DOCUMENTS } from "./documents.ts";
 import { SUBJECTS } from "./subjects.ts";
 
 /** Kinds of faults, and what they do. */
@@ -27,6 +28,7 @@ export const FAULT_KINDS = [
   "leave",
   // Disks.
   "rollback",
+  "rollback-group",
   "wipe",
   "clone",
   "write-error",
@@ -63,6 +65,8 @@ export interface MachinePlan {
   /** Names of types that it lacks at first. */
   readonly lacks: readonly string[];
   readonly skewMs: number;
+  /** How fast its clock goes, in clock time for real time. */
+  readonly clockRate: number;
   readonly snapshotIntervalMs: number | undefined;
 }
 
@@ -93,6 +97,10 @@ export interface PlanOptions {
   readonly fixed?: Partial<Pick<Plan, "tailBytesMax" | "idleGraceMs" | "watches" | "topology">> | undefined;
   /** Whether machines lack the code of types. */
   readonly hasOpaque?: boolean | undefined;
+  /** Most runs are small, for many of those find more than few large ones. Drawn by default. */
+  readonly size?: "small" | "large" | undefined;
+  /** Whether some groups may be documents of Yjs and Automerge. Default true. */
+  readonly hasDocuments?: boolean | undefined;
 }
 
 /** Which faults a run gets: all kinds, or a family of them. */
@@ -105,6 +113,7 @@ export const PROFILES: Readonly<Record<string, readonly FaultKind[]>> = {
     "kill",
     "power-cut",
     "rollback",
+    "rollback-group",
     "wipe",
     "clone",
     "write-error",
@@ -117,6 +126,12 @@ export const PROFILES: Readonly<Record<string, readonly FaultKind[]>> = {
   life: ["delete", "register", "snapshot", "restart", "kill", "partition"],
 };
 
+/** How many runs are small, and how long they are, for a large one's length. */
+const SMALL_SHARE = 0.75;
+const SMALL_PART = 0.3;
+const SMALL_NODES_MAX = 3;
+const SMALL_GROUPS_MAX = 2;
+
 /** Draws a run: each seed gets its own size, setup, and subset of faults (swarm testing). */
 export function drawPlan(seed: number, options: PlanOptions = {}): Plan {
   const random = new Random(seed, "plan");
@@ -127,18 +142,24 @@ export function drawPlan(seed: number, options: PlanOptions = {}): Plan {
   const drawsOpaque = random.chance(0.25);
   const hasOpaque = options.hasOpaque ?? drawsOpaque;
   const names = [...SUBJECTS.keys()];
-  const groups = Array.from({ length: 1 + random.int(4) }, () => random.pick(names));
+  const drawn = Array.from({ length: 1 + random.int(4) }, () => random.pick(names));
+  // Streams of their own, so that what they decide shifts nothing else.
+  const sizes = new Random(seed, "size");
+  const isSmall = options.size === undefined ? sizes.chance(SMALL_SHARE) : options.size === "small";
+  const clocks = new Random(seed, "clocks");
+  const groups = withDocuments(isSmall ? drawn.slice(0, SMALL_GROUPS_MAX) : drawn, seed, options.hasDocuments ?? true);
   const machine = (): MachinePlan => ({
     durability: random.pick(modes),
     lacks: hasOpaque && random.chance(0.5) ? [random.pick(names)] : [],
     skewMs: random.chance(0.3) ? random.between(-60_000, 60_000) : 0,
+    clockRate: clocks.chance(0.2) ? clocks.between(0.8, 1.25) : 1,
     snapshotIntervalMs: random.chance(0.5) ? random.between(500, 4000) : undefined,
   });
   const isTight = random.chance(0.4);
-  const chaosMs = random.between(1000, 5000);
+  const chaosMs = random.between(1000, 5000) * (isSmall ? SMALL_PART : 1);
   return {
     seed,
-    machines: Array.from({ length: nodes }, machine),
+    machines: Array.from({ length: isSmall && options.nodes === undefined ? smaller(nodes) : nodes }, machine),
     topology: random.pick(["mesh", "mesh", "line", "star", "ring"] as const),
     groups,
     chaosMs,
@@ -151,6 +172,17 @@ export function drawPlan(seed: number, options: PlanOptions = {}): Plan {
     faults: drawFaults(random, options.kinds ?? FAULT_KINDS, chaosMs),
     ...options.fixed,
   };
+}
+
+function smaller(nodes: number): number {
+  return 2 + (nodes % (SMALL_NODES_MAX - 1));
+}
+
+/** In some runs one of the groups is a document. */
+function withDocuments(groups: readonly string[], seed: number, hasDocuments: boolean): readonly string[] {
+  const random = new Random(seed, "documents");
+  if (!hasDocuments || !random.chance(0.15)) return groups;
+  return [...groups.slice(1), random.pick([...DOCUMENTS.keys()])];
 }
 
 function drawFaults(random: Random, kinds: readonly FaultKind[], chaosMs: number): Fault[] {

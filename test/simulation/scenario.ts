@@ -24,7 +24,7 @@ interface Step {
   readonly settleMs?: number;
 }
 
-const MACHINE: MachinePlan = { durability: "log", lacks: [], skewMs: 0, snapshotIntervalMs: undefined };
+const MACHINE: MachinePlan = { durability: "log", lacks: [], skewMs: 0, clockRate: 1, snapshotIntervalMs: undefined };
 
 /**
  * A story told step by step in the world of the simulation, under all of its oracles: every step throws as soon as one

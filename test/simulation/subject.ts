@@ -10,6 +10,8 @@ export interface Subject {
    * process, which is sequential.
    */
   write(mutator: unknown, random: Random, process: string): Note[];
+  /** What becomes of a write whose callback throws; taken back when left out. */
+  readonly onThrow?: "publish";
   /** The value that the type shows, as plain data. Without it, replicas are only compared with each other. */
   read?(expected: Expected): unknown;
   /** The value is a list in no particular order; `read` gives it sorted. */

@@ -1,3 +1,5 @@
+import { crc32 } from "node:zlib";
+
 /** What happened, as a hash that two runs of one seed share, and on request as readable lines. */
 export class Trace {
   #high = 0xdeadbeef;
@@ -9,14 +11,14 @@ export class Trace {
     this.#keeps = keeps;
   }
 
-  add(atMs: number, who: string, what: string): void {
-    const line = `${atMs.toFixed(1).padStart(9)}  ${who.padEnd(8)}  ${what}`;
-    for (let index = 0; index < line.length; index++) {
-      const code = line.charCodeAt(index);
-      this.#high = Math.imul(this.#high ^ code, 2654435761);
-      this.#low = Math.imul(this.#low ^ code, 1597334677);
-    }
-    if (this.#keeps) this.lines.push(line);
+  /** @param detail what only readers want to know: not part of the hash */
+  add(atMs: number, who: string, what: string, detail?: () => string): void {
+    this.#high = crc32(what, (this.#high ^ Math.floor(atMs * 10)) >>> 0);
+    this.#low = (Math.imul(this.#low, 1597334677) + crc32(who, this.#high)) | 0;
+    if (!this.#keeps) return;
+    this.lines.push(
+      `${atMs.toFixed(1).padStart(9)}  ${who.padEnd(8)}  ${what}${detail === undefined ? "" : `: ${detail()}`}`,
+    );
   }
 
   /** 16 hexadecimal digits. */

@@ -64,8 +64,8 @@ export class Workload {
     if (!isWritable(core)) return;
     const past = server.vector.clone();
     const before = server.version;
-    const valueBefore = plain(server.value(world.subject.type));
-    const throws = random.chance(0.03);
+    const throws = random.chance(0.03) && world.subject.onThrow !== "publish";
+    const valueBefore = throws ? plain(server.value(world.subject.type)) : "";
     let notes: Note[] = [];
     try {
       server.mutate(world.subject.type, (mutator) => {
@@ -95,7 +95,9 @@ export class Workload {
     };
     const problem = this.#world.history.add(event);
     if (problem !== undefined) this.#world.violate("dots", `${process.name}: ${problem}`);
-    this.#world.note(process.name, `writes ${world.key}/${server.epoch} ${actor}:${seq} ${plain(notes)}`);
+    this.#world.note(process.name, `writes ${world.key}/${server.epoch} ${actor}:${seq}`, () =>
+      plain(notes.map(({ update: _, ...note }) => note)),
+    );
     this.#acknowledge(machine, process, core, group, event);
   }
 

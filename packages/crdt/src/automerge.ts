@@ -9,6 +9,7 @@
  * The actor of a change is the event's own actor, so one that no other process uses.
  */
 import * as A from "@automerge/automerge";
+import { unixMs } from "./clock.ts";
 import { Reader, Writer, malformed } from "./codec.ts";
 import { CrdtError } from "./error.ts";
 import type { CrdtType, Stamp, Transaction } from "./type.ts";
@@ -60,7 +61,9 @@ class AutomergeCursor<T> implements AutomergeMutator<T> {
     transaction.begin();
     const state = this.#state;
     if (A.getActorId(state.doc) !== transaction.actor) state.doc = A.clone(state.doc, { actor: transaction.actor });
-    return this.#record(A.getHeads(state.doc), transaction, A.change(state.doc, change));
+    // The event's time, not the library's own: a type has no clock.
+    const time = Math.floor(unixMs(transaction.time) / 1000);
+    return this.#record(A.getHeads(state.doc), transaction, A.change(state.doc, { time }, change));
   }
 
   applyChanges(changes: readonly Uint8Array[]): A.Doc<T> {
