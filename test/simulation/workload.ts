@@ -96,7 +96,7 @@ export class Workload {
     const problem = this.#world.history.add(event);
     if (problem !== undefined) this.#world.violate("dots", `${process.name}: ${problem}`);
     this.#world.note(process.name, `writes ${world.key}/${server.epoch} ${actor}:${seq}`, () =>
-      plain(notes.map(({ update: _, ...note }) => note)),
+      plain(notes.map(({ op, path, value }) => ({ op, path, value }))),
     );
     this.#acknowledge(machine, process, core, group, event);
   }
