@@ -178,6 +178,26 @@ test("tokens are made, used and revoked by the command line, with a node and wit
   expect(nowhere).toMatchObject({ status: 3 });
 });
 
+test("serves HTTPS with a certificate, and starts on no open address without one", async () => {
+  const data = await temporaryDirectory();
+  const fixture = await readFile(new URL("../packages/server/src/http/tls.test-support.ts", import.meta.url), "utf8");
+  const [certificate = "", privateKey = ""] = fixture.match(/-----BEGIN[^`]*/g) ?? [];
+  const [cert, key] = [join(data, "cert.pem"), join(data, "key.pem")];
+  await Promise.all([writeFile(cert, certificate), writeFile(key, privateKey)]);
+  const open = ["start", "--data", join(data, "open"), "--http", "0.0.0.0:0"];
+  const start = await coppice(open);
+  expect(start).toMatchObject({ status: 2, err: expect.stringContaining("UNSAFE_BIND") as string });
+  const half = await coppice([...open, "--http-tls-cert", cert]);
+  expect(half).toMatchObject({ status: 2, err: expect.stringContaining("go together") as string });
+  const wrong = await coppice([...open, "--http-tls-cert", cert, "--http-tls-key", cert]);
+  expect(wrong).toMatchObject({ status: 2, err: expect.stringContaining("INVALID_OPTIONS") as string });
+  const daemon = await Daemon.start(data, "--http-tls-cert", cert, "--http-tls-key", key);
+  expect(daemon.ready.url).toMatch(/^https:/);
+  const trusting = { NODE_EXTRA_CA_CERTS: cert };
+  expect(await coppice(["add", "n", "--data", data], trusting)).toMatchObject({ status: 0, out: "1\n" });
+  expect(await coppice(["get", "n", "--data", data])).toMatchObject({ status: 3 });
+});
+
 test("a signal that a runner passes on twice is one request", async () => {
   const data = await temporaryDirectory();
   const daemon = await Daemon.start(data);

@@ -10,6 +10,8 @@ process.stdout.on("error", (error: NodeJS.ErrnoException) => {
   if (!isDaemon) process.exit();
 });
 
+// Whatever a command writes is for its owner only: data and exports are plain text.
+process.umask(0o077);
 process.exitCode = await run(args, {
   out: (text) => process.stdout.write(text),
   err: (text) => process.stderr.write(text),

@@ -20,11 +20,13 @@ import { TypeRegistry } from "./operations.ts";
 import { collectOpenApi } from "./openapi.ts";
 import { followRequests } from "./connections.ts";
 import { DomainRegistry, type GatewayDomain } from "./domains.ts";
+import { documentFormats } from "./document-formats.ts";
 import { NoticeLog } from "./notice-log.ts";
 import { OverviewFeed } from "./overview.ts";
 import { assetRoutes } from "./routes/assets.ts";
 import { automergeRoutes } from "./routes/automerge.ts";
 import { browserSessionRoutes, dashboardRoutes } from "./routes/dashboard.ts";
+import { documentRoutes } from "./routes/documents.ts";
 import { domainRoutes } from "./routes/domains.ts";
 import { exportRoutes } from "./routes/export.ts";
 import { groupRoutes } from "./routes/groups.ts";
@@ -169,6 +171,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   if (options.invites !== undefined) inviteRoutes(app, options.invites);
   viewRoutes(app, context, views);
   if (options.storage !== undefined) exportRoutes(app, context, options.storage);
+  documentRoutes(app, context, await documentFormats(context.types));
   // Who has the type has the library, which is an optional dependency.
   if (context.types.find("yjs") !== undefined) {
     const [yjs, { checkYjsUpdate }] = await Promise.all([import("yjs"), import("@coppice/crdt/yjs")]);

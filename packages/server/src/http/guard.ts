@@ -41,6 +41,8 @@ declare module "fastify" {
   interface FastifyContextConfig {
     /** Every route says what it needs; `nothing` means not even a token. */
     readonly needs?: Need | "nothing";
+    /** The media type of its body; by default JSON. */
+    readonly accepts?: "application/octet-stream";
     /** Whether it is a file of the dashboard and not part of the interface. */
     readonly isAsset?: boolean;
     /** Whether the token may also stand in the URL, for clients that can send it nowhere else. */
@@ -166,10 +168,11 @@ function tokenOf(request: FastifyRequest): string | undefined {
   return typeof token === "string" ? token : undefined;
 }
 
-/** Without a declared JSON body a form of a foreign page could post. */
+/** Without a declared type that forms cannot have, a form of a foreign page could post. */
 function checkMediaType(request: FastifyRequest): void {
   if (request.method !== "POST" && request.method !== "PUT" && request.method !== "PATCH") return;
   const type = request.headers["content-type"]?.split(";", 1)[0]?.trim().toLowerCase();
-  if (type === "application/json") return;
-  throw new ServerError("UNSUPPORTED_MEDIA_TYPE", 'the body must be declared as "Content-Type: application/json"');
+  const wanted = request.routeOptions.config.accepts ?? "application/json";
+  if (type === wanted) return;
+  throw new ServerError("UNSUPPORTED_MEDIA_TYPE", `the body must be declared as "Content-Type: ${wanted}"`);
 }

@@ -62,6 +62,9 @@ function describe(route: RouteOptions, path: string, method: string): object {
     ...(body === undefined
       ? {}
       : { requestBody: { required: true, content: { "application/json": { schema: body } } } }),
+    ...(route.config?.accepts === undefined
+      ? {}
+      : { requestBody: { required: true, content: { [route.config.accepts]: {} } } }),
     responses: {
       ...responses(schema.response as { readonly [status: string]: ResponseSchema } | undefined, produces),
       default: {

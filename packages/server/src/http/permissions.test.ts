@@ -57,7 +57,9 @@ async function outcome(server: Served, route: Described, token: string | undefin
   const path = route.path.replace("{id}", "notes%2Fnothing").replaceAll(/\{\w+\}/g, "nothing");
   const headers: Record<string, string> = token === undefined ? {} : { authorization: `Bearer ${token}` };
   if (route.isSocket) return await socketOutcome(server.gateway.url.replace("http", "ws") + path, headers);
-  if (route.method === "POST") headers["content-type"] = "application/json";
+  if (route.method === "POST") {
+    headers["content-type"] = route.path.endsWith("/document") ? "application/octet-stream" : "application/json";
+  }
   return await new Promise((resolve, reject) => {
     const request = httpRequest(server.gateway.url + path, { method: route.method, headers }, (response) => {
       resolve(read(response));
