@@ -124,16 +124,18 @@ export class VersionVector implements Iterable<[Actor, number]> {
   }
 
   encode(writer: Writer): void {
-    const entries: [Actor, number][] = [];
-    for (let at = 0; at < this.#actors.length; at++) {
-      const seq = this.#seqs[at] as number;
-      if (seq > 0) entries.push([this.#actors[at] as Actor, seq]);
+    // Most vectors that are written very often have one entry: nothing to sort.
+    if (this.#actors.length === 1 && (this.#seqs[0] as number) > 0) {
+      writer.byte(1);
+      writer.actor(this.#actors[0] as Actor);
+      writer.uint(this.#seqs[0] as number);
+      return;
     }
-    if (entries.length > 1) entries.sort(([a], [b]) => (a < b ? -1 : 1));
+    const entries = [...this].filter(([, seq]) => seq > 0).sort(([a], [b]) => (a < b ? -1 : 1));
     writer.uint(entries.length);
-    for (const entry of entries) {
-      writer.actor(entry[0]);
-      writer.uint(entry[1]);
+    for (const [actor, seq] of entries) {
+      writer.actor(actor);
+      writer.uint(seq);
     }
   }
 

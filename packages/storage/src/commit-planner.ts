@@ -1,3 +1,4 @@
+import { nextTurn } from "#platform";
 import type { Op } from "./backend.ts";
 import { formatGroupId } from "./group-id.ts";
 import { apartSeed, emptyRecord, finishRecord, slotOf, withDegraded } from "./group-record.ts";
@@ -8,6 +9,9 @@ import { apartKey, journalLog, recordKey, SLOTS, sweepKey } from "./store-keys.t
 
 /** Journals with more records than this are swept after the commit of a deletion, not within it. */
 const SWEEP_INLINE_MAX = 1024;
+
+/** Snapshots planned in one turn of the event loop: about a millisecond's worth. */
+const SLICE_SNAPSHOTS = 500;
 
 /** Turns commits into operations, in order, and moves the states of their groups on. */
 export class CommitPlanner {
@@ -20,12 +24,18 @@ export class CommitPlanner {
     this.#now = now;
   }
 
-  /** Throws `TypeError` for a commit that does not continue what is stored; the states are then of no use. */
-  plan(commit: PackedCommit): void {
+  /**
+   * Throws `TypeError` for a commit that does not continue what is stored; the states are then of no use. Lets the event
+   * loop turn between the slices of a large one: nothing else may use the states meanwhile.
+   */
+  async plan(commit: PackedCommit): Promise<void> {
     for (const { key, value } of commit.superseded) this.ops.push({ op: "put", key, value });
     for (const group of commit.created) this.#begin(group);
     for (const record of commit.records) this.#append(record);
-    for (const snapshot of commit.snapshots) this.#snapshot(snapshot);
+    for (const [index, snapshot] of commit.snapshots.entries()) {
+      if (index % SLICE_SNAPSHOTS === SLICE_SNAPSHOTS - 1) await nextTurn();
+      this.#snapshot(snapshot);
+    }
     for (const group of commit.repaired) this.#repaired(group);
     for (const group of commit.deletions) this.#begin(group);
   }
@@ -82,12 +92,12 @@ export class CommitPlanner {
       this.#next(snapshot, state);
       return;
     }
-    const before = { ...state };
+    const before = state.epoch === 0 ? undefined : { ...state };
     beginEpoch(state, epoch);
     this.#next(snapshot, state);
     // The other slot says what there is, should the snapshot rot.
     this.#put(recordKey(key, 0), emptyRecord(seed, snapshot, { seq: 0, isDegraded: false }));
-    this.#drop(key, before);
+    if (before !== undefined) this.#drop(key, before);
   }
 
   /** Puts a snapshot into the slot of the older one. */

@@ -44,7 +44,14 @@ export const UNKNOWN: GroupState = Object.freeze({ ...emptyState(), epoch: Numbe
 
 /** Begins an epoch: what was stored of the one before is gone. */
 export function beginEpoch(state: GroupState, epoch: number): void {
-  Object.assign(state, emptyState(), { epoch });
+  state.epoch = epoch;
+  state.degraded = false;
+  state.newest = NO_MARK;
+  state.previous = NO_MARK;
+  state.record = undefined;
+  state.nextSeq = 0;
+  state.nextPosition = 0;
+  state.tail = NO_TAIL;
 }
 
 /**

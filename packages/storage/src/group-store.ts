@@ -118,8 +118,13 @@ class GroupStore implements GroupStorage {
     const key = encodeGroupId(id);
     const before = this.#queue.quiet;
     const whole = await readWhole(this.#engine, key);
-    if (whole !== undefined && isAlive(whole) && this.#isQuietSince(before)) return whole;
-    return await this.#loadCarefully(key, id, options);
+    if (whole === undefined || !isAlive(whole.group) || !this.#isQuietSince(before)) {
+      return await this.#loadCarefully(key, id, options);
+    }
+    // What is loaded is mostly written to next.
+    this.#states.set(key, whole.state);
+    this.#states.trim();
+    return whole.group;
   }
 
   /** Whether nothing was written since `quiet` was read. */
@@ -311,7 +316,7 @@ class GroupStore implements GroupStorage {
       for (const [index, commit] of commits.entries()) {
         if (commit === undefined || refusals[index] !== undefined || refused) continue;
         try {
-          planner.plan(commit.packed);
+          await planner.plan(commit.packed);
         } catch (error) {
           refusals[index] = error;
           refused = true;

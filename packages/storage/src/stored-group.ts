@@ -1,6 +1,7 @@
 import { corruption, type GroupReading } from "./group-reader.ts";
 import { decodeApart, type GroupRecord, slotOf } from "./group-record.ts";
 import { readSlots, wholeRecords } from "./group-records.ts";
+import { type GroupState, stateOf } from "./group-state.ts";
 import type { CatalogueRow, StoredGroup } from "./group-storage.ts";
 import { unpackBody } from "./packed-body.ts";
 import type { StoreEngine } from "./store-engine.ts";
@@ -20,11 +21,15 @@ export async function storedGroup(record: GroupRecord, reading: GroupReading): P
 }
 
 /** The common case with the least work, for recoveries; undefined for all else, and the caller reads with care. */
-export async function readWhole(engine: StoreEngine, key: string): Promise<StoredGroup | undefined> {
+export async function readWhole(
+  engine: StoreEngine,
+  key: string,
+): Promise<{ readonly group: StoredGroup; readonly state: GroupState } | undefined> {
   await engine.journals.ready();
   const [slots] = await readSlots(engine, [key]);
   const records = slots && wholeRecords(slots);
-  return records && (await wholeGroup(engine, records.newest));
+  const group = records && (await wholeGroup(engine, records.newest));
+  return group && { group, state: stateOf(records.newest, records.other) };
 }
 
 /** What there is of a deleted group. */
