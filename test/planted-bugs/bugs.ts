@@ -69,7 +69,12 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     "high, low",
   ),
   core("what a peer lacks is not sent", "anti-entropy", "for (const message of messages)", "for (const message of [])"),
-  core("a later epoch in a vector is ignored", "anti-entropy", "if (group.epoch < ref.epoch)", "if (false)"),
+  core(
+    "a later epoch in a vector is ignored",
+    "anti-entropy",
+    "if (group.epoch < ref.epoch && !this.#core.enterEpoch(group, ref, vector))",
+    "if (false)",
+  ),
   core("the tail forgets its floor", "tail", "if (!vector.includes(this.#floor))", "if (false)"),
   core(
     "a state join leaves the tail as it was",

@@ -131,13 +131,14 @@ export function increments(
   firstSeq: number,
   count: number,
   dependencies: readonly Dependency[] = [],
+  amount = 1,
 ): Run {
   const builder = new RunBuilder();
   const transaction = new GroupTransaction(builder);
   const mutator = gCounter.mutator(gCounter.create(), transaction);
   for (let seq = 1; seq < firstSeq + count; seq++) {
     transaction.start(builder, actor, seq, seq, undefined);
-    mutator.increment(1);
+    mutator.increment(amount);
     transaction.commit();
     if (seq < firstSeq) builder.deltas.reset();
     else builder.add(actor, seq, seq, seq === firstSeq ? dependencies : []);

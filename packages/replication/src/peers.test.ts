@@ -135,6 +135,27 @@ describe("presence", () => {
     expect(a.group("doc")?.events).toBe(0);
   });
 
+  it("of a node that died is forgotten, and does not come back by a peer that still has it", async () => {
+    await using grove = new Grove();
+    let later = 0;
+    const now = (): number => Date.now() + later;
+    const a = await grove.start("a");
+    const b = await grove.start("b", ["a"], { now, peerExchange: false });
+    const c = await grove.start("c", ["a"], { peerExchange: false });
+    const [onA, onB, onC] = await Promise.all([a, b, c].map((node) => node.open("doc", gCounter)));
+    onA?.presence.set("here");
+    for (const replica of [onB, onC]) await expect.poll(() => replica?.presence.states().get("a")).toBe("here");
+    grove.crash("a");
+    later = 20_000;
+    await expect.poll(() => onB?.presence.states().size).toBe(0);
+    // It is told what another still has, as every node that links is.
+    await b.connect("memory:/c");
+    onC?.presence.set("c");
+    await expect.poll(() => onB?.presence.states().has("c")).toBe(true);
+    expect(onC?.presence.states().has("a")).toBe(true);
+    expect(onB?.presence.states().has("a")).toBe(false);
+  });
+
   it("refuses a state that is too large or no value", async () => {
     await using grove = new Grove();
     const node = await grove.start("a");

@@ -1,3 +1,4 @@
+import { formatGroupId } from "@coppice/storage";
 import { ReplicationError } from "../error.ts";
 import type { AntiEntropy } from "./anti-entropy.ts";
 import { type Acknowledgements, encodeEvents } from "./acknowledgements.ts";
@@ -8,6 +9,9 @@ import type { Events, Heartbeat } from "./messages.ts";
 import type { Peer } from "./peer.ts";
 import type { FreshRun } from "./replication-server.ts";
 import { Run } from "./run.ts";
+
+/** Alarms of conflicting events given at most. */
+const ALARMS_MAX = 1000;
 
 /**
  * Eager push. The gossip rule: own events go to every interested neighbour; a new event from a neighbour is passed on
@@ -20,6 +24,8 @@ export class Gossip {
   readonly #antiEntropy: AntiEntropy;
   readonly #acknowledgements: Acknowledgements;
   readonly #heartbeatMs: number;
+  /** Groups and actors of which an alarm was given. */
+  readonly #alarmed = new Set<string>();
 
   constructor(
     core: CoreContext,
@@ -118,6 +124,15 @@ export class Gossip {
     }
   }
 
+  /** The same dots with other content: replicas that hold one or the other never come together. */
+  #alarm(peer: Peer, group: Group, run: Run): void {
+    const what = `${group.key} ${run.actor}`;
+    if (this.#alarmed.has(what) || this.#alarmed.size >= ALARMS_MAX) return;
+    this.#alarmed.add(what);
+    const message = `group ${formatGroupId(group.id)}: event ${run.firstSeq} of ${run.actor} is another at ${peer.id} than here; two processes write under one actor`;
+    this.#core.notice("DOT_CONFLICT", message, { peer: peer.id, group: group.id });
+  }
+
   #receive(peer: Peer, group: Group, message: Events, run: Run): void {
     const server = group.server;
     if (server === undefined || server.epoch !== message.group.epoch) return;
@@ -125,6 +140,7 @@ export class Gossip {
     this.#core.watch.received(group, run.bytes.length);
     if (isNew) peer.counts.events += run.count;
     if (isNew && message.repaired) this.#antiEntropy.learnt(group, peer);
+    if (!isNew && server.contradicts(run)) this.#alarm(peer, group, run);
     if (hasGap) this.#antiEntropy.pull(peer, group);
     else this.#core.compared(group);
     if (message.wants !== "nothing") this.#acknowledgements.answer(peer, group, run, message.wants === "durable");

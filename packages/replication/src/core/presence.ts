@@ -1,3 +1,4 @@
+import { ReplicationError } from "../error.ts";
 import type { PeerId } from "../transport.ts";
 import type { CoreContext } from "./context.ts";
 import type { Group } from "./group.ts";
@@ -8,6 +9,8 @@ import type { Peer } from "./peer.ts";
 /** How often a node repeats its own states, and how long one lives that is not repeated, in milliseconds. */
 const REPEAT_MS = 5000;
 const EXPIRE_MS = 15_000;
+/** How long the clock of a state that expired is remembered, so that a peer that still has it does not bring it back. */
+const REMEMBER_MS = 60_000;
 /** Nodes with a state in one group; further ones are ignored. */
 const ORIGINS_MAX = 256;
 
@@ -62,12 +65,16 @@ export class PresenceTable {
   }
 
   onPresence(from: Peer, message: PresenceMessage): void {
+    const judgement = from.meter.judge(1, undefined, this.#core.now());
+    if (judgement === "abuse")
+      throw new ReplicationError("LIMIT_EXCEEDED", "it keeps sending more presence than it may");
+    if (judgement === "later") return;
     const group = this.#core.groups.get(message.key);
     if (group === undefined || message.origin === this.#self) return;
     const entries = this.#entries.get(group) ?? new Map<PeerId, Entry>();
     this.#entries.set(group, entries);
     const known = entries.get(message.origin);
-    if (known === undefined ? entries.size >= ORIGINS_MAX : known.clock >= message.clock) return;
+    if (known === undefined ? isFull(entries) : known.clock >= message.clock) return;
     const state = message.state.slice();
     entries.set(message.origin, { clock: message.clock, state, expiresAt: this.#core.now() + EXPIRE_MS });
     const encoded = encodeMessage(message);
@@ -91,10 +98,12 @@ export class PresenceTable {
   tick(): void {
     const now = this.#core.now();
     for (const [group, entries] of this.#entries) {
-      for (const [origin, { state, expiresAt }] of entries) {
+      for (const [origin, { clock, state, expiresAt }] of entries) {
         if (expiresAt > now) continue;
         entries.delete(origin);
-        if (state.length > 0) this.#changed(group);
+        if (state.length === 0) continue;
+        entries.set(origin, { clock, state: GONE, expiresAt: now + REMEMBER_MS });
+        this.#changed(group);
       }
       if (entries.size === 0) this.#entries.delete(group);
     }
@@ -105,6 +114,13 @@ export class PresenceTable {
 }
 
 const GONE = new Uint8Array(0);
+
+/** Whether there is no room for another node, those that are gone counted half. */
+function isFull(entries: ReadonlyMap<PeerId, Entry>): boolean {
+  if (entries.size < ORIGINS_MAX) return false;
+  const living = [...entries.values()].filter(({ state }) => state.length > 0).length;
+  return living >= ORIGINS_MAX || entries.size >= 2 * ORIGINS_MAX;
+}
 
 function equalBytes(a: Uint8Array, b: Uint8Array): boolean {
   return a.length === b.length && a.every((byte, index) => byte === b[index]);

@@ -394,6 +394,12 @@ export class ReplicationServer {
 
   // For peers and the journal
 
+  /** Whether a peer has the very same events otherwise; see `Tail.contradicts`. */
+  contradicts(run: Run): boolean {
+    this.#seal();
+    return this.#tail.contradicts(run);
+  }
+
   /** The runs that a replica at `vector` lacks; undefined when only the whole state will do. */
   runsSince(vector: VersionVector): Run[] | undefined {
     this.#seal();

@@ -2,6 +2,8 @@ import type { VersionVector } from "@coppice/crdt";
 import type { Run } from "./run.ts";
 
 const RUNS_FEW = 4;
+/** Runs looked at for one that a peer has otherwise. */
+const CONTRADICTING_MAX = 64;
 const NO_RUNS: Run[] = [];
 
 /**
@@ -63,6 +65,20 @@ export class Tail {
       if (run.lastSeq > vector.get(run.actor)) missing.push(run);
     }
     return missing;
+  }
+
+  /**
+   * Whether a run of the very same events is here with other content. Relays pass runs on as they are, so this is not to
+   * be: two processes write under one actor. Only the newest are looked at.
+   */
+  contradicts(run: Run): boolean {
+    const oldest = Math.max(this.#start, this.#runs.length - CONTRADICTING_MAX);
+    for (let index = this.#runs.length - 1; index >= oldest; index--) {
+      const known = this.#runs[index] as Run;
+      if (known.actor !== run.actor || known.firstSeq !== run.firstSeq || known.count !== run.count) continue;
+      return known.bytes.length !== run.bytes.length || known.bytes.some((byte, at) => byte !== run.bytes[at]);
+    }
+    return false;
   }
 
   #dropOldest(): void {
