@@ -15,6 +15,7 @@ export type ReplicationErrorCode =
   | "MALFORMED_FRAME"
   | "NOT_ADMITTED"
   | "NO_MEMBERSHIP"
+  | "OUT_OF_REACH"
   | "STORAGE_FAILED"
   | "TIMEOUT"
   | "TYPE_CONFLICT"

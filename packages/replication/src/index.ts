@@ -17,6 +17,7 @@ export type { ChangedGroups, CollectionReport, Lag, PeerStatus, VerificationRepo
 export type { DomainPolicy, NodeOptions, Notice } from "./node-options.ts";
 export type { Logger } from "./logger.ts";
 export type { Metric, MetricSample, MetricsRegistry } from "./metrics.ts";
+export { type RestoreOptions, type RestoreStep, digestOf, planRestore, restoreAt } from "./point-in-time.ts";
 export type { Presence } from "./presence.ts";
 export type { RecoverOptions, RecoveryProgress, RecoveryReport } from "./recovery.ts";
 export type { Change, GroupStatus, MutateOptions, ReadBarrierOptions, Replica } from "./replica.ts";

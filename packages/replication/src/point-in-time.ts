@@ -4,8 +4,22 @@
  * a state that every replica which knew exactly those events had. Nothing here needs the code of the group's type.
  */
 import { type HybridTime, Reader, VersionVector, Writer, hybridTime, unixMs } from "@coppice/crdt";
-import { type Digest, type GroupHistory, type GroupMeta, type GroupSnapshot, encodeGroupId } from "@coppice/storage";
+import {
+  type BackedUp,
+  type Digest,
+  type ExportedGroup,
+  type GroupHistory,
+  type GroupId,
+  type GroupMeta,
+  type GroupSnapshot,
+  encodeGroupId,
+  encodeGroupPrefix,
+  formatGroupId,
+  readBackup,
+  writeExport,
+} from "@coppice/storage";
 import { groupSeed, vectorDigest } from "./core/digest.ts";
+import { ReplicationError } from "./error.ts";
 import { Run, decodeRuns, encodeRuns } from "./core/run.ts";
 
 /** Consecutive events of a journal. */
@@ -28,6 +42,83 @@ export type PointInTime =
   /** The journal does not reach so far back; it does from `sinceMs` on. */
   | { readonly kind: "unreachable"; readonly sinceMs: number };
 
+/** A group of a backup, and whether it can be restored as it was. */
+export interface RestoreStep {
+  readonly id: GroupId;
+  /** `deleted`: when its tombstone was made is not known, so it stays one. */
+  readonly kind: PointInTime["kind"] | "deleted";
+  /** From when on it can be restored, in Unix milliseconds; 0 for all its life. */
+  readonly sinceMs: number;
+}
+
+export interface RestoreOptions {
+  /** The time, in Unix milliseconds: all events up to the end of that millisecond. */
+  readonly at: number;
+  /** Only groups that match (see `encodeGroupPrefix`). */
+  readonly prefix?: GroupId;
+}
+
+/** What a restore of a backup would find of each group. Fails with `CORRUPT` or `MALFORMED`. */
+export async function* planRestore(
+  chunks: AsyncIterable<Uint8Array>,
+  { at, prefix }: RestoreOptions,
+): AsyncGenerator<RestoreStep> {
+  for await (const group of matching(chunks, prefix)) {
+    if (group.kind === "deleted") yield { id: group.meta.id, kind: "deleted", sinceMs: 0 };
+    else {
+      const { history } = group;
+      yield { id: history.meta.id, kind: groupAt(history, at).kind, sinceMs: reachOf(history) };
+    }
+  }
+}
+
+/**
+ * The groups of a backup as they were at a time, as an export. Import it with `renew: { digest: digestOf }`, which begins
+ * a new epoch for each, so that peers take it instead of adding what they know beyond it. Groups that did not exist yet,
+ * and tombstones, are left out.
+ *
+ * Fails with `OUT_OF_REACH` at a group whose journal does not reach so far back, unless `skipUnreachable`.
+ */
+export async function* restoreAt(
+  chunks: AsyncIterable<Uint8Array>,
+  { at, prefix, skipUnreachable = false }: RestoreOptions & { readonly skipUnreachable?: boolean },
+): AsyncGenerator<Uint8Array> {
+  yield* writeExport(restored(matching(chunks, prefix), at, skipUnreachable));
+}
+
+async function* restored(
+  groups: AsyncIterable<BackedUp>,
+  atMs: number,
+  skipUnreachable: boolean,
+): AsyncGenerator<ExportedGroup> {
+  for await (const group of groups) {
+    if (group.kind === "deleted") continue;
+    const { history } = group;
+    const found = groupAt(history, atMs);
+    if (found.kind === "unreachable" && !skipUnreachable) throw outOfReach(history.meta.id, atMs, found.sinceMs);
+    if (found.kind !== "state") continue;
+    const { snapshot, repeated, records } = found;
+    const { id, type, epoch } = history.meta;
+    const { vector, frontier, time } = snapshot ?? { vector: new VersionVector(), frontier: [], time: 0 };
+    const meta = { id, type, epoch, vector, frontier, time };
+    yield { meta: { ...meta, digest: digestOf(meta) }, degraded: history.degraded, snapshot, repeated, records };
+  }
+}
+
+function outOfReach(id: GroupId, atMs: number, sinceMs: number): ReplicationError {
+  const since = new Date(sinceMs).toISOString();
+  const message = `${formatGroupId(id)} cannot be restored as of ${new Date(atMs).toISOString()}: the journal in this backup reaches back to ${since}`;
+  return new ReplicationError("OUT_OF_REACH", `${message}; use a backup made soon after that time, or a later time`);
+}
+
+async function* matching(chunks: AsyncIterable<Uint8Array>, prefix: GroupId | undefined): AsyncGenerator<BackedUp> {
+  const start = prefix === undefined ? "" : encodeGroupPrefix(prefix);
+  for await (const group of readBackup(chunks)) {
+    const { id } = group.kind === "deleted" ? group.meta : group.history.meta;
+    if (encodeGroupId(id).startsWith(start)) yield group;
+  }
+}
+
 /** The digest of a group's meta data: what an import needs that begins a new epoch. */
 export function digestOf(meta: Omit<GroupMeta, "digest">): Digest {
   return vectorDigest(groupSeed(encodeGroupId(meta.id), meta.type, meta.epoch), meta.vector);
@@ -36,7 +127,7 @@ export function digestOf(meta: Omit<GroupMeta, "digest">): Digest {
 /** From when on a group can be restored, in Unix milliseconds; 0 for all its life. Fails with `MALFORMED`. */
 export function reachOf(history: GroupHistory): number {
   const bases = basesOf(history);
-  if (bases.some(({ snapshot }) => snapshot === undefined)) return history.row.epoch === 1 ? 0 : bornMs(history);
+  if (bases.some(({ snapshot }) => snapshot === undefined)) return history.meta.epoch === 1 ? 0 : bornMs(history);
   return Math.min(...bases.map(({ time }) => unixMs(time)));
 }
 
@@ -50,7 +141,7 @@ export function groupAt(history: GroupHistory, atMs: number): PointInTime {
   const records = history.records.slice(base.firstRecord).flatMap(({ bytes }) => cut(bytes, until));
   if (snapshot === undefined && records.length === 0) {
     // What an earlier epoch held went with its deletion.
-    return history.row.epoch === 1 ? { kind: "absent" } : { kind: "unreachable", sinceMs: bornMs(history) };
+    return history.meta.epoch === 1 ? { kind: "absent" } : { kind: "unreachable", sinceMs: bornMs(history) };
   }
   const repeated = snapshot === undefined || first === undefined ? 0 : snapshot.journalPosition - first.position;
   return { kind: "state", snapshot, repeated: records.length === 0 ? 0 : Math.max(0, repeated), records };

@@ -4,6 +4,7 @@ import { domainOf, encodeGroupId, type GroupId } from "./group-id.ts";
 import type {
   CatalogueRow,
   GroupCommit,
+  GroupHistory,
   GroupStorage,
   NodeRecord,
   StoredGroup,
@@ -168,6 +169,10 @@ export class Domains implements GroupStorage {
 
   async load(id: GroupId, options: { signal?: AbortSignal } = {}): Promise<StoredGroup | undefined> {
     return await (await this.#storeOf(id)).load(id, options);
+  }
+
+  async history(id: GroupId): Promise<GroupHistory | undefined> {
+    return await (await this.#storeOf(id)).history(id);
   }
 
   async row(id: GroupId): Promise<CatalogueRow | undefined> {

@@ -14,7 +14,9 @@
  * | 1 group   | string key, uint epoch, facts and history (group-meta.ts), 1 flags (bit 0 degraded,     |
  * |           | bit 1 has a snapshot), with a snapshot: bytes of packed body (packed-body.ts, codecs 0 and |
  * |           | 1 only) and uint events of it that the first record repeats; uint count of records, each   |
- * |           | uint events and bytes                                                                      |
+ * |           | uint events and bytes; in backups (bit 2) what was before: uint position in the journal of |
+ * |           | its first event, records alike, 1 whether there is an older snapshot, with it: facts and   |
+ * |           | history, bytes of packed body, uint events of it that the first of all records repeats     |
  * | 2 deleted | string key, uint epoch, facts and history: a tombstone                                     |
  * | 3 end     | uint number of blocks before it: without it the stream is cut short                         |
  */
@@ -33,6 +35,19 @@ export const BLOCK_BYTES_MAX: number = 2 ** 30;
 
 type EpochMeta = Meta & { readonly epoch: number };
 
+export interface BlockRecord {
+  readonly count: number;
+  readonly bytes: Uint8Array;
+}
+
+/** What was before a group's snapshot, as far as its journal reaches back. */
+export interface BlockHistory {
+  /** Position in the journal of its first event; the group's own records follow the last of these. */
+  readonly position: number;
+  readonly records: readonly BlockRecord[];
+  readonly older: { readonly meta: Meta; readonly body: PackedBody; readonly repeated: number } | undefined;
+}
+
 export type Block =
   | {
       readonly kind: "group";
@@ -42,7 +57,9 @@ export type Block =
       readonly body: PackedBody | undefined;
       /** Events at the start of the first record that the body holds already. */
       readonly repeated: number;
-      readonly records: readonly { readonly count: number; readonly bytes: Uint8Array }[];
+      readonly records: readonly BlockRecord[];
+      /** What was before the snapshot; only in backups. */
+      readonly history?: BlockHistory | undefined;
     }
   | { readonly kind: "deleted"; readonly key: string; readonly meta: EpochMeta }
   | { readonly kind: "end"; readonly blocks: number };
@@ -78,18 +95,13 @@ export function encodeBlock(block: Block, index: number): Uint8Array {
     writeHistory(writer, block.meta);
   }
   if (block.kind === "group") {
-    writer.byte((block.degraded ? 1 : 0) | (block.body ? 2 : 0));
+    writer.byte((block.degraded ? 1 : 0) | (block.body ? 2 : 0) | (block.history ? 4 : 0));
     if (block.body) {
-      const body = new Writer(block.body.bytes.length + 16);
-      writePackedBody(body, block.body);
-      writer.bytes(body.peek());
+      writeBody(writer, block.body);
       writer.uint(block.repeated);
     }
-    writer.uint(block.records.length);
-    for (const { count, bytes } of block.records) {
-      writer.uint(count);
-      writer.bytes(bytes);
-    }
+    writeRecords(writer, block.records);
+    if (block.history) writeBlockHistory(writer, block.history);
   }
   const record = seal(writer, placeOf(index));
   if (record.length > BLOCK_BYTES_MAX) throw new TypeError(`a block of ${record.length} bytes`);
@@ -97,6 +109,47 @@ export function encodeBlock(block: Block, index: number): Uint8Array {
   new DataView(framed.buffer).setUint32(0, record.length, true);
   framed.set(record, LENGTH_BYTES);
   return framed;
+}
+
+function writeBlockHistory(writer: Writer, { position, records, older }: BlockHistory): void {
+  writer.uint(position);
+  writeRecords(writer, records);
+  writer.byte(older ? 1 : 0);
+  if (older === undefined) return;
+  writeFacts(writer, older.meta);
+  writeHistory(writer, older.meta);
+  writeBody(writer, older.body);
+  writer.uint(older.repeated);
+}
+
+function readBlockHistory(reader: Reader): BlockHistory {
+  const position = reader.uint();
+  const records = readRecords(reader);
+  if (reader.byte() === 0) return { position, records, older: undefined };
+  const meta = { ...readFacts(reader), ...readHistory(reader) };
+  return { position, records, older: { meta, body: readBody(reader), repeated: reader.uint() } };
+}
+
+function writeBody(writer: Writer, packed: PackedBody): void {
+  const body = new Writer(packed.bytes.length + 16);
+  writePackedBody(body, packed);
+  writer.bytes(body.peek());
+}
+
+function readBody(reader: Reader): PackedBody {
+  return readPackedBody(new Reader(reader.bytes()));
+}
+
+function writeRecords(writer: Writer, records: readonly BlockRecord[]): void {
+  writer.uint(records.length);
+  for (const { count, bytes } of records) {
+    writer.uint(count);
+    writer.bytes(bytes);
+  }
+}
+
+function readRecords(reader: Reader): readonly BlockRecord[] {
+  return Array.from({ length: reader.count(2) }, () => ({ count: reader.uint(), bytes: reader.bytes() }));
 }
 
 /** Reads a block without its length. Throws `CORRUPT`. */
@@ -118,10 +171,11 @@ function readBlock(reader: Reader): Block {
   const meta = { epoch: reader.uint(), ...readFacts(reader), ...readHistory(reader) };
   if (kind === 2) return { kind: "deleted", key, meta };
   const flags = reader.byte();
-  const body = (flags & 2) === 0 ? undefined : readPackedBody(new Reader(reader.bytes()));
+  const body = (flags & 2) === 0 ? undefined : readBody(reader);
   const repeated = body === undefined ? 0 : reader.uint();
-  const records = Array.from({ length: reader.count(2) }, () => ({ count: reader.uint(), bytes: reader.bytes() }));
-  return { kind: "group", key, meta, degraded: (flags & 1) !== 0, body, repeated, records };
+  const records = readRecords(reader);
+  const history = (flags & 4) === 0 ? undefined : readBlockHistory(reader);
+  return { kind: "group", key, meta, degraded: (flags & 1) !== 0, body, repeated, records, history };
 }
 
 function placeOf(index: number): string {

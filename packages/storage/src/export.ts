@@ -13,6 +13,8 @@ import {
 import type { GroupId } from "./group-id.ts";
 import type { GroupStorage, StoredGroup } from "./group-storage.ts";
 import { packBody } from "./packed-body.ts";
+import { isAlive } from "./stored-group.ts";
+import { historyBlock } from "./history-block.ts";
 
 export interface TransferProgress {
   readonly groups: number;
@@ -35,6 +37,8 @@ export interface ExportOptions {
   readonly id?: GroupId;
   /** Go on where an export with the same other options was cut short. */
   readonly resume?: ExportResume;
+  /** Also what was before the newest snapshots, as far as the journals reach back: for `readBackup`. Default false. */
+  readonly history?: boolean;
   readonly onProgress?: (progress: TransferProgress) => void;
   readonly signal?: AbortSignal;
 }
@@ -54,7 +58,8 @@ export async function* exportGroups(storage: GroupStorage, options: ExportOption
     for (const group of page) {
       if (resume?.after !== undefined && group.row.key <= resume.after) continue;
       throwIfAborted(signal);
-      const chunk = encodeBlock(await blockOf(group), index++);
+      const history = options.history === true && isAlive(group) ? await storage.history(group.row.id) : undefined;
+      const chunk = encodeBlock(await (history === undefined ? blockOf(group) : historyBlock(history)), index++);
       bytes += chunk.length;
       yield chunk;
       onProgress?.({ groups: index, bytes });

@@ -99,9 +99,11 @@ export interface StoredGroup {
   readonly damage: readonly Damage[];
 }
 
-/** What is stored of one group, as far back as its journal reaches. */
+/** What is stored of one living group, as far back as its journal reaches. */
 export interface GroupHistory {
-  readonly row: CatalogueRow;
+  /** As of the newest snapshot; without one, as the group began. */
+  readonly meta: GroupMeta;
+  readonly degraded: boolean;
   /** The snapshot before the newest one; absent where there is none, or none that is whole. */
   readonly older: GroupSnapshot | undefined;
   readonly newest: GroupSnapshot | undefined;
@@ -138,6 +140,8 @@ export interface GroupStorage extends AsyncDisposable {
   commit(commit: GroupCommit, options?: { sync?: boolean; signal?: AbortSignal }): Promise<void>;
   /** What is stored of a group; `undefined` when nothing is (also for a deleted group: see `row`). */
   load(id: GroupId, options?: { signal?: AbortSignal }): Promise<StoredGroup | undefined>;
+  /** What is stored of a living group, as far back as its journal reaches. */
+  history(id: GroupId): Promise<GroupHistory | undefined>;
   /** The catalogue row, tombstones included. */
   row(id: GroupId): Promise<CatalogueRow | undefined>;
   /** Pages of catalogue rows, ordered by group key; tombstones (even epochs) only with `deleted`. Reads no bodies. */

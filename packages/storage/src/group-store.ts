@@ -7,10 +7,12 @@ import { corruption, type GroupReading, readGroup } from "./group-reader.ts";
 import { type GroupRecord, recordSeed } from "./group-record.ts";
 import { readSlots, scanSlots, type SlotValues, wholeRecords } from "./group-records.ts";
 import { GroupStates } from "./group-states.ts";
+import { readHistory } from "./group-history.ts";
 import type {
   CatalogueRow,
   Damage,
   GroupCommit,
+  GroupHistory,
   GroupStorage,
   NodeRecord,
   StoredGroup,
@@ -144,6 +146,17 @@ class GroupStore implements GroupStorage {
     const record = reading?.record;
     if (reading === undefined || record === undefined || record.epoch % 2 === 0) return undefined;
     return await storedGroup(record, reading);
+  }
+
+  async history(id: GroupId): Promise<GroupHistory | undefined> {
+    const key = encodeGroupId(id);
+    // In one turn: a snapshot in between would cut off what the journal reached back to.
+    return await this.#queue.alone(async () => {
+      const reading = await this.#readAndRepair(key, id, true);
+      const record = reading?.record;
+      if (reading === undefined || record === undefined || record.epoch % 2 === 0) return undefined;
+      return await readHistory(this.#engine, record, await storedGroup(record, reading));
+    });
   }
 
   async row(id: GroupId): Promise<CatalogueRow | undefined> {

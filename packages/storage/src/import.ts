@@ -14,6 +14,11 @@ export interface ImportOptions {
    * make. Without this such groups are refused.
    */
   readonly overwrite?: { readonly digest: (meta: Omit<GroupMeta, "digest">) => Digest };
+  /**
+   * Begin a new epoch for every group, also for those that are not stored: what is imported is older than what peers
+   * may have. Tombstones are no obstacle then. Its digest is the caller's to make.
+   */
+  readonly renew?: { readonly digest: (meta: Omit<GroupMeta, "digest">) => Digest };
   /** Leave groups alone that are stored with other content, instead of refusing. Default false. */
   readonly skipExisting?: boolean;
   readonly onProgress?: (progress: TransferProgress) => void;
@@ -69,6 +74,7 @@ async function importBlock(storage: GroupStorage, block: GroupBlock, options: Im
   const id = decodeGroupKey(block.key);
   const stored = await storage.row(id);
   const meta: GroupMeta = { ...block.meta, id };
+  if (options.renew !== undefined && block.kind === "group") return await renewBlock(storage, block, meta, options);
   // What only has to rise to the imported epoch loses nothing that the export does not tell to be lost.
   if (stored === undefined || stored.epoch < meta.epoch) {
     await commitBlock(storage, await commitOf(block, meta));
@@ -82,9 +88,29 @@ async function importBlock(storage: GroupStorage, block: GroupBlock, options: Im
     await commitBlock(storage, await commitOf(block, { ...renewed, digest }));
     return "overwritten";
   }
+  return refuse(id, options);
+}
+
+function refuse(id: GroupId, options: ImportOptions): Outcome {
   if (options.skipExisting === true) return "skipped";
   const advice = "import with overwrite, or skip existing groups";
   throw new StorageError("EXISTS", `${formatGroupId(id)} is stored already, with other content: ${advice}`);
+}
+
+async function renewBlock(
+  storage: GroupStorage,
+  block: GroupBlock,
+  meta: GroupMeta,
+  options: ImportOptions,
+): Promise<Outcome> {
+  const stored = await storage.row(meta.id);
+  const isThere = stored !== undefined && stored.epoch % 2 === 1;
+  if (isThere && options.overwrite === undefined) return refuse(meta.id, options);
+  const last = Math.max(meta.epoch, stored?.epoch ?? 0);
+  const renewed = { ...meta, epoch: last + (last % 2 === 1 ? 2 : 1) };
+  const digest = options.renew?.digest(renewed) ?? meta.digest;
+  await commitBlock(storage, await commitOf(block, { ...renewed, digest }));
+  return isThere ? "overwritten" : "imported";
 }
 
 /** What the store takes for a mistake of its caller is one of the file here: whole blocks that nobody exported. */

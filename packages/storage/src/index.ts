@@ -13,6 +13,7 @@ export {
   StorageBackend,
   type WriteOptions,
 } from "./backend.ts";
+export { type BackedUp, type ExportedGroup, readBackup, writeExport } from "./backup.ts";
 export { type CheckOptions, type CheckProgress, type CheckReport, checkStorage, type Finding } from "./check.ts";
 export { createDomains, type DomainConfig, type DomainOptions, Domains, type DomainsOptions } from "./domains.ts";
 export { StorageError, type StorageErrorCode } from "./error.ts";

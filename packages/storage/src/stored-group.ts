@@ -66,7 +66,8 @@ async function unpacked(engine: StoreEngine, record: GroupRecord): Promise<Store
   }
 }
 
-async function readApart(engine: StoreEngine, record: GroupRecord): Promise<GroupRecord | undefined> {
+/** The record that holds the body of one whose body lies apart. Throws `CORRUPT`. */
+export async function readApart(engine: StoreEngine, record: GroupRecord): Promise<GroupRecord | undefined> {
   const { key, epoch, generation } = record;
   const slot = slotOf(generation);
   const bytes = await engine.get(apartKey(key, epoch, slot));

@@ -1,5 +1,9 @@
 /** Files of exported groups, as they come in and go to the disk. */
 import { open, rename, rm } from "node:fs/promises";
+import { parseGroupId } from "@coppice/storage";
+import { readEndpoint } from "../daemon/files.ts";
+import { type ClientOptions, connect } from "./context.ts";
+import { CliError, EXIT } from "./failure.ts";
 
 const PRIVATE = 0o600;
 const HEADER_BYTES = 8;
@@ -65,5 +69,34 @@ export async function* countBlocks(
     // The last one has only begun.
     tell(Math.max(0, blocks - 1), bytes);
     yield chunk;
+  }
+}
+
+/** From the node when one runs, else from its directory; and how many groups there are, when that is known. */
+export async function exported(
+  options: ClientOptions & { readonly prefix?: string },
+  signal: AbortSignal,
+  history = false,
+): Promise<{ readonly chunks: AsyncIterable<Uint8Array>; readonly total?: number }> {
+  const { data, url, prefix } = options;
+  if (url === undefined && data !== undefined && (await readEndpoint(data)) === undefined) {
+    const { exportDirectory } = await import("../daemon/offline.ts");
+    const selection = prefix === undefined ? {} : { prefix: parseGroupId(prefix) };
+    return { chunks: exportDirectory(data, { history, signal, ...selection }) };
+  }
+  const client = await connect(options);
+  const { groups } = await client.request<{ readonly groups: number }>("GET", "/v1/status");
+  const query = new URLSearchParams({ history: String(history), ...(prefix === undefined ? {} : { prefix }) });
+  const { body } = await client.stream(`/v1/export?${query.toString()}`);
+  if (body === null) throw new CliError(EXIT.unreachable, "UNREACHABLE", "the node answered without a stream");
+  const chunks = unlessLost(body);
+  return prefix === undefined ? { chunks, total: groups } : { chunks };
+}
+
+async function* unlessLost(body: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+  try {
+    yield* body;
+  } catch (cause) {
+    throw new CliError(EXIT.unreachable, "UNREACHABLE", "the node went away before it was done", { cause });
   }
 }

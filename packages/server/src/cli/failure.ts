@@ -71,6 +71,7 @@ const CODES: ReadonlyMap<string, number> = new Map([
   ["IO", EXIT.unavailable],
   ["NOT_ADMITTED", EXIT.unavailable],
   ["NOT_OPEN", EXIT.unavailable],
+  ["OUT_OF_REACH", EXIT.unavailable],
   ["RATE_LIMITED", EXIT.unavailable],
   ["STORAGE_FAILED", EXIT.unavailable],
   ["TIMEOUT", EXIT.unavailable],

@@ -1,5 +1,6 @@
 import { Command, CommanderError } from "commander";
 import { VERSION } from "../version.ts";
+import { backupCommands } from "./commands/backup.ts";
 import { benchCommand } from "./commands/bench.ts";
 import { changeCommands } from "./commands/change.ts";
 import { completionCommand } from "./commands/completion.ts";
@@ -46,6 +47,7 @@ export function createProgram(streams: Streams): Command {
   nodeCommands(program, context);
   dashboardCommand(program, context);
   storageCommands(program, context);
+  backupCommands(program, context);
   tokenCommand(program, context);
   inviteCommand(program, context);
   benchCommand(program, context);

@@ -13,6 +13,7 @@ import {
   importGroups,
   repairStorage,
 } from "@coppice/storage";
+import { digestOf } from "@coppice/replication";
 import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import { ServerError } from "../error.ts";
@@ -27,6 +28,10 @@ interface TransferOptions {
 interface ImportDirectoryOptions extends TransferOptions {
   /** Leave groups alone that are stored with other content, instead of refusing. */
   readonly skipExisting?: boolean;
+  /** Or replace them. */
+  readonly overwrite?: boolean;
+  /** What is imported is older than what peers may have: it begins new epochs. */
+  readonly renew?: boolean;
 }
 
 interface CheckDirectoryOptions {
@@ -97,8 +102,11 @@ export async function repairDirectory(data: string, options: CheckDirectoryOptio
   }));
 }
 
-/** The groups as one portable stream. */
-export async function* exportDirectory(data: string, options: TransferOptions = {}): AsyncGenerator<Uint8Array> {
+/** The groups as one portable stream; a backup has their histories, too. */
+export async function* exportDirectory(
+  data: string,
+  options: TransferOptions & { readonly history?: boolean } = {},
+): AsyncGenerator<Uint8Array> {
   const storage = await createStorage(data, await existing(data));
   await storage.open();
   try {
@@ -118,7 +126,11 @@ export async function importDirectory(
   await storage.open();
   const iterator = chunks[Symbol.asyncIterator]();
   try {
-    return await importGroups(storage, { [Symbol.asyncIterator]: () => iterator }, options);
+    const { overwrite = false, renew = false, ...rest } = options;
+    const replacing = overwrite ? { overwrite: { digest: digestOf } } : {};
+    const renewing = renew ? { renew: { digest: digestOf } } : {};
+    const source = { [Symbol.asyncIterator]: () => iterator };
+    return await importGroups(storage, source, { ...rest, ...replacing, ...renewing });
   } finally {
     // An import ends with the last block, before the source has noticed its own end.
     await iterator.return?.();

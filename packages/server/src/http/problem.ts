@@ -66,6 +66,7 @@ const STATUS: { readonly [code: string]: number | undefined } = {
   NOT_FOUND: 404,
   NOT_OPEN: 503,
   ORIGIN_NOT_ALLOWED: 403,
+  OUT_OF_REACH: 409,
   RATE_LIMITED: 429,
   STORAGE_FAILED: 503,
   TIMEOUT: 504,

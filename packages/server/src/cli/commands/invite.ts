@@ -21,7 +21,8 @@ export function inviteCommand(program: Command, context: CliContext): void {
     .description(
       "Makes an invite and prints it. It is good for one peer: `coppice start --join INVITE` brings the addresses, the " +
         "domains and the network key along, and gets the peer admitted here. Pass it on as you would a password.",
-    );
+    )
+    .addHelpText("after", "\nExample:\n  $ coppice invite --data ./a");
   createCommand(command, context);
   listCommand(command, context);
   removeCommand(command, "revoke", "<id>", "end an invite that nobody has used", "invites");

@@ -4,15 +4,14 @@ import { stat } from "node:fs/promises";
 import { type Command, Option } from "commander";
 import { parseGroupId } from "@coppice/storage";
 import type { CheckReport, Finding } from "@coppice/storage";
-import { readEndpoint } from "../../daemon/files.ts";
-import { type CliContext, type ClientOptions, connect, groupId, withConnection } from "../context.ts";
-import { countBlocks, writeWhole } from "../export-file.ts";
+import { type CliContext, type ClientOptions, groupId, withConnection } from "../context.ts";
+import { countBlocks, exported, writeWhole } from "../export-file.ts";
 import { CliError, EXIT } from "../failure.ts";
 import { interruptible } from "../interrupt.ts";
 import { formatBytes, printable } from "../output.ts";
 import { type Progress, withProgress } from "../progress.ts";
 
-interface OfflineOptions {
+export interface OfflineOptions {
   readonly data: string;
   readonly json?: boolean;
 }
@@ -145,36 +144,6 @@ export function offline(command: Command): Command {
 
 function tellGroups(progress: Progress): (progress: { readonly groups: number; readonly bytes?: number }) => void {
   return ({ groups, bytes }) => progress.tell(groups, 0, bytes);
-}
-
-/** From the node when one runs, else from its directory; and how many groups there are, when that is known. */
-export async function exported(
-  options: ExportOptions,
-  signal: AbortSignal,
-  path = "/v1/export",
-): Promise<{ readonly chunks: AsyncIterable<Uint8Array>; readonly total?: number }> {
-  const { data, url, prefix } = options;
-  if (url === undefined && data !== undefined && (await readEndpoint(data)) === undefined) {
-    const { exportDirectory } = await import("../../daemon/offline.ts");
-    return {
-      chunks: exportDirectory(data, { signal, ...(prefix === undefined ? {} : { prefix: parseGroupId(prefix) }) }),
-    };
-  }
-  const client = await connect(options);
-  const { groups } = await client.request<{ readonly groups: number }>("GET", "/v1/status");
-  const query = prefix === undefined ? "" : `?${new URLSearchParams({ prefix }).toString()}`;
-  const { body } = await client.stream(path + query);
-  if (body === null) throw new CliError(EXIT.unreachable, "UNREACHABLE", "the node answered without a stream");
-  const chunks = unlessLost(body);
-  return prefix === undefined ? { chunks, total: groups } : { chunks };
-}
-
-async function* unlessLost(body: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
-  try {
-    yield* body;
-  } catch (cause) {
-    throw new CliError(EXIT.unreachable, "UNREACHABLE", "the node went away before it was done", { cause });
-  }
 }
 
 function describe({ groups, records, bytes, damaged, findings }: CheckReport): string {

@@ -4,7 +4,7 @@ import type { FastifyInstance } from "fastify";
 import type { RouteContext } from "../context.ts";
 
 interface ExportRequest {
-  readonly Querystring: { readonly prefix?: string };
+  readonly Querystring: { readonly prefix?: string; readonly history?: string };
 }
 
 /** Online backups. */
@@ -19,9 +19,12 @@ export function exportRoutes(app: FastifyInstance, context: RouteContext, storag
         querystring: {
           type: "object",
           additionalProperties: false,
-          properties: { prefix: { type: "string", description: "Only groups below, as in `GET /v1/groups`" } },
+          properties: {
+            prefix: { type: "string", description: "Only groups below, as in `GET /v1/groups`" },
+            history: { type: "string", enum: ["true", "false"], description: "Also what the journals reach back to" },
+          },
         },
-        response: { 200: { type: "string", description: "For `coppice import`" } },
+        response: { 200: { type: "string", description: "For `coppice import` and `coppice restore`" } },
         produces: ["application/octet-stream"],
       },
     },
@@ -30,7 +33,9 @@ export function exportRoutes(app: FastifyInstance, context: RouteContext, storag
       if (prefix !== undefined) encodeGroupPrefix(prefix);
       // What was applied and not yet committed belongs to the moment that is asked for.
       await context.node.sync();
-      const chunks = exportGroups(storage, { ...(prefix === undefined ? {} : { prefix }), signal: context.closing });
+      const history = query.history === "true";
+      const selection = prefix === undefined ? {} : { prefix };
+      const chunks = exportGroups(storage, { ...selection, history, signal: context.closing });
       return reply.type("application/octet-stream").send(Readable.from(chunks, { objectMode: false }));
     },
   );

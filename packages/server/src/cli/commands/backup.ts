@@ -1,0 +1,186 @@
+/** Backups of whole nodes, and going back to how things were. */
+import { createReadStream } from "node:fs";
+import { stat } from "node:fs/promises";
+import { type Command, InvalidArgumentError } from "commander";
+import { type RestoreStep, planRestore, restoreAt } from "@coppice/replication";
+import { formatGroupId, parseGroupId } from "@coppice/storage";
+import type { CliContext, ClientOptions } from "../context.ts";
+import { groupId, withConnection } from "../context.ts";
+import { countBlocks, exported, writeWhole } from "../export-file.ts";
+import { interruptible } from "../interrupt.ts";
+import { type Streams, formatBytes, printable } from "../output.ts";
+import { type Progress, withProgress } from "../progress.ts";
+import { type OfflineOptions, offline } from "./storage.ts";
+
+interface BackupOptions extends ClientOptions {
+  readonly prefix?: string;
+}
+
+interface RestoreOptions extends OfflineOptions {
+  readonly prefix?: string;
+  readonly at?: number;
+  readonly dryRun?: true;
+  readonly overwrite?: true;
+  readonly skipExisting?: true;
+  readonly skipUnreachable?: true;
+}
+
+const UNITS_MS: ReadonlyMap<string, number> = new Map([
+  ["s", 1000],
+  ["m", 60_000],
+  ["h", 3_600_000],
+  ["d", 86_400_000],
+]);
+
+export function backupCommands(program: Command, context: CliContext): void {
+  backupCommand(program, context);
+  restoreCommand(program, context);
+}
+
+function backupCommand(program: Command, { streams }: CliContext): void {
+  const command = program
+    .command("backup")
+    .summary("write a backup that can go back in time")
+    .description(
+      "Writes the groups of a node into a file, each whole as it is at that moment, with all that their journals reach " +
+        "back to: of a running node, or of a data directory. `restore` can go back to any moment in between.",
+    )
+    .argument("<file>", "the file to write")
+    .option("--prefix <id>", "only groups below, as for `groups`", groupId)
+    .addHelpText("after", "\nExample:\n  $ coppice backup monday.coppice --data ./a");
+  withConnection(command).action(async (file: string, options: BackupOptions) => {
+    const bytes = await withProgress(streams, options, ["backing up", "groups"], (progress) =>
+      interruptible(async (signal) => {
+        const { chunks, total } = await exported(options, signal, true);
+        const counted = countBlocks(chunks, (blocks, done) => progress.tell(blocks, total, done));
+        return await writeWhole(file, counted, signal);
+      }),
+    );
+    streams.out(options.json === true ? `${JSON.stringify({ file, bytes })}\n` : `${file}: ${formatBytes(bytes)}\n`);
+  });
+}
+
+function restoreCommand(program: Command, { streams }: CliContext): void {
+  const command = program
+    .command("restore")
+    .summary("bring back a backup, as it is or as of a time")
+    .description(
+      "Writes the groups of a backup into a data directory, new or not, whose node does not run. With --at each is as it " +
+        "was then, and begins a new epoch: peers take it, and what came later is gone there, too. Refuses when the journal " +
+        "in the backup does not reach back so far; --dry-run lists how far each group can go back, and writes nothing.",
+    )
+    .argument("<file>", "what `coppice backup` wrote")
+    .option("--at <time>", "such as 2026-01-31T12:00:00Z, or -90m, -1h, -2d for so long ago", parseTime)
+    .option("--dry-run", "only tell what would be restored")
+    .option("--prefix <id>", "only groups below, as for `groups`", groupId)
+    .option("--overwrite", "replace groups that are there with other content")
+    .option("--skip-existing", "leave such groups alone")
+    .option("--skip-unreachable", "leave out groups whose journal does not reach back so far")
+    .addHelpText(
+      "after",
+      "\nExamples:\n  $ coppice restore monday.coppice --data ./b\n" +
+        "  $ coppice restore monday.coppice --at -1h --dry-run --data ./b\n" +
+        "  $ coppice restore monday.coppice --at 2026-01-31T12:00:00Z --prefix orders/ --data ./b --overwrite",
+    );
+  offline(command).action(async (file: string, options: RestoreOptions) => {
+    const { size } = await stat(file);
+    await withProgress(streams, options, [options.dryRun ? "reading" : "restoring", "bytes"], (progress) =>
+      interruptible(async (signal) => {
+        if (options.dryRun === true) await tellPlan(streams, file, options, progress, size);
+        else await restore(streams, file, options, progress, size, signal);
+      }),
+    );
+  });
+}
+
+async function restore(
+  streams: Streams,
+  file: string,
+  options: RestoreOptions,
+  progress: Progress,
+  size: number,
+  signal: AbortSignal,
+): Promise<void> {
+  const { data, at, overwrite = false, skipExisting = false, skipUnreachable = false, json } = options;
+  const selection = selectionOf(options);
+  if (at !== undefined && !skipUnreachable) {
+    // Before anything is written.
+    for await (const _ of restoreAt(createReadStream(file), { ...selection, at })) signal.throwIfAborted();
+  }
+  const { importDirectory } = await import("../../daemon/offline.ts");
+  const source = told(createReadStream(file), progress, size);
+  const chunks = at === undefined ? source : restoreAt(source, { ...selection, at, skipUnreachable });
+  const report = await importDirectory(data, chunks, {
+    ...selection,
+    overwrite,
+    renew: at !== undefined,
+    skipExisting,
+    signal,
+  });
+  const { groups, imported, present, overwritten, skipped, deleted } = report;
+  const text = `${groups} groups: ${imported} restored, ${overwritten} replaced, ${present} present, ${skipped} skipped, ${deleted} deleted\n`;
+  streams.out(json === true ? `${JSON.stringify(report)}\n` : text);
+}
+
+async function tellPlan(
+  streams: Streams,
+  file: string,
+  options: RestoreOptions,
+  progress: Progress,
+  size: number,
+): Promise<void> {
+  const at = options.at ?? Date.now();
+  const counts = { state: 0, absent: 0, unreachable: 0, deleted: 0 };
+  for await (const step of planRestore(told(createReadStream(file), progress, size), { ...selectionOf(options), at })) {
+    counts[step.kind]++;
+    streams.out(options.json === true ? `${JSON.stringify(stepBody(step))}\n` : describeStep(step));
+  }
+  const { state, absent, unreachable, deleted } = counts;
+  if (options.json === true) return;
+  const time = new Date(at).toISOString();
+  streams.out(
+    `as of ${time}: ${state} restored, ${absent} not there yet, ${unreachable} out of reach, ${deleted} deleted\n`,
+  );
+}
+
+const WORDS: { readonly [Kind in RestoreStep["kind"]]: string } = {
+  state: "restored",
+  absent: "not there yet",
+  unreachable: "out of reach",
+  deleted: "deleted",
+};
+
+function stepBody({ id, kind, sinceMs }: RestoreStep): object {
+  return { id: formatGroupId(id), kind, since: sinceMs === 0 ? null : new Date(sinceMs).toISOString() };
+}
+
+function describeStep({ id, kind, sinceMs }: RestoreStep): string {
+  const since =
+    kind === "deleted" ? "" : sinceMs === 0 ? ", all its life" : `, since ${new Date(sinceMs).toISOString()}`;
+  return `${printable(formatGroupId(id))}: ${WORDS[kind]}${since}\n`;
+}
+
+function selectionOf({ prefix }: RestoreOptions): { readonly prefix?: ReturnType<typeof parseGroupId> } {
+  return prefix === undefined ? {} : { prefix: parseGroupId(prefix) };
+}
+
+async function* told(chunks: AsyncIterable<Uint8Array>, progress: Progress, size: number): AsyncGenerator<Uint8Array> {
+  let bytes = 0;
+  for await (const chunk of chunks) {
+    bytes += chunk.length;
+    progress.tell(bytes, size);
+    yield chunk;
+  }
+}
+
+/** Unix milliseconds: of a time of day with its zone, or of so long ago. */
+function parseTime(text: string): number {
+  const [, amount, unit = ""] = /^-(\d+)([smhd])$/.exec(text) ?? [];
+  if (amount !== undefined) return Date.now() - Number(amount) * (UNITS_MS.get(unit) ?? 0);
+  // Without a zone, a time would mean another moment on another machine.
+  const time = /^\d{4}-\d{2}-\d{2}T.*(Z|[+-]\d{2}:\d{2})$/.test(text) ? Date.parse(text) : Number.NaN;
+  if (!Number.isNaN(time)) return time;
+  throw new InvalidArgumentError(
+    "It must be a time with its zone, such as 2026-01-31T12:00:00Z, or so long ago: -90m, -1h, -2d.",
+  );
+}
