@@ -178,10 +178,10 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
   storage(
     "replay begins one record late",
     "group-reader",
-    "readLog(log, row.newest.seq, {",
-    "readLog(log, row.newest.seq + 1, {",
+    "readLog(log, state.nextSeq, {",
+    "readLog(log, state.nextSeq + 1, {",
   ),
-  storage("a snapshot's mark is one record late", "group-state", "seq: state.nextSeq }", "seq: state.nextSeq + 1 }"),
+  storage("a snapshot's mark is one record late", "group-state", "seq: nextSeq, isApart", "seq: nextSeq + 1, isApart"),
   storage(
     "a deletion is not kept",
     "commit-planner",
