@@ -1,5 +1,4 @@
-import type { GroupStatus } from "@coppice/replication";
-import { formatGroupId } from "@coppice/storage";
+import type { Count, CountedGroup } from "./census.ts";
 
 /** What a list of groups can be ordered by. */
 export const SORTS = ["id", "type", "events", "stored", "snapshot", "lag"] as const;
@@ -17,37 +16,37 @@ export interface CatalogueQuery {
 export interface CataloguePage {
   /** How many there are, on all pages. */
   readonly total: number;
-  readonly groups: readonly GroupStatus[];
+  readonly groups: readonly CountedGroup[];
 }
 
-type Order = (left: GroupStatus, right: GroupStatus) => number;
+/** Sorted once a count, however many pages are turned. */
+const sorted = new WeakMap<Count, Map<Sort, readonly CountedGroup[]>>();
 
-const byKey: Order = (left, right) => (left.key < right.key ? -1 : left.key > right.key ? 1 : 0);
-
-const ORDERS: { readonly [Name in Sort]: Order } = {
-  id: byKey,
-  type: (left, right) => (left.type < right.type ? -1 : left.type > right.type ? 1 : 0),
-  events: (left, right) => left.events - right.events,
-  stored: (left, right) => stored(left) - stored(right),
-  snapshot: (left, right) => left.snapshotAt - right.snapshotAt,
-  lag: (left, right) => left.lagEvents - right.lagEvents,
-};
-
-function stored({ snapshotBytes, journalBytes }: GroupStatus): number {
-  return snapshotBytes + journalBytes;
-}
-
-/** One page of the living groups that match; what is equal is in order of the ids. */
-export function listCatalogue(groups: Iterable<GroupStatus>, query: CatalogueQuery): CataloguePage {
+/** One page of the groups that match; what is equal is in order of the ids, or in the reverse order. */
+export function listCatalogue(count: Count, query: CatalogueQuery): CataloguePage {
+  const { isDescending, offset, limit } = query;
   const search = query.search.toLowerCase();
-  const found: GroupStatus[] = [];
-  for (const group of groups) if (group.phase !== "deleted" && matches(group, search)) found.push(group);
-  const order = ORDERS[query.sort];
-  const sign = query.isDescending ? -1 : 1;
-  found.sort((left, right) => sign * order(left, right) || byKey(left, right));
-  return { total: found.length, groups: found.slice(query.offset, query.offset + query.limit) };
+  const all = inOrder(count, query.sort);
+  const found = search === "" ? all : all.filter(({ text }) => text.includes(search));
+  const total = found.length;
+  if (!isDescending) return { total, groups: found.slice(offset, offset + limit) };
+  const end = Math.max(0, total - offset);
+  return { total, groups: found.slice(Math.max(0, end - limit), end).toReversed() };
 }
 
-function matches({ id, type }: GroupStatus, search: string): boolean {
-  return search === "" || formatGroupId(id).toLowerCase().includes(search) || type.toLowerCase().includes(search);
+function inOrder(count: Count, sort: Sort): readonly CountedGroup[] {
+  const orders = sorted.get(count) ?? new Map<Sort, readonly CountedGroup[]>();
+  sorted.set(count, orders);
+  let order = orders.get(sort);
+  if (order === undefined) {
+    order = count.groups.toSorted((left, right) => compare(left, right, sort) || compare(left, right, "id"));
+    orders.set(sort, order);
+  }
+  return order;
+}
+
+function compare(left: CountedGroup, right: CountedGroup, sort: Sort): number {
+  const name = sort === "id" ? "key" : sort;
+  const [a, b] = [left[name], right[name]];
+  return a < b ? -1 : a > b ? 1 : 0;
 }

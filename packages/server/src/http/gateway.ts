@@ -22,7 +22,6 @@ import { followRequests } from "./connections.ts";
 import { DomainRegistry, type GatewayDomain } from "./domains.ts";
 import { documentFormats } from "./document-formats.ts";
 import { NoticeLog } from "./notice-log.ts";
-import { OverviewFeed } from "./overview.ts";
 import { assetRoutes } from "./routes/assets.ts";
 import { automergeRoutes } from "./routes/automerge.ts";
 import { browserSessionRoutes, dashboardRoutes } from "./routes/dashboard.ts";
@@ -164,7 +163,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   const views = new Views(options.node, options.views ?? []);
   addRoutes(app, context, options.processMetrics === true);
   tokenRoutes(app, tokens);
-  dashboardRoutes(app, context, new OverviewFeed(context, options.notices ?? new NoticeLog()));
+  dashboardRoutes(app, context, options.notices ?? new NoticeLog());
   let url = "";
   browserSessionRoutes(app, sessions, () => url);
   await assetRoutes(app);

@@ -1,11 +1,12 @@
 /** What a person wants to see of a node at a glance. */
-import type { GroupStatus, Node } from "@coppice/replication";
+import type { Node } from "@coppice/replication";
 import { VERSION } from "../version.ts";
 import { type PeerBody, peerBody } from "./api.ts";
+import type { Census, Sums } from "./census.ts";
 import type { RouteContext } from "./context.ts";
 import type { LoggedNotice, NoticeLog } from "./notice-log.ts";
 
-export interface Overview {
+export interface Overview extends Sums {
   readonly version: string;
   readonly peerId: string;
   readonly startedAt: string;
@@ -13,17 +14,6 @@ export interface Overview {
   readonly addresses: readonly string[];
   /** Whether writes reach the storage; `late` when that was not known in time. */
   readonly storage: "ok" | "late" | "failed";
-  readonly groups: number;
-  readonly active: number;
-  readonly degraded: number;
-  /** Groups that wait, or differ from a peer's, without progress. */
-  readonly stuck: number;
-  readonly events: number;
-  readonly snapshotBytes: number;
-  readonly journalBytes: number;
-  readonly pendingBytes: number;
-  /** Events that peers have told of and that are missing here. */
-  readonly lagEvents: number;
   readonly watchers: number;
   readonly peers: readonly PeerBody[];
   readonly notices: readonly LoggedNotice[];
@@ -31,22 +21,7 @@ export interface Overview {
   readonly rates: readonly number[];
 }
 
-type Sums = Pick<
-  Overview,
-  | "groups"
-  | "active"
-  | "degraded"
-  | "stuck"
-  | "events"
-  | "snapshotBytes"
-  | "journalBytes"
-  | "pendingBytes"
-  | "lagEvents"
->;
-
 const INTERVAL_MS = 2000;
-/** Looking takes at most this part of the time, however many groups there are. */
-const SHARE_MAX = 0.05;
 const SAMPLES_MAX = 120;
 const NOTICES = 30;
 const STORAGE_MS = 1000;
@@ -54,6 +29,7 @@ const STORAGE_MS = 1000;
 /** Takes an overview every two seconds for as long as somebody looks, once for all who do. */
 export class OverviewFeed {
   readonly #context: RouteContext;
+  readonly #census: Census;
   readonly #notices: NoticeLog;
   readonly #startedAt = new Date().toISOString();
   readonly #listeners = new Set<(json: string) => void>();
@@ -61,8 +37,9 @@ export class OverviewFeed {
   #last: { readonly events: number; readonly atMs: number } | undefined;
   #timer: NodeJS.Timeout | undefined;
 
-  constructor(context: RouteContext, notices: NoticeLog) {
+  constructor(context: RouteContext, census: Census, notices: NoticeLog) {
     this.#context = context;
+    this.#census = census;
     this.#notices = notices;
   }
 
@@ -83,15 +60,13 @@ export class OverviewFeed {
   }
 
   async #tell(): Promise<void> {
-    const beganAt = performance.now();
-    const sums = sumUp(this.#context.node);
-    const costMs = performance.now() - beganAt;
-    this.#sample(sums.events, beganAt);
+    const { sums, atMs } = await this.#census.take();
+    this.#sample(sums.events, atMs);
     const json = JSON.stringify(await this.#overview(sums));
     for (const listener of this.#listeners) listener(json);
     clearTimeout(this.#timer);
     if (this.#listeners.size === 0 || this.#context.closing.aborted) return;
-    this.#timer = setTimeout(() => void this.#tell(), Math.max(INTERVAL_MS, costMs / SHARE_MAX));
+    this.#timer = setTimeout(() => void this.#tell(), INTERVAL_MS);
     this.#timer.unref();
   }
 
@@ -133,32 +108,4 @@ async function probe(node: Node): Promise<Overview["storage"]> {
   } finally {
     clearTimeout(timer);
   }
-}
-
-function sumUp(node: Node): Sums {
-  const sums = {
-    groups: 0,
-    active: 0,
-    degraded: 0,
-    stuck: 0,
-    events: 0,
-    snapshotBytes: 0,
-    journalBytes: 0,
-    pendingBytes: 0,
-    lagEvents: 0,
-  };
-  for (const group of node.groups()) if (group.phase !== "deleted") add(sums, group);
-  return sums;
-}
-
-function add(sums: { -readonly [Name in keyof Sums]: number }, group: GroupStatus): void {
-  sums.groups++;
-  if (group.phase === "active") sums.active++;
-  if (group.degraded) sums.degraded++;
-  if (group.isStuck) sums.stuck++;
-  sums.events += group.events;
-  sums.snapshotBytes += group.snapshotBytes;
-  sums.journalBytes += group.journalBytes;
-  sums.pendingBytes += group.pendingBytes;
-  sums.lagEvents += group.lagEvents;
 }

@@ -122,7 +122,7 @@ export class YjsRoom {
 
   #awareness(client: YjsClient, bytes: Uint8Array): void {
     const presences = this.#clients.get(client)?.presences;
-    if (presences === undefined) return;
+    if (presences === undefined || !client.mayWrite()) return;
     for (const entry of readAwareness(bytes)) {
       if (entry.state === "null") presences.delete(entry.client);
       else if (presences.size < PRESENCES_MAX) presences.set(entry.client, entry);

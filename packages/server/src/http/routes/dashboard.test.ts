@@ -36,10 +36,10 @@ test("groups are searched, sorted and paged by the server", async () => {
   expect(await listed(served, "order=desc&limit=2")).toEqual({ total: 12, ids: ["l", "k"] });
   expect(await listed(served, "search=WORDS/K")).toEqual({ total: 1, ids: ["k"] });
   expect(await listed(served, "search=pnco&limit=2")).toEqual({ total: 6, ids: ["b", "d"] });
-  expect(await listed(served, "sort=events&order=desc&limit=5")).toEqual({ total: 12, ids: ["c", "f", "i", "l", "b"] });
+  expect(await listed(served, "sort=events&order=desc&limit=5")).toEqual({ total: 12, ids: ["l", "i", "f", "c", "k"] });
   expect(await listed(served, "sort=type&limit=7")).toMatchObject({ ids: ["a", "c", "e", "g", "i", "k", "b"] });
   await served.call("DELETE", "/v1/groups/words%2Fa");
-  expect(await listed(served, "limit=1")).toEqual({ total: 11, ids: ["b"] });
+  await expect.poll(() => listed(served, "limit=1")).toEqual({ total: 11, ids: ["b"] });
   for (const bad of ["sort=size", "limit=0", "limit=1000", "offset=-1", "order=up"]) {
     expect(await served.call("GET", `/v1/dashboard/groups?${bad}`)).toMatchObject({ status: 400 });
   }

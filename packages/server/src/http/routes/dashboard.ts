@@ -3,10 +3,12 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import { type BrowserSessions, SESSION_MS } from "../../auth/browser-sessions.ts";
 import { ServerError } from "../../error.ts";
 import { groupBody } from "../api.ts";
+import { Census } from "../census.ts";
 import { type CatalogueQuery, SORTS, type Sort, listCatalogue } from "../catalogue.ts";
 import { type RouteContext, findGroup } from "../context.ts";
 import { cookieOf, sessionCookieName } from "../cookies.ts";
-import type { OverviewFeed } from "../overview.ts";
+import type { NoticeLog } from "../notice-log.ts";
+import { OverviewFeed } from "../overview.ts";
 import { group, groupIdParams, numberInQuery } from "../schemas.ts";
 import { EventStream } from "../event-stream.ts";
 
@@ -96,7 +98,9 @@ const detailsSchema = {
   },
 } as const;
 
-export function dashboardRoutes(app: FastifyInstance, context: RouteContext, feed: OverviewFeed): void {
+export function dashboardRoutes(app: FastifyInstance, context: RouteContext, notices: NoticeLog): void {
+  const census = new Census(context.node);
+  const feed = new OverviewFeed(context, census, notices);
   app.get<{ Querystring: GroupsQuery }>(
     "/v1/dashboard/groups",
     {
@@ -108,11 +112,12 @@ export function dashboardRoutes(app: FastifyInstance, context: RouteContext, fee
         response: { 200: groupsSchema },
       },
     },
-    ({ query }) => {
-      const { total, groups } = listCatalogue(context.node.groups(), readQuery(query));
+    async ({ query }) => {
+      const { total, groups } = listCatalogue(await census.take(), readQuery(query));
+      const present = groups.map(({ id }) => context.node.group(id)).filter((status) => status !== undefined);
       return {
         total,
-        groups: groups.map((status) => ({
+        groups: present.map((status) => ({
           ...groupBody(status),
           lagEvents: status.lagEvents,
           stuck: status.isStuck,

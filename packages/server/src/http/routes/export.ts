@@ -1,6 +1,7 @@
 import { Readable } from "node:stream";
 import { type GroupStorage, encodeGroupPrefix, exportGroups, parseGroupId } from "@coppice/storage";
 import type { FastifyInstance } from "fastify";
+import { ServerError } from "../../error.ts";
 import type { RouteContext } from "../context.ts";
 
 interface ExportRequest {
@@ -28,7 +29,7 @@ export function exportRoutes(app: FastifyInstance, context: RouteContext, storag
         produces: ["application/octet-stream"],
       },
     },
-    async ({ query }, reply) => {
+    async ({ query, grant }, reply) => {
       const prefix = query.prefix === undefined ? undefined : parseGroupId(query.prefix);
       if (prefix !== undefined) encodeGroupPrefix(prefix);
       // What was applied and not yet committed belongs to the moment that is asked for.
@@ -36,7 +37,11 @@ export function exportRoutes(app: FastifyInstance, context: RouteContext, storag
       const history = query.history === "true";
       const selection = prefix === undefined ? {} : { prefix };
       const chunks = exportGroups(storage, { ...selection, history, signal: context.closing });
-      return reply.type("application/octet-stream").send(Readable.from(chunks, { objectMode: false }));
+      const stream = Readable.from(chunks, { objectMode: false });
+      // Half an export shows that it is one: its end is marked.
+      const stop = grant.onEnd(() => stream.destroy(new ServerError("TOKEN_REVOKED", "the token was revoked")));
+      stream.once("close", stop);
+      return reply.type("application/octet-stream").send(stream);
     },
   );
 }

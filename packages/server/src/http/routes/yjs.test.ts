@@ -95,6 +95,12 @@ test("a token for reading sees everything and changes nothing", async () => {
   writer.text.insert(4, "!");
   await expect.poll(() => reader.read()).toBe("not mine!");
   expect(writer.read()).toBe("mine!");
+  reader.provider.awareness.setLocalStateField("user", { name: "Reader" });
+  writer.provider.awareness.setLocalStateField("user", { name: "Writer" });
+  await expect
+    .poll(() => reader.provider.awareness.getStates().get(writer.doc.clientID))
+    .toEqual({ user: { name: "Writer" } });
+  expect(writer.provider.awareness.getStates().has(reader.doc.clientID)).toBe(false);
   const stranger = edit(served, "new", READ_TOKEN);
   await new Promise((resolve) => setTimeout(resolve, 200));
   expect(stranger.provider.synced).toBe(false);
