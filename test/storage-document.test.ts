@@ -48,7 +48,10 @@ it("the snippets of docs/storage.md run", async () => {
   }
   expect(printed.flat()).toEqual([
     1,
-    expect.objectContaining({ id: ["words", "a"], snapshots: [expect.objectContaining({ generation: 1 })] }),
+    expect.objectContaining({
+      id: ["words", "a"],
+      snapshots: [expect.objectContaining({ generation: 0 }), expect.objectContaining({ generation: 1 })],
+    }),
     10_000,
     false,
     expect.objectContaining({ groups: 1, imported: 1 }),

@@ -4,12 +4,14 @@ import {
   createGroupStore,
   createMemoryNetwork,
   createNode,
+  type Damage,
   exportGroups,
   gCounter,
   type GroupMeta,
   type GroupSnapshot,
   type GroupStorage,
   importGroups,
+  inspectGroups,
   lwwMap,
   type Node,
   orMap,
@@ -21,7 +23,7 @@ import {
 import { levelStorage } from "coppice/level";
 import { backendSuite } from "@coppice/storage/testing";
 
-/** A stored group as the test compares it; bytes as text, which crosses over fastest. */
+/** A stored group as the test compares it; bytes as what {@link fingerprint} makes of them. */
 export interface PageGroup {
   readonly id: unknown;
   readonly type: string;
@@ -31,6 +33,9 @@ export interface PageGroup {
   readonly damage: readonly string[];
   readonly degraded: boolean;
 }
+
+/** What the store that was opened last found damaged. */
+let found: Damage[] = [];
 
 const suite = new Map<string, () => Promise<void>>();
 let places = 0;
@@ -55,6 +60,11 @@ function snapshot(id: string, events: number, body: Uint8Array): GroupSnapshot {
 
 const bytes = (length: number, seed: number): Uint8Array =>
   Uint8Array.from({ length }, (_, index) => (seed + (index >> 3)) & 255);
+
+/** Length and FNV-1a hash. */
+function fingerprint(value: Uint8Array): string {
+  return `${value.length} ${value.reduce((hash, byte) => Math.imul(hash ^ byte, 16_777_619), 2_166_136_261)}`;
+}
 
 /** Two generations of a snapshot and events behind them, for bodies below and above what is compressed. */
 async function fill(store: GroupStorage): Promise<void> {
@@ -81,10 +91,10 @@ async function read(store: GroupStorage): Promise<PageGroup[]> {
       groups.push({
         id,
         type: group.row.type,
-        body: group.snapshot?.body.join(),
-        records: group.records.map((record) => record.bytes.join()),
+        body: group.snapshot && fingerprint(group.snapshot.body),
+        records: group.records.map((record) => fingerprint(record.bytes)),
         nextPosition: group.nextPosition,
-        damage: group.damage.map(({ record, action }) => `${record} ${action}`),
+        damage: found.filter((damage) => damage.id === id).map(({ record, action }) => `${record} ${action}`),
         degraded: group.row.degraded,
       });
     }
@@ -93,7 +103,8 @@ async function read(store: GroupStorage): Promise<PageGroup[]> {
 }
 
 async function withStore<Result>(place: string, use: (store: GroupStorage) => Promise<Result>): Promise<Result> {
-  const store = createGroupStore(levelStorage(place));
+  found = [];
+  const store = createGroupStore(levelStorage(place), { onDamage: (damage) => void found.push(damage) });
   await store.open();
   try {
     return await use(store);
@@ -138,15 +149,20 @@ const api = {
   async damage(place: string): Promise<number> {
     await using backend = levelStorage(place);
     await backend.open();
-    const newest = new Map<string, { key: string; value: Uint8Array }>();
-    for await (const page of backend.scan({ prefix: "s" })) {
-      for (const { key, value } of page) newest.set(key.slice(0, 4), { key, value });
+    let damaged = 0;
+    for await (const { snapshots } of inspectGroups(backend)) {
+      const newest = Math.max(...snapshots.map(({ generation }) => generation ?? 0));
+      // All of it: a body that lies apart from its record has what the record says, too.
+      for (const { key } of snapshots.filter(({ generation }) => generation === newest)) {
+        const value = await backend.get(key);
+        if (value === undefined) throw new Error(`there is nothing at ${key}`);
+        const middle = value.length >> 1;
+        value[middle] = (value[middle] ?? 0) ^ 1;
+        await backend.write([{ op: "put", key, value }]);
+      }
+      damaged++;
     }
-    for (const { key, value } of newest.values()) {
-      value[value.length >> 1] = (value[value.length >> 1] ?? 0) ^ 1;
-      await backend.write([{ op: "put", key, value }]);
-    }
-    return newest.size;
+    return damaged;
   },
 
   async check(place: string): Promise<{ damaged: number; groups: number }> {
