@@ -10,9 +10,13 @@ import { parseArgs } from "node:util";
 import { lateJoiner, reconnection } from "./replication/catching-up.ts";
 import { type Figure, formatTable } from "./replication/figure.ts";
 import { localWrites } from "./replication/local-writes.ts";
+import { manyGroups } from "./replication/many-groups.ts";
 import { memory } from "./replication/memory.ts";
 import { propagation } from "./replication/propagation.ts";
 import { remoteApply } from "./replication/remote-apply.ts";
+
+/** `scale.ts` measures ten times as many. */
+const MANY_GROUPS = 10_000;
 
 const SECTIONS: ReadonlyMap<string, () => Promise<Figure[]>> = new Map([
   ["local-writes", localWrites],
@@ -21,6 +25,7 @@ const SECTIONS: ReadonlyMap<string, () => Promise<Figure[]>> = new Map([
   ["reconnection", reconnection],
   ["late-joiner", lateJoiner],
   ["memory", memory],
+  ["many-groups", () => manyGroups(MANY_GROUPS)],
 ]);
 
 const { values, positionals } = parseArgs({ options: { json: { type: "string" } }, allowPositionals: true });

@@ -235,13 +235,11 @@ export class SimProcess {
   readonly #seen = new WeakSet<Group>();
 
   async #list(core: Core): Promise<void> {
-    const journalled = new Set<string>();
-    for await (const ids of this.#store.listJournalled()) for (const id of ids) journalled.add(encodeGroupId(id));
-    for await (const rows of this.#store.listGroups({ deleted: true })) {
+    for await (const rows of this.#store.listGroups({ deleted: true, journalled: true })) {
       for (const row of rows) {
         const key = encodeGroupId(row.id);
         hold(this.published, key, row.epoch, row.vector);
-        core.addStored(row, journalled.has(key));
+        core.addStored(row, row.isJournalled === true);
       }
     }
     for (const group of core.groups.values()) {

@@ -5,6 +5,7 @@ import { libp2pTransport } from "coppice/libp2p";
 import { type AddressInfo, createServer } from "node:net";
 import { nowNs, turn } from "./figure.ts";
 import { heapOfIdleGroups, heapOfIds, heapOfMaps, heapOfOpenGroups } from "./heap.ts";
+import { know } from "./know.ts";
 import { GROUP, PROBE } from "./shared.ts";
 import { type RawNode, createRawNode, onBytes } from "./raw-libp2p.ts";
 
@@ -123,6 +124,8 @@ const commands: Record<string, (parameters: never) => unknown> = {
   heapOfIdleGroups,
   heapOfIds,
   heapOfMaps,
+  /** A node that starts on many stored groups. */
+  know,
 };
 
 let reachedAt: Promise<number> = Promise.resolve(0);

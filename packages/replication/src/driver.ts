@@ -136,19 +136,15 @@ export class Driver {
    * peers, are loaded next, in the background.
    */
   async list(signal: AbortSignal | undefined): Promise<void> {
-    const journalled = new Set<string>();
-    const degraded: string[] = [];
-    const options = signal === undefined ? {} : { signal };
-    for await (const ids of this.storage.listJournalled(options)) {
-      for (const id of ids) journalled.add(encodeGroupId(id));
-    }
-    for await (const rows of this.storage.listGroups({ deleted: true, ...options })) {
+    const first: string[] = [];
+    const options = { deleted: true, journalled: true, ...(signal !== undefined && { signal }) };
+    for await (const rows of this.storage.listGroups(options)) {
       for (const row of rows) {
-        this.core.addStored(row, journalled.has(row.key));
-        if (row.degraded) degraded.push(row.key);
+        this.core.addStored(row, row.isJournalled === true);
+        if (row.isJournalled || row.degraded) first.push(row.key);
       }
     }
-    for (const key of [...journalled, ...degraded]) {
+    for (const key of first) {
       const group = this.core.groups.get(key);
       if (group?.phase === "stored") this.core.load(group, () => {});
     }

@@ -180,7 +180,7 @@ export class Domains implements GroupStorage {
   }
 
   async *listGroups(
-    options: { prefix?: GroupId; deleted?: boolean; signal?: AbortSignal } = {},
+    options: { prefix?: GroupId; deleted?: boolean; journalled?: boolean; signal?: AbortSignal } = {},
   ): AsyncGenerator<readonly CatalogueRow[]> {
     this.#checkOpen();
     const sources = [];

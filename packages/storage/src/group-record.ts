@@ -208,6 +208,7 @@ export class GroupRecord implements CatalogueRow {
   readonly snapshotAt: number;
   readonly journalPosition: number;
   readonly degraded: boolean;
+  isJournalled?: boolean;
   readonly generation: number;
   readonly seq: number;
   readonly isApart: boolean;
@@ -241,6 +242,10 @@ export class GroupRecord implements CatalogueRow {
 
   get id(): GroupId {
     return (this.#id ??= decodeGroupKey(this.key));
+  }
+
+  get history(): Uint8Array {
+    return this.bytes.subarray(this.#historyAt, this.bytes.length - SEAL_BYTES);
   }
 
   get vector(): VersionVector {

@@ -28,6 +28,11 @@ export interface GroupMeta {
 export interface CatalogueRow extends GroupMeta {
   /** The group's id as `encodeGroupId` makes it. */
   readonly key: string;
+  /**
+   * `vector` and `frontier` as they are stored: a version vector, uint count, that many actors. A view of bytes that the
+   * row keeps; absent from rows that were not read from storage.
+   */
+  readonly history?: Uint8Array;
   /** Bytes of the newest snapshot as stored; 0 before the first. */
   readonly snapshotBytes: number;
   /** When the newest snapshot was taken, in Unix milliseconds; 0 before the first. */
@@ -36,6 +41,8 @@ export interface CatalogueRow extends GroupMeta {
   readonly journalPosition: number;
   /** Whether a damaged record was found: what is served may lack events until peers have repaired it. */
   readonly degraded: boolean;
+  /** Listed with `journalled`: whether the journal goes on behind the newest snapshot, so that the row is behind. */
+  readonly isJournalled?: boolean;
 }
 
 /** A complete state to store; `body` is `CrdtType.encode`'s. Replaces the previous snapshot only when whole. */
@@ -144,10 +151,14 @@ export interface GroupStorage extends AsyncDisposable {
   history(id: GroupId): Promise<GroupHistory | undefined>;
   /** The catalogue row, tombstones included. */
   row(id: GroupId): Promise<CatalogueRow | undefined>;
-  /** Pages of catalogue rows, ordered by group key; tombstones (even epochs) only with `deleted`. Reads no bodies. */
+  /**
+   * Pages of catalogue rows, ordered by group key; tombstones (even epochs) only with `deleted`. Reads no bodies. With
+   * `journalled`, each row says whether its group's journal goes on behind it.
+   */
   listGroups(options?: {
     prefix?: GroupId;
     deleted?: boolean;
+    journalled?: boolean;
     signal?: AbortSignal;
   }): AsyncIterable<readonly CatalogueRow[]>;
   /**

@@ -1,4 +1,4 @@
-import { isStorageBackend, type Op, PAGE_BYTES, PAGE_ENTRIES_MAX, type StorageBackend } from "./backend.ts";
+import { isStorageBackend, type Op, PAGE_BYTES, type StorageBackend } from "./backend.ts";
 import { CommitPlanner } from "./commit-planner.ts";
 import { CommitQueue } from "./commit-queue.ts";
 import { StorageError, throwIfAborted } from "./error.ts";
@@ -31,7 +31,7 @@ import {
   SUPERSEDED_SPACE,
   SWEEP_SPACE,
 } from "./store-keys.ts";
-import { isAlive, readWhole, storedGroup, tombstone, wholeGroup } from "./stored-group.ts";
+import { isAlive, isJournalled, readWhole, storedGroup, tombstone, wholeGroup } from "./stored-group.ts";
 import { decodeSuperseded, supersededKey } from "./superseded.ts";
 import { sweepGroup } from "./sweep.ts";
 import { WriteBehindBackend } from "./write-behind.ts";
@@ -166,9 +166,11 @@ class GroupStore implements GroupStorage {
   }
 
   async *listGroups(
-    options: { prefix?: GroupId; deleted?: boolean; signal?: AbortSignal } = {},
+    options: { prefix?: GroupId; deleted?: boolean; journalled?: boolean; signal?: AbortSignal } = {},
   ): AsyncGenerator<readonly CatalogueRow[]> {
     const { deleted = false } = options;
+    this.#checkOpen();
+    if (options.journalled === true) await this.#engine.journals.ready();
     const known = this.#states.filter;
     const filter = options.prefix === undefined && !known.isComplete ? known : undefined;
     for await (const page of this.#scan(options)) {
@@ -177,7 +179,9 @@ class GroupStore implements GroupStorage {
         const whole = wholeRecords(slots);
         filter?.add(whole?.seed ?? recordSeed(slots.key));
         const row = whole?.newest ?? (await this.#recordOf(slots));
-        if (row !== undefined && (deleted || row.epoch % 2 === 1)) rows.push(row);
+        if (row === undefined || (!deleted && row.epoch % 2 === 0)) continue;
+        if (options.journalled === true) row.isJournalled = isJournalled(this.#engine, row);
+        rows.push(row);
       }
       if (rows.length > 0) yield rows;
     }
@@ -234,12 +238,9 @@ class GroupStore implements GroupStorage {
 
   async *listJournalled(options: { signal?: AbortSignal } = {}): AsyncGenerator<readonly GroupId[]> {
     this.#checkOpen();
-    await this.#engine.journals.ready();
-    const logs = [...this.#engine.journals.logs()];
-    for (let at = 0; at < logs.length; at += PAGE_ENTRIES_MAX) {
+    for await (const page of this.#backend.listLogs()) {
       throwIfAborted(options.signal);
-      const page = logs.slice(at, at + PAGE_ENTRIES_MAX);
-      const ids = await Promise.all(page.map(([log, last]) => this.#journalled(log, last)));
+      const ids = await Promise.all(page.map(({ log, last }) => this.#journalled(log, last)));
       const found = ids.filter((id) => id !== undefined);
       if (found.length > 0) yield found;
     }

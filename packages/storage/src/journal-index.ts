@@ -1,4 +1,5 @@
 import type { Op, StorageBackend } from "./backend.ts";
+import { LogEnds } from "./log-ends.ts";
 
 /**
  * The logs that have entries, with their last sequence number, so that nothing is read where there is nothing. Filled
@@ -6,7 +7,7 @@ import type { Op, StorageBackend } from "./backend.ts";
  */
 export class JournalIndex {
   readonly #backend: StorageBackend;
-  #last: Map<string, number> | undefined;
+  #last: LogEnds | undefined;
   #filling: Promise<void> | undefined;
   /** Changes that were written while the listing ran: it may have seen them or not. */
   #meanwhile: (readonly Op[])[] = [];
@@ -38,11 +39,6 @@ export class JournalIndex {
     return this.#last?.get(log) ?? -1;
   }
 
-  /** All logs with entries, in no order. */
-  logs(): Iterable<[log: string, last: number]> {
-    return this.#last ?? [];
-  }
-
   /** Takes note of a write that succeeded. */
   written(ops: readonly Op[]): void {
     if (this.#last !== undefined) this.#apply(this.#last, ops);
@@ -50,22 +46,21 @@ export class JournalIndex {
   }
 
   async #fill(): Promise<void> {
-    const last = new Map<string, number>();
+    const last = new LogEnds();
     for await (const page of this.#backend.listLogs()) for (const range of page) last.set(range.log, range.last);
     for (const ops of this.#meanwhile) this.#apply(last, ops);
     this.#meanwhile = [];
     this.#last = last;
   }
 
-  #apply(last: Map<string, number>, ops: readonly Op[]): void {
+  #apply(last: LogEnds, ops: readonly Op[]): void {
     for (const op of ops) {
-      if (op.op === "append") last.set(op.log, Math.max(op.seq, last.get(op.log) ?? -1));
+      if (op.op === "append") last.set(op.log, Math.max(op.seq, last.get(op.log)));
       else if (op.op === "truncate") {
         const end = last.get(op.log);
-        if (end === undefined || op.upto <= end || op.from > end) continue;
+        if (end < 0 || op.upto <= end || op.from > end) continue;
         // What is left, if anything, ends before the removed range.
-        if (op.from === 0) last.delete(op.log);
-        else last.set(op.log, op.from - 1);
+        last.set(op.log, op.from - 1);
       }
     }
   }

@@ -49,7 +49,7 @@ export function wholeGroup(
   engine: StoreEngine,
   record: GroupRecord,
 ): StoredGroup | Promise<StoredGroup | undefined> | undefined {
-  if (engine.journals.last(journalLog(record.key, record.epoch)) >= record.seq) return undefined;
+  if (isJournalled(engine, record)) return undefined;
   if (record.generation === 0) return groupOf(record, undefined);
   const body = record.body();
   // Most bodies are small, and a promise for each would cost more than reading it.
@@ -78,4 +78,9 @@ export async function readApart(engine: StoreEngine, record: GroupRecord): Promi
 function groupOf(record: GroupRecord, body: Uint8Array | undefined): StoredGroup {
   const snapshot = body && record.snapshot(body);
   return { row: record, snapshot, records: [], nextPosition: record.journalPosition, damage: [] };
+}
+
+/** Whether the journal goes on behind a record, once the journals are known. */
+export function isJournalled(engine: StoreEngine, { key, epoch, seq }: GroupRecord): boolean {
+  return engine.journals.last(journalLog(key, epoch)) >= seq;
 }

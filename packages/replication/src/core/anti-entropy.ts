@@ -14,10 +14,8 @@ import { CELL_WORDS, SKETCH_CELLS_MAX } from "./sketch.ts";
 
 /** Domains of fewer groups are compared by list. */
 const SKETCH_GROUPS_MIN = 256;
-/** Cells sent at first: enough for about 20 differing groups. */
-const SKETCH_CELLS = 48;
-/** By how much the cells grow when they were too few: doubling them would send a third more than needed. */
-const SKETCH_GROWTH = 1.5;
+/** Cells sent at first: enough for about ten differing groups. */
+const SKETCH_CELLS = 32;
 
 /**
  * Anti-entropy: finds and repairs every difference between two peers, whatever caused it.
@@ -86,7 +84,8 @@ export class AntiEntropy {
     const differing = domain.differing(known);
     if (differing === undefined) {
       peer.keepSketch(name, { version, cells: known });
-      return peer.post(encodeMessage({ kind: "more", domain: name, version, from: known.length / CELL_WORDS }));
+      const [from, upto] = [known.length / CELL_WORDS, domain.enough(known)];
+      return peer.post(encodeMessage({ kind: "more", domain: name, version, from, upto }));
     }
     this.#inquire(peer, domain, differing);
     this.#core.comparedDomain(name, differing);
@@ -105,10 +104,10 @@ export class AntiEntropy {
   }
 
   /** The peer needs more cells, or the whole list where that would be shorter or there are no more. */
-  onMore(peer: Peer, { domain: name, version, from }: More): void {
+  onMore(peer: Peer, { domain: name, version, from, upto }: More): void {
     const domain = this.#core.groups.domains.get(name);
     if (domain === undefined || !peer.isInterestedIn(name)) return;
-    const to = Math.min(Math.ceil(SKETCH_GROWTH * from), SKETCH_CELLS_MAX);
+    const to = Math.min(upto, 2 * from, SKETCH_CELLS_MAX);
     if (from === 0 || from >= to || to > domain.sum().groups) return this.#list(peer, name);
     this.#sketch(peer, name, version === domain.version ? from : 0, to);
   }

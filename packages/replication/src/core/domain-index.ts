@@ -1,4 +1,4 @@
-import { ZERO_DIGEST, addDigest, equalDigest, subtractDigest } from "./digest.ts";
+import { addDigest, equalDigest } from "./digest.ts";
 import type { Group } from "./group.ts";
 import { COMPARED, COUNTED, type GroupRows, type RowNumber } from "./group-rows.ts";
 import type { DomainSum, List, Sketch as SketchMessage } from "./messages.ts";
@@ -23,7 +23,9 @@ export class DomainIndex {
   #size = 0;
   /** Whether the members are in order of their hashes. */
   #isSorted = true;
-  #sum: Digest = ZERO_DIGEST;
+  /** The sum of the digests, lane by lane. */
+  #first = 0;
+  #second = 0;
   /** Made when a peer first differs, then kept up with each change. */
   #sketch: Sketch | undefined;
   #version = 0;
@@ -48,14 +50,16 @@ export class DomainIndex {
     if (rows.has(row, COUNTED)) {
       const counted = rows.digest(row);
       if (equalDigest(counted, digest)) return;
-      this.#sum = subtractDigest(this.#sum, counted);
+      this.#first = (this.#first - counted[0]) >>> 0;
+      this.#second = (this.#second - counted[1]) >>> 0;
       this.#sketch?.toggle(hash, counted);
     } else {
       rows.set(row, COUNTED, true);
       this.#insert(row, hash);
     }
     rows.setDigest(row, digest);
-    this.#sum = addDigest(this.#sum, digest);
+    this.#first = (this.#first + digest[0]) >>> 0;
+    this.#second = (this.#second + digest[1]) >>> 0;
     this.#sketch?.toggle(hash, digest);
     this.#version++;
   }
@@ -77,7 +81,7 @@ export class DomainIndex {
   }
 
   sum(): DomainSum {
-    return { domain: this.name, groups: this.#size, digest: this.#sum };
+    return { domain: this.name, groups: this.#size, digest: [this.#first, this.#second] };
   }
 
   /** Whether a flag is set for any group. */
@@ -96,6 +100,11 @@ export class DomainIndex {
     return this.#sketchOf(cells.length / CELL_WORDS).difference(cells, (hash) =>
       this.withHash(hash).map((row) => this.#rows.digest(row)),
     );
+  }
+
+  /** How many of a peer's cells will likely do, when these were too few. */
+  enough(cells: Uint32Array): number {
+    return this.#sketchOf(cells.length / CELL_WORDS).enough(cells);
   }
 
   /** The sketch, of `length` cells at least. */

@@ -1,4 +1,4 @@
-import { type CatalogueRow, type Digest, type GroupId, domainOf } from "@coppice/storage";
+import { type CatalogueRow, type Digest, type GroupId, decodeGroupKey, domainOf } from "@coppice/storage";
 import { DomainIndex } from "./domain-index.ts";
 import { Group, type GroupView, emptyMeta } from "./group.ts";
 import { COUNTED, DEGRADED, GroupRows, type RowNumber, UNSETTLED } from "./group-rows.ts";
@@ -30,6 +30,7 @@ export class GroupDirectory implements Groups {
   readonly #dozing = new Map<string, WeakRef<Group>>();
   /** Every domain there is a group of, by the number that the rows call it. */
   readonly #indexes: DomainIndex[] = [];
+  /** That number, by what the keys of the domain begin with. */
   readonly #numbers = new Map<string, number>();
   readonly #domains = new Map<string, DomainIndex>();
 
@@ -106,34 +107,50 @@ export class GroupDirectory implements Groups {
 
   /** A group found in the catalogue. `isUnsettled`: its journal holds more than the row says. */
   addStored(catalogued: CatalogueRow, isUnsettled: boolean): void {
-    const { id, snapshotAt, snapshotBytes, digest } = catalogued;
-    const resting = { isStored: true, isPaused: false, snapshotAt, snapshotBytes, journalBytes: 0, issued: undefined };
-    const row = this.#add(id, { ...resting, key: catalogued.key, meta: catalogued });
-    if (catalogued.epoch > 1 || catalogued.vector.size > 0) this.#count(row, digest);
-    if (isUnsettled && catalogued.epoch % 2 === 1) this.#rows.set(row, UNSETTLED, true);
+    const { key, snapshotAt, snapshotBytes, digest, epoch } = catalogued;
+    // Spelled out: there are very many of these, and a spread costs several times as much.
+    const row = this.#add({
+      key,
+      meta: catalogued,
+      isStored: true,
+      isPaused: false,
+      snapshotAt,
+      snapshotBytes,
+      journalBytes: 0,
+      issued: undefined,
+    });
+    if (epoch > 1 || knowsEvents(catalogued)) this.#count(row, digest);
+    if (isUnsettled && epoch % 2 === 1) this.#rows.set(row, UNSETTLED, true);
     if (catalogued.degraded) this.#rows.set(row, DEGRADED, true);
   }
 
   /** A group that was not known so far, with no events. */
   add(id: GroupId, key: string, type: string, epoch: number): Group {
     const resting = { isStored: false, isPaused: false, snapshotAt: 0, snapshotBytes: 0, journalBytes: 0 };
-    const row = this.#add(id, { ...resting, key, meta: emptyMeta(id, key, type, epoch), issued: undefined });
+    const row = this.#add({ ...resting, key, meta: emptyMeta(id, key, type, epoch), issued: undefined });
     const group = this.#wake(row, key);
     this.update(group);
     return group;
   }
 
-  #add(id: GroupId, resting: RestingGroup): RowNumber {
-    const domain = domainOf(id);
-    let number = this.#numbers.get(domain);
+  #add(resting: RestingGroup): RowNumber {
+    const number = this.#domainOf(resting.key);
+    return this.#rows.add(resting.key, number, this.#codec.encode(resting), resting.meta.digest);
+  }
+
+  /** What the rows call the domain of a key. All keys of a domain that is not the default one begin alike. */
+  #domainOf(key: string): number {
+    const prefix = key.startsWith("ts") ? key.slice(0, key.indexOf("!", 2)) : "";
+    let number = this.#numbers.get(prefix);
     if (number === undefined) {
+      const domain = domainOf(decodeGroupKey(key));
       number = this.#indexes.length;
       const index = new DomainIndex(domain, number, this.#rows);
       this.#indexes.push(index);
-      this.#numbers.set(domain, number);
+      this.#numbers.set(prefix, number);
       if (this.#isInterestedIn(domain)) this.#domains.set(domain, index);
     }
-    return this.#rows.add(resting.key, number, this.#codec.encode(resting), resting.meta.digest);
+    return number;
   }
 
   /** Keeps the domain's sum in step with the group's digest. */
@@ -142,7 +159,8 @@ export class GroupDirectory implements Groups {
   }
 
   #count(row: RowNumber, digest: Digest): void {
-    this.#domains.get(this.#indexOf(row).name)?.count(row, digest);
+    const index = this.#indexOf(row);
+    if (this.#isInterestedIn(index.name)) index.count(row, digest);
   }
 
   /** Lets the groups that nobody uses rest. */
@@ -158,4 +176,9 @@ export class GroupDirectory implements Groups {
       this.#dozing.set(key, new WeakRef(group));
     }
   }
+}
+
+/** Whether a row's vector has an entry; found out without decoding it. */
+function knowsEvents(row: CatalogueRow): boolean {
+  return row.history === undefined ? row.vector.size > 0 : row.history[0] !== 0;
 }

@@ -84,9 +84,9 @@ export class GroupRows {
     return [this.#digests[2 * row] as number, this.#digests[2 * row + 1] as number];
   }
 
-  setDigest(row: RowNumber, [first, second]: Digest): void {
-    this.#digests[2 * row] = first;
-    this.#digests[2 * row + 1] = second;
+  setDigest(row: RowNumber, digest: Digest): void {
+    this.#digests[2 * row] = digest[0];
+    this.#digests[2 * row + 1] = digest[1];
   }
 
   has(row: RowNumber, flag: RowFlag): boolean {

@@ -105,7 +105,8 @@ function writeBody(writer: Writer, message: Message): void {
     case "more":
       writer.string(message.domain);
       writer.uint(message.version);
-      return writer.uint(message.from);
+      writer.uint(message.from);
+      return writer.uint(message.upto);
     case "members":
       return writeMembers(writer, message.members);
     case "point":
@@ -255,7 +256,7 @@ function readMessage(reader: Reader, kind: string | undefined): Message | undefi
     case "sketch":
       return readSketch(reader);
     case "more":
-      return { kind, domain: reader.string(), version: reader.uint(), from: reader.uint() };
+      return { kind, domain: reader.string(), version: reader.uint(), from: reader.uint(), upto: reader.uint() };
     case "members":
       return { kind, members: readMany(reader, 3, readMember) };
     default:

@@ -3,7 +3,7 @@
  *
  * | field          | bytes                                                                      |
  * |----------------|----------------------------------------------------------------------------|
- * | length         | uint: bytes of all that follows                                            |
+ * | length         | 3, little-endian: bytes of all that follows                                |
  * | key            | string                                                                     |
  * | type           | uint: its number among the types that this process has seen                |
  * | epoch, time    | uint, uint                                                                 |
@@ -19,6 +19,7 @@ import { type Actor, type HybridTime, Reader, VersionVector, Writer } from "@cop
 import { type Digest, type GroupId, type GroupMeta, decodeGroupKey } from "@coppice/storage";
 import type { Issued } from "./incarnation.ts";
 
+const LENGTH_BYTES = 3;
 const STORED = 1;
 const PAUSED = 2;
 const ISSUED = 4;
@@ -26,7 +27,8 @@ const ISSUED = 4;
 /** A group without its state. */
 export interface RestingGroup {
   readonly key: string;
-  readonly meta: GroupMeta;
+  /** With the vector and the frontier as they are encoded, where that is known. */
+  readonly meta: GroupMeta & { readonly history?: Uint8Array };
   /** See the fields of the same names of `Group`. */
   readonly isStored: boolean;
   readonly isPaused: boolean;
@@ -81,13 +83,13 @@ class RestingMeta implements GroupMeta {
 export class RestingCodec {
   readonly #types: string[] = [];
   readonly #numbers = new Map<string, number>();
-  readonly #body = new Writer(256);
   readonly #record = new Writer(256);
 
   /** The record of a group; valid until the next one. */
   encode({ key, meta, isStored, isPaused, snapshotAt, snapshotBytes, journalBytes, issued }: RestingGroup): Uint8Array {
-    const body = this.#body;
+    const body = this.#record;
     body.reset();
+    for (let byte = 0; byte < LENGTH_BYTES; byte++) body.byte(0);
     body.string(key);
     body.uint(this.#number(meta.type));
     body.uint(meta.epoch);
@@ -100,15 +102,19 @@ export class RestingCodec {
       body.actor(issued.actor);
       body.uint(issued.seq);
     }
-    if (meta instanceof RestingMeta) body.raw(meta.history);
+    if (meta.history !== undefined) body.raw(meta.history);
     else {
       meta.vector.encode(body);
       body.uint(meta.frontier.length);
       for (const actor of meta.frontier) body.actor(actor);
     }
-    this.#record.reset();
-    this.#record.bytes(body.peek());
-    return this.#record.peek();
+    const record = body.peek();
+    const length = record.length - LENGTH_BYTES;
+    if (length >= 1 << 24) throw new RangeError(`a version vector of ${length} bytes`);
+    record[0] = length & 255;
+    record[1] = (length >>> 8) & 255;
+    record[2] = length >>> 16;
+    return record;
   }
 
   #number(type: string): number {
@@ -122,7 +128,7 @@ export class RestingCodec {
 
   /** @param bytes as they begin with the record */
   decode(bytes: Uint8Array, digest: Digest): RestingGroup {
-    const reader = new Reader(new Reader(bytes).bytes());
+    const reader = new Reader(bytes, LENGTH_BYTES, recordBytes(bytes));
     const key = reader.string();
     const fixed = {
       type: this.#types[reader.uint()] as string,
@@ -142,22 +148,18 @@ export class RestingCodec {
 
 /** The key of the group that a record is of. */
 export function recordKey(bytes: Uint8Array): string {
-  const reader = new Reader(bytes);
-  reader.uint();
-  return reader.string();
+  return new Reader(bytes, LENGTH_BYTES).string();
 }
 
 /** The bytes of a whole record, length included. */
 export function recordBytes(bytes: Uint8Array): number {
-  const reader = new Reader(bytes);
-  reader.bytes();
-  return reader.at;
+  const [a = 0, b = 0, c = 0] = [bytes[0], bytes[1], bytes[2]];
+  return LENGTH_BYTES + a + (b << 8) + (c << 16);
 }
 
 /** Whether a record is that of the group with this key. */
 export function isRecordOf(bytes: Uint8Array, key: string): boolean {
-  const reader = new Reader(bytes);
-  reader.uint();
+  const reader = new Reader(bytes, LENGTH_BYTES);
   if (reader.uint() !== key.length) return false;
   const start = reader.at;
   for (let index = 0; index < key.length; index++) if (bytes[start + index] !== key.charCodeAt(index)) return false;

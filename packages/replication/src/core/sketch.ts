@@ -14,6 +14,9 @@ import type { Digest } from "@coppice/storage";
 export const SKETCH_CELLS_MAX = 65_536;
 /** 32-bit words of a cell: hash, digest lanes, check. */
 export const CELL_WORDS = 4;
+/** Cells to ask for, for each item that is thought to differ; and by how much at least the next ask grows. */
+const CELLS_FOR_ITEM = 1.15;
+const CELLS_GROWTH_MIN = 1.2;
 
 /** The first cells of the coded symbols of a set. */
 export class Sketch {
@@ -44,10 +47,36 @@ export class Sketch {
    * prefix at most. Undefined when these cells are too few to tell. `digestsOf` tells this set's digests of a hash.
    */
   difference(theirs: Uint32Array, digestsOf: (hash: number) => readonly Digest[]): ReadonlySet<number> | undefined {
+    return peel(this.#without(theirs), digestsOf);
+  }
+
+  /**
+   * How many cells will likely tell, when `theirs` were too few: an estimate from how many cells of the difference are
+   * empty; twice as many when none is.
+   */
+  enough(theirs: Uint32Array): number {
+    const words = this.#without(theirs);
+    const length = words.length / CELL_WORDS;
+    const half = Math.floor(length / 2);
+    let empty = 0;
+    for (let at = half * CELL_WORDS; at < words.length; at += CELL_WORDS) if (isEmpty(words, at)) empty++;
+    if (empty === 0) return 2 * length;
+    // A cell of the second half is empty with a chance of about exp(-2 items / (0.75 length)).
+    const items = -Math.log(empty / (length - half)) * 0.375 * length;
+    return Math.ceil(Math.min(2 * length, Math.max(CELLS_FOR_ITEM * items + 8, CELLS_GROWTH_MIN * length)));
+  }
+
+  /** The cells of this sketch and of a prefix of another, one taken from the other. */
+  #without(theirs: Uint32Array): Int32Array {
     const words = this.#words.slice(0, theirs.length);
     for (let at = 0; at < words.length; at++) words[at] = (words[at] as number) ^ (theirs[at] as number);
-    return peel(words, digestsOf);
+    return words;
   }
+}
+
+function isEmpty(words: Int32Array, at: number): boolean {
+  for (let word = at; word < at + CELL_WORDS; word++) if (words[word] !== 0) return false;
+  return true;
 }
 
 /** Takes out one item after another that stands alone in a cell, until nothing is left. */
