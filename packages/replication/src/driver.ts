@@ -176,7 +176,9 @@ export class Driver {
       this.loads++;
       const startedAt = performance.now();
       const stored = await this.storage.load(group.id);
-      for (const recorder of this.#recorders) recorder.loadSeconds((performance.now() - startedAt) / 1000);
+      const ms = performance.now() - startedAt;
+      for (const recorder of this.#recorders) recorder.loadSeconds(ms / 1000);
+      this.#options.logger.debug({ event: "group-loaded", group: formatGroupId(group.id), ms }, "a group was loaded");
       this.core.loaded(group, stored);
     } catch (error) {
       this.core.loadFailed(group, error);

@@ -59,7 +59,7 @@ export interface NodeOptions {
   /** How often peers tell each other whom they hear, in milliseconds. Default 1 000. */
   readonly heartbeatMs?: number;
   readonly limits?: Partial<Limits>;
-  /** Where the node logs: notices, links, its own start and end. Default: nowhere. */
+  /** Where the node logs: notices and links, and in detail (`debug`) loads, its own start and end. Default: nowhere. */
   readonly logger?: Logger;
   /** Called for what an operator may want to see. Default: ignored. */
   readonly onNotice?: (notice: Notice) => void;

@@ -101,6 +101,8 @@ export class Node implements AsyncDisposable {
     await node.#driver.list(signal);
     early.attach(node.#driver.events());
     node.#driver.start();
+    const { size } = node.#driver.core.groups;
+    options.logger.debug({ event: "node-started", node: id, incarnation, groups: size }, `node ${id} has started`);
     node.#redial(peers);
     // After a crash, too, the next run should find its peers.
     node.onPeer((event) => {
@@ -451,6 +453,7 @@ export class Node implements AsyncDisposable {
       await new Promise<void>((resolve) => this.#driver.core.pipeline.whenIdle(resolve));
       await this.#writeRecord(true);
       await this.#driver.storage.close();
+      this.#options.logger.debug({ event: "node-stopped", node: this.id }, `node ${this.id} has stopped`);
     }
   }
 

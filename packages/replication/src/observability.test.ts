@@ -123,6 +123,12 @@ describe("a logger", () => {
       .toContainEqual(["warn", { code: "SUBSCRIBER_FAILED", group: "c/:1" }, expect.stringContaining("broken")]);
     await grove.stop("b");
     await expect.poll(() => lines.map(([, fields]) => fields)).toContainEqual({ event: "peer-leave", peer: "b" });
+    await grove.stop("a");
+    const details = lines.filter(([level]) => level === "debug").map(([, fields]) => fields);
+    expect(details).toEqual([
+      { event: "node-started", node: "a", incarnation: a.incarnation, groups: 0 },
+      { event: "node-stopped", node: "a" },
+    ]);
     await expect(grove.start("c", [], { logger: {} as never })).rejects.toMatchObject({ code: "INVALID_OPTIONS" });
   });
 });

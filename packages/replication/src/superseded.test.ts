@@ -1,5 +1,5 @@
 import { gCounter } from "@coppice/crdt";
-import { memoryStorage } from "@coppice/storage";
+import { type GroupCommit, createGroupStore, memoryStorage } from "@coppice/storage";
 import { describe, expect, it } from "vitest";
 import { Grove, notes } from "./nodes.test-support.ts";
 
@@ -74,5 +74,35 @@ describe("an epoch that a peer has left", () => {
     expect((await again.open("m", notes)).value()).toEqual({ new: "3" });
     expect(await again.readSuperseded("m", 1)).toMatchObject({ value: { alone: "1" } });
     expect(movedAside(grove)).toEqual(["m"]);
+  });
+
+  it("is kept although the storage fails at that moment", async () => {
+    await using grove = new Grove();
+    const backing = createGroupStore(memoryStorage());
+    let failures = 0;
+    const storage = new Proxy(backing, {
+      get(target, name) {
+        const value: unknown = Reflect.get(target, name);
+        if (typeof value !== "function") return value;
+        if (name !== "commit") return value.bind(target) as unknown;
+        return async (commit: GroupCommit, options: object) => {
+          if ((commit.superseded ?? []).length > 0 && failures++ < 2) throw new Error("the disk is gone");
+          return await target.commit(commit, options);
+        };
+      },
+    });
+    const a = await grove.start("a", [], { storage });
+    const b = await grove.start("b", ["a"]);
+    const onA = await a.open("m", notes);
+    onA.mutate((m) => m.set("shared", "1"));
+    await grove.converged();
+    grove.network.partition("a", "b");
+    await onA.mutate((m) => m.set("only here", "2"));
+    await b.delete("m");
+    grove.network.heal();
+    await expect.poll(async () => (await a.superseded()).length, { timeout: 10_000 }).toBe(1);
+    expect(failures).toBeGreaterThan(2);
+    expect(await a.readSuperseded("m", 1)).toMatchObject({ value: { "only here": "2" } });
+    await expect.poll(() => grove.notices.map(({ code }) => code)).toContain("STORAGE_RECOVERED");
   });
 });

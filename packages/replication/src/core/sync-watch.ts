@@ -43,7 +43,7 @@ interface Facts {
   /** Heartbeats that events wait without progress, the events known at the last, and the peers heard meanwhile. */
   waits: number;
   waitedAt: number;
-  readonly heard: Map<PeerId, VersionVector>;
+  heard: Map<PeerId, VersionVector> | undefined;
   isStuck: boolean;
 }
 
@@ -117,7 +117,7 @@ export class SyncWatch {
 
   /** A peer told its vector of a group, in this node's epoch. */
   told(peer: Peer, group: Group, vector: VersionVector): void {
-    this.#facts.get(group.key)?.heard.set(peer.id, vector);
+    this.#facts.get(group.key)?.heard?.set(peer.id, vector);
     const isBehind = !group.vector.includes(vector);
     if (!isBehind && vector.includes(group.vector)) return this.equal(peer, group);
     const difference = this.#difference(peer, group);
@@ -156,7 +156,7 @@ export class SyncWatch {
   /** The link to a peer is gone: what it reported may no longer be so. */
   forgetPeer(peer: PeerId): void {
     this.#differences.delete(peer);
-    for (const { heard } of this.#facts.values()) heard.delete(peer);
+    for (const { heard } of this.#facts.values()) heard?.delete(peer);
   }
 
   /** The group's state has left the memory, or its epoch is over. */
@@ -171,7 +171,7 @@ export class SyncWatch {
     const facts = this.#factsOf(group);
     const known = group.vector.total();
     if (facts.waitedAt !== known) {
-      facts.heard.clear();
+      facts.heard = new Map();
       facts.waits = 0;
       this.#flows(group, facts);
     }
@@ -190,7 +190,7 @@ export class SyncWatch {
     const facts = this.#facts.get(group.key);
     if (facts === undefined || facts.waits === 0) return;
     facts.waits = 0;
-    facts.heard.clear();
+    facts.heard = undefined;
     this.#flows(group, facts);
   }
 
@@ -210,8 +210,9 @@ export class SyncWatch {
   /** Gives up events that wait for something which no interested peer has, when each has been heard meanwhile. */
   #giveUp(group: Group, facts: Facts): number {
     const interested = [...this.#parts.peers.values()].filter((peer) => peer.isInterestedIn(group.domain));
-    if (interested.length === 0 || !interested.every(({ id }) => facts.heard.has(id))) return 0;
-    const heard = [...facts.heard.values()];
+    const answers = facts.heard ?? new Map<PeerId, VersionVector>();
+    if (interested.length === 0 || !interested.every(({ id }) => answers.has(id))) return 0;
+    const heard = [...answers.values()];
     const isNowhere = ({ actor, seq }: Dependency): boolean => heard.every((vector) => vector.get(actor) < seq);
     const missing = group.server?.pending.missing(group.vector).filter(isNowhere) ?? [];
     const events = group.server?.pending.giveUp(group.vector, isNowhere) ?? 0;
@@ -296,7 +297,7 @@ export class SyncWatch {
         orphaned: 0,
         waits: 0,
         waitedAt: -1,
-        heard: new Map(),
+        heard: undefined,
         isStuck: false,
       };
       this.#facts.set(group.key, facts);
