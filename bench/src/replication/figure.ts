@@ -6,10 +6,12 @@ export interface Figure {
   readonly measures: Measured;
   readonly value: number;
   readonly unit: string;
+  /** Processor time of each, all threads of the process: what stays comparable on a machine that others use, too. */
+  readonly cpuNs?: number;
   /** The limit it is held against, measured in the same run: less work that moves the same data. */
   readonly raw?: { readonly name: string; readonly value: number };
   /** Another library's figure for the same. */
-  readonly other?: { readonly name: string; readonly value: number };
+  readonly other?: { readonly name: string; readonly value: number; readonly cpuNs?: number };
   readonly goal?: { readonly text: string; readonly isMet: boolean };
   /** Anything else worth knowing. */
   readonly note?: string;
@@ -29,6 +31,12 @@ export function nowNs(): number {
   return Number(process.hrtime.bigint());
 }
 
+/** Processor time that this process has used, all its threads together, in nanoseconds. */
+export function cpuNs(): number {
+  const { user, system } = process.cpuUsage();
+  return (user + system) * 1000;
+}
+
 /** Lets input, output and timers have their turn. */
 export function turn(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve));
@@ -45,14 +53,15 @@ export async function until(what: string, holds: () => boolean): Promise<void> {
 
 /** Figures as a table. */
 export function formatTable(figures: readonly Figure[]): string {
-  const header = ["figure", "measures", "value", "raw limit", "ratio to raw", "other", "goal"];
-  const rows = figures.map(({ name, measures, value, unit, raw, other, goal }) => [
+  const header = ["figure", "measures", "value", "CPU each", "raw limit", "ratio to raw", "other", "goal"];
+  const rows = figures.map(({ name, measures, value, unit, cpuNs: cpu, raw, other, goal }) => [
     name,
     measures,
     `${short(value)} ${unit}`,
+    cpu === undefined ? "" : `${short(cpu)} ns`,
     raw === undefined ? "" : `${short(raw.value)} ${raw.name}`,
     raw === undefined ? "" : ratio(value / raw.value),
-    other === undefined ? "" : `${ratio(value / other.value)} of ${other.name}`,
+    other === undefined ? "" : `${ratio(value / other.value)} of ${other.name}${byCpu(cpu, other.cpuNs)}`,
     goal === undefined ? "" : `${goal.text}: ${goal.isMet ? "met" : "MISSED"}`,
   ]);
   const widths = header.map((title, column) => Math.max(title.length, ...rows.map((row) => row[column]?.length ?? 0)));
@@ -63,6 +72,10 @@ export function formatTable(figures: readonly Figure[]): string {
       .trimEnd();
   const notes = figures.flatMap(({ name, note }) => (note === undefined ? [] : [`${name}: ${note}`]));
   return [line(header), line(widths.map((width) => "-".repeat(width))), ...rows.map(line), "", ...notes].join("\n");
+}
+
+function byCpu(ours: number | undefined, theirs: number | undefined): string {
+  return ours === undefined || theirs === undefined ? "" : `, ${ratio(theirs / ours)} by CPU`;
 }
 
 function ratio(value: number): string {

@@ -62,6 +62,18 @@ describe("options", () => {
   });
 });
 
+describe("frames", () => {
+  it("are followed, in the same turn, by word that those which came together were told", async () => {
+    const [a, b] = [await lab.start(), await lab.start()];
+    const link = await a.transport.connect(b.address);
+    await linked(a, b);
+    for (let frame = 1; frame <= 3; frame++) a.transport.send(link, Uint8Array.of(frame));
+    await b.until("three frames", () => b.frames.length === 3);
+    expect(b.deliveries.at(-1)).toBe(3);
+    expect(b.deliveries.length).toBeLessThanOrEqual(3);
+  });
+});
+
 describe("an identity", () => {
   it("that is unreadable stops the start", async () => {
     const secrets = new Map([["identity", Uint8Array.of(1, 2, 3)]]);

@@ -15,6 +15,8 @@ export class TestPeer {
   readonly told: Told[] = [];
   readonly frames: { readonly link: Link; readonly bytes: Uint8Array }[] = [];
   readonly drains: Link[] = [];
+  /** How many frames had been kept at each call of `delivered`. */
+  readonly deliveries: number[] = [];
   id: PeerId = "";
   /** Called with every frame, before it is recorded; returns whether to record it. */
   onFrame: (link: Link, bytes: Uint8Array) => boolean = () => true;
@@ -92,6 +94,7 @@ export class TestPeer {
           if (this.onFrame(link, bytes)) this.frames.push({ link, bytes });
           this.#look();
         },
+        delivered: () => void this.deliveries.push(this.frames.length),
         drained: (link) => {
           this.drains.push(link);
           this.onDrained(link);
