@@ -125,9 +125,11 @@ export class VersionVector implements Iterable<[Actor, number]> {
 
   encode(writer: Writer): void {
     // Most vectors that are written very often have one entry: nothing to sort.
-    if (this.#actors.length === 1 && (this.#seqs[0] as number) > 0) {
-      writer.byte(1);
-      writer.actor(this.#actors[0] as Actor);
+    const [only] = this.#actors;
+    if (this.#actors.length < 2 && this.#seqs[0] !== 0) {
+      writer.byte(this.#actors.length);
+      if (only === undefined) return;
+      writer.actor(only);
       writer.uint(this.#seqs[0] as number);
       return;
     }

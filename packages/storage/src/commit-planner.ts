@@ -32,9 +32,12 @@ export class CommitPlanner {
     for (const { key, value } of commit.superseded) this.ops.push({ op: "put", key, value });
     for (const group of commit.created) this.#begin(group);
     for (const record of commit.records) this.#append(record);
-    for (const [index, snapshot] of commit.snapshots.entries()) {
-      if (index % SLICE_SNAPSHOTS === SLICE_SNAPSHOTS - 1) await nextTurn();
+    let left = SLICE_SNAPSHOTS;
+    for (const snapshot of commit.snapshots) {
       this.#snapshot(snapshot);
+      if (--left > 0) continue;
+      await nextTurn();
+      left = SLICE_SNAPSHOTS;
     }
     for (const group of commit.repaired) this.#repaired(group);
     for (const group of commit.deletions) this.#begin(group);

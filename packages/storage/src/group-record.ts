@@ -67,6 +67,8 @@ const head = new Uint8Array(HEAD_BYTES);
 head[0] = VERSION;
 const scratch = new Writer(256);
 const NO_VECTOR = new VersionVector();
+const NO_DIGEST: Digest = [0, 0];
+const NO_ACTORS: readonly Actor[] = [];
 
 /** Writes a record for {@link finishRecord} to finish. `body`: its packed bytes, or how many bytes lie apart. */
 export function writeRecord(
@@ -106,7 +108,7 @@ export function emptyRecord(
 ): Uint8Array {
   scratch.reset();
   // Its digest is no group's, so peers send all they have.
-  const meta = { type: about.type, time: about.time, digest: [0, 0] as const, vector: NO_VECTOR, frontier: [] };
+  const meta = { type: about.type, time: about.time, digest: NO_DIGEST, vector: NO_VECTOR, frontier: NO_ACTORS };
   writeRecord(scratch, { epoch: about.epoch, position: 0 }, meta, undefined);
   const record = take(scratch);
   finishRecord(record, { generation: 0, seq: journal.seq, takenAt: 0, isDegraded: journal.isDegraded }, seed);

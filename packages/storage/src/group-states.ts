@@ -46,17 +46,19 @@ export class GroupStates {
   }
 
   /** Gives each group its state. */
-  async assign(groups: Iterable<PackedGroup>): Promise<void> {
+  async assign(lists: readonly (readonly PackedGroup[])[]): Promise<void> {
     const missing = new Map<string, PackedGroup[]>();
-    for (const group of groups) {
-      const state = this.#cache.get(group.key) ?? this.#newState(group);
-      if (state !== undefined) {
-        group.state = state;
-        continue;
+    for (const groups of lists) {
+      for (const group of groups) {
+        const state = this.#cache.get(group.key) ?? this.#newState(group);
+        if (state !== undefined) {
+          group.state = state;
+          continue;
+        }
+        const others = missing.get(group.key);
+        if (others === undefined) missing.set(group.key, [group]);
+        else others.push(group);
       }
-      const others = missing.get(group.key);
-      if (others === undefined) missing.set(group.key, [group]);
-      else others.push(group);
     }
     await this.#engine.journals.ready();
     if (missing.size > 0) await this.#read(missing);
