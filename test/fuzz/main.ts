@@ -68,24 +68,26 @@ async function campaign(task: Task, slate: Slate): Promise<void> {
   const startedAt = performance.now();
   const reports: Report[] = [];
   const findings: Finding[] = [];
+  const found = (finding: Finding): void => {
+    findings.push(finding);
+    const { target, input, what } = finding;
+    console.log(`${target}: ${what}\n  replay: npm run fuzz -- --target ${target} --input ${hex(input)}`);
+  };
   const done = (report: Report): void => {
     reports.push(report);
-    for (const crash of report.crashes) findings.push({ target: report.target, ...crash });
     console.log(row(report));
+    for (const crash of report.crashes) found({ target: report.target, ...crash });
     if (task.distils) writeCorpus(report.target, report.kept);
   };
   console.log("target               inputs   inputs/s  accepted   corpus   code reached (by the seeds)");
   for (let left = task.targets; left.length > 0;) {
     const stopped = await fuzzTargets({ ...task, targets: left }, slate, done);
     if (stopped === undefined) break;
-    findings.push({ target: stopped.target, input: slate.read(), what: stopped.what });
+    found({ target: stopped.target, input: slate.read(), what: stopped.what });
     left = left.slice(left.indexOf(stopped.target) + 1);
   }
   const inputs = reports.reduce((sum, report) => sum + report.inputs, 0);
   const seconds = (performance.now() - startedAt) / 1000;
-  for (const { target, input, what } of findings) {
-    console.log(`\n${target}: ${what}\n  replay: npm run fuzz -- --target ${target} --input ${hex(input)}`);
-  }
   console.log(
     `\n${inputs} inputs for ${reports.length} targets, ${(inputs / seconds).toFixed(0)} inputs/s, ${findings.length} findings`,
   );

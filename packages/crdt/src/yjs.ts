@@ -127,6 +127,8 @@ function inspect(update: Uint8Array, known: Map<number, number>): void {
   const { structs, ds } = decode(update);
   for (const struct of structs) {
     const { client, clock } = struct.id;
+    // Yjs takes what is nothing, but cannot read the document that then holds it.
+    if (struct.length < 1) throw malformed("an update of Yjs with an item of no length");
     if (!Number.isSafeInteger(client) || !Number.isSafeInteger(clock + struct.length)) throw malformed("not a clock");
     if (struct instanceof Y.Skip || clock > (known.get(client) ?? 0)) throw malformed("an update of Yjs has a gap");
     known.set(client, Math.max(known.get(client) ?? 0, clock + struct.length));
@@ -142,6 +144,7 @@ function inspect(update: Uint8Array, known: Map<number, number>): void {
   }
   for (const [client, ranges] of ds.clients) {
     for (const { clock, len } of ranges) {
+      if (len < 1) throw malformed("an update of Yjs that deletes nothing");
       if (clock + len > (known.get(client) ?? 0)) throw malformed("an update of Yjs deletes what is not there");
     }
   }
