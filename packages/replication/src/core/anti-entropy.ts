@@ -276,6 +276,8 @@ export class AntiEntropy {
     }
     if (group.epoch > message.group.epoch || group.phase === "deleted") return this.tell(peer, group, "tell");
     if (!this.checkType(peer, group, message.group)) return;
+    const fresh = [...message.vector].filter(([actor]) => group.vector.get(actor) === 0).length;
+    if (fresh > 0 && this.isFull(group, group.vector.size + fresh)) return;
     this.#pulls.answering(peer, group);
     this.#core.load(group, () => {
       if (group.server?.isOpaque && !message.whole && !group.vector.includes(message.vector)) {

@@ -39,4 +39,13 @@ describe("a peer's meter", () => {
     const verdicts = Array.from({ length: 100 }, () => meter.judge(100, undefined, 0));
     expect(verdicts.indexOf("abuse")).toBe(60);
   });
+
+  it("calls a steady flood abuse, though a part of it is taken, and a peer somewhat too fast never", () => {
+    const steady = (each: number): string[] => {
+      const meter = new PeerMeter(rates);
+      return Array.from({ length: 6000 }, (_, index) => meter.judge(each, undefined, 50 * index));
+    };
+    expect(steady(100)).toContain("abuse");
+    expect(steady(15)).not.toContain("abuse");
+  });
 });

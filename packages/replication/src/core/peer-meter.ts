@@ -11,6 +11,8 @@ export type Judgement = "take" | "later" | "abuse";
 
 /** Ignored events, in seconds of the rate, after which a peer that goes on as before counts as abusive. */
 const PATIENCE_S = 60;
+/** Ignored events that are forgiven for each that is taken: whoever sends up to so many times the rate is never abusive. */
+const FORGIVEN = 4;
 /** Actors remembered of one peer. */
 const KNOWN_ACTORS_MAX = 100_000;
 
@@ -42,7 +44,8 @@ export class PeerMeter {
       this.#known.add(actor);
     }
     if (this.#events.take(events, now)) {
-      this.#ignored = 0;
+      // Not all is forgiven at once: of a flood, too, the part that the rate allows is taken.
+      this.#ignored = Math.max(0, this.#ignored - FORGIVEN * events);
       return "take";
     }
     this.#ignored += events;
