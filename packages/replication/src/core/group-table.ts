@@ -1,4 +1,4 @@
-import type { AnyCrdtType, VersionVector } from "@coppice/crdt";
+import { type AnyCrdtType, SEQ_MAX, type VersionVector } from "@coppice/crdt";
 import {
   type CatalogueRow,
   type GroupId,
@@ -94,7 +94,7 @@ export class GroupTable {
           `group ${formatGroupId(id)} was deleted; open it with { recreate: true } to start anew`,
         );
       }
-      this.#restart(group, group.epoch + 1, type.name);
+      this.#restart(group, nextEpoch(group), type.name);
     } else if (group.typeName !== type.name) {
       const message = `group ${formatGroupId(id)} is of type ${group.typeName}, not ${type.name}; open it with its own type, or delete it`;
       throw new ReplicationError("TYPE_CONFLICT", message);
@@ -225,7 +225,7 @@ export class GroupTable {
   /** Deletes a group for good: its next epoch is a tombstone. Calls back once that is on stable storage. */
   delete(group: Group, then: () => void): void {
     if (group.phase === "deleted") return then();
-    this.#restart(group, group.epoch + 1, group.typeName, group.vector.clone());
+    this.#restart(group, nextEpoch(group), group.typeName, group.vector.clone());
     this.#storeDeletion(group, () => {
       this.#parts.repair(group);
       then();
@@ -319,4 +319,11 @@ export class GroupTable {
     group.unload();
     this.#parts.moved(group);
   }
+}
+
+/** Throws `LIMIT_EXCEEDED` behind the last one: only a peer that lies has brought the group there. */
+function nextEpoch(group: Group): number {
+  if (group.epoch < SEQ_MAX) return group.epoch + 1;
+  const message = `group ${formatGroupId(group.id)} is in its last epoch (${group.epoch}): use another group`;
+  throw new ReplicationError("LIMIT_EXCEEDED", message);
 }
