@@ -313,7 +313,7 @@ describe("what a peer must not make a node hold or do", () => {
         { kind: "sums", isReply: false, sums: domains.map((domain) => ({ domain, groups: 9, digest: [3, 4] })) },
         { kind: "want", hashes },
         { kind: "hello", protocol: 1, heard: false, domains },
-        { kind: "more", domain: "", version: 1, from: 0 },
+        { kind: "more", domain: "", version: 1, from: 0, upto: 64 },
         { kind: "sketch", domain: "", version: 1, from: 0, cells: new Uint32Array(400).fill(7) },
         { kind: "ack", key: group.key, epoch: 1, actor: STRANGER, seq: 99, durable: true },
         { kind: "conflict", group },
