@@ -87,7 +87,7 @@ test("domains have their type and storage, and commands find them all when the n
     { name: "views", groups: 1, type: "pncounter", durability: "log", inMemory: true, autoSaveMs: null },
   ]);
   await daemon.stop();
-  expect(JSON.parse((await coppice(["verify", "--json"], env)).out)).toMatchObject({ groups: 2, damaged: 0 });
+  expect(JSON.parse((await coppice(["check", "--json"], env)).out)).toMatchObject({ groups: 2, damaged: 0 });
   const wrong = await coppice(["config", "--domains", "views.type=gconter"]);
   expect(wrong).toMatchObject({ status: 2, err: expect.stringContaining('Did you mean "gcounter"?') as string });
 
