@@ -5,6 +5,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { readFileSync } from "node:fs";
 import { createServer } from "node:http";
 import { createRequire } from "node:module";
 import { type Socket, connect } from "node:net";
@@ -16,8 +17,12 @@ import { startGateway } from "coppice/http";
 import { levelStorage } from "coppice/level";
 
 const CONNECTIONS = 64;
-const WARM_UP_MS = 2000;
-const MEASURED_MS = 5000;
+/** Requests, not seconds: on a busy machine few would warm nothing up. */
+const WARM_UP_REQUESTS = 10_000;
+const MEASURED_REQUESTS = 20_000;
+/** A busy machine gets no further than this. */
+const LOAD_MS_MAX = 40_000;
+const CLOCK_TICKS_PER_SECOND = 100;
 const WATCHERS = 1000;
 const WATCHED_TOKEN = "w".repeat(43);
 const STORED_GROUPS = 100_000;
@@ -28,6 +33,7 @@ interface Server {
   readonly url: URL;
   readonly token: string;
   readonly readyMs: number;
+  readonly pid: number;
   stop(): Promise<void>;
 }
 
@@ -35,8 +41,9 @@ interface Load {
   readonly perSecond: number;
   readonly p50Ms: number;
   readonly p99Ms: number;
-  /** Processor time of the server for a request, when it tells: steadier than a rate on a busy machine. */
-  readonly cpuMs?: number;
+  /** Processor time of the server, and of this generator, for a request: what a busy machine does not change much. */
+  readonly serverMs: number;
+  readonly generatorMs: number;
 }
 
 /** A daemon of the built command, with everything else by default. */
@@ -48,7 +55,7 @@ async function startDaemon(data: string): Promise<Server> {
   const { url, tokenFile } = JSON.parse(ready) as { url: string; tokenFile: string };
   const readyMs = performance.now() - startedAt;
   const token = (await readFile(tokenFile, "utf8")).trim();
-  return { url: new URL(url), token, readyMs, stop: () => stop(child) };
+  return { url: new URL(url), token, readyMs, pid: child.pid ?? 0, stop: () => stop(child) };
 }
 
 /** A server of node:http that answers every request with the bytes of an answer to an increment. */
@@ -56,7 +63,7 @@ async function startBare(): Promise<Server> {
   const child = spawn(process.execPath, [fileURLToPath(import.meta.url), "bare"]);
   child.stderr.pipe(process.stderr);
   const url = new URL(await firstLine(child, () => true));
-  return { url, token: "none", readyMs: 0, stop: () => stop(child) };
+  return { url, token: "none", readyMs: 0, pid: child.pid ?? 0, stop: () => stop(child) };
 }
 
 function serveBare(): void {
@@ -92,7 +99,7 @@ async function startWatched(): Promise<WatchedServer> {
     child.stdin.write("\n");
     return Number((await answer)[0].toString());
   };
-  return { url, token: WATCHED_TOKEN, readyMs: 0, stop: () => stop(child), liveBytes };
+  return { url, token: WATCHED_TOKEN, readyMs: 0, pid: child.pid ?? 0, stop: () => stop(child), liveBytes };
 }
 
 async function serveWatched(): Promise<void> {
@@ -126,37 +133,56 @@ async function stop(child: ChildProcess): Promise<void> {
 }
 
 /** Sends one request after the other on each connection. Written by hand: a client library would take half a core. */
-async function load({ url, token }: Server, operations: number): Promise<Load> {
+async function load({ url, token, pid }: Server, operations: number): Promise<Load> {
   const body = JSON.stringify({ operations: Array.from({ length: operations }, () => ({ op: "increment" })) });
   const request = Buffer.from(
     `POST /v1/groups/bench/operations HTTP/1.1\r\nHost: ${url.host}\r\nAuthorization: Bearer ${token}\r\n` +
       `Content-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n${body}`,
   );
   const latencies: number[] = [];
-  let measuring = false;
+  let answered = 0;
+  let begin: (() => void) | undefined;
+  const warm = new Promise<void>((resolve) => (begin = resolve));
+  let finish: (() => void) | undefined;
+  const done = new Promise<void>((resolve) => (finish = resolve));
   const sockets = Array.from({ length: CONNECTIONS }, () => {
     const socket = connect(Number(url.port), url.hostname).setNoDelay(true);
     let sentAt = performance.now();
     onAnswer(socket, (head) => {
       if (!head.startsWith("HTTP/1.1 200")) throw new Error(`answered ${head}`);
       const now = performance.now();
-      if (measuring) latencies.push(now - sentAt);
+      answered++;
+      if (answered > WARM_UP_REQUESTS) latencies.push(now - sentAt);
+      if (answered === WARM_UP_REQUESTS) begin?.();
+      if (answered === WARM_UP_REQUESTS + MEASURED_REQUESTS) finish?.();
       sentAt = now;
       socket.write(request);
     });
     socket.write(request);
     return socket;
   });
-  await sleep(WARM_UP_MS);
-  measuring = true;
-  const startedAt = performance.now();
-  await sleep(MEASURED_MS);
-  measuring = false;
+  await Promise.race([warm, sleep(LOAD_MS_MAX)]);
+  const [startedAt, cpu, serverCpu] = [performance.now(), process.cpuUsage(), cpuMsOf(pid)];
+  await Promise.race([done, sleep(LOAD_MS_MAX)]);
   const seconds = (performance.now() - startedAt) / 1000;
+  const { user, system } = process.cpuUsage(cpu);
+  const serverMs = (cpuMsOf(pid) - serverCpu) / latencies.length;
   for (const socket of sockets) socket.destroy();
   latencies.sort((left, right) => left - right);
   const at = (share: number): number => latencies[Math.floor(latencies.length * share)] ?? Number.NaN;
-  return { perSecond: latencies.length / seconds, p50Ms: at(0.5), p99Ms: at(0.99) };
+  const generatorMs = (user + system) / 1000 / latencies.length;
+  return { perSecond: latencies.length / seconds, p50Ms: at(0.5), p99Ms: at(0.99), serverMs, generatorMs };
+}
+
+/** Processor time of a process so far; not a number where the system does not tell. */
+function cpuMsOf(pid: number): number {
+  try {
+    // Behind the name in parentheses: utime and stime are the 14th and 15th fields.
+    const fields = readFileSync(`/proc/${pid}/stat`, "utf8").split(") ")[1]?.split(" ") ?? [];
+    return ((Number(fields[11]) + Number(fields[12])) * 1000) / CLOCK_TICKS_PER_SECOND;
+  } catch {
+    return Number.NaN;
+  }
 }
 
 /** Calls `fn` with each whole answer. */
@@ -189,24 +215,6 @@ async function call(server: Server, method: string, path: string, body?: unknown
 
 async function increment(server: Server): Promise<void> {
   await call(server, "POST", "/v1/groups/bench/operations", { type: "gcounter", operations: [{ op: "increment" }] });
-}
-
-/** One of the figures of the process. */
-async function metric(server: Server, name: string): Promise<number> {
-  const metrics = await call(server, "GET", "/v1/metrics");
-  return Number(new RegExp(String.raw`^${name.replaceAll(/[{}]/g, String.raw`\$&`)} (\S+)`, "m").exec(metrics)?.[1]);
-}
-
-async function loadDaemon(server: Server, operations: number): Promise<Load> {
-  const count = 'coppice_http_request_seconds_count{method="POST",route="/v1/groups/:id/operations",status="200"}';
-  const figures = async (): Promise<[number, number]> => [
-    await metric(server, "process_cpu_seconds_total"),
-    await metric(server, count),
-  ];
-  const [cpuBefore, requestsBefore] = await figures();
-  const result = await load(server, operations);
-  const [cpu, requests] = await figures();
-  return { ...result, cpuMs: ((cpu - cpuBefore) * 1000) / (requests - requestsBefore) };
 }
 
 interface Watched {
@@ -263,10 +271,10 @@ async function startLoaded(data: string): Promise<{ readyMs: number; listMs: num
   return { readyMs: daemon.readyMs, listMs };
 }
 
-function show(name: string, { perSecond, p50Ms, p99Ms, cpuMs }: Load): void {
+function show(name: string, { perSecond, p50Ms, p99Ms, serverMs, generatorMs }: Load): void {
   const rate = `${Math.round(perSecond).toLocaleString("en")}/s`.padStart(10);
-  const cpu = cpuMs === undefined ? "" : `   ${cpuMs.toFixed(3)} ms of processor time each`;
-  console.log(`${name.padEnd(44)}${rate}   p50 ${p50Ms.toFixed(1)} ms   p99 ${p99Ms.toFixed(1)} ms${cpu}`);
+  const cpu = `server ${serverMs.toFixed(3)} ms, generator ${generatorMs.toFixed(3)} ms of processor time each`;
+  console.log(`${name.padEnd(32)}${rate}   p50 ${p50Ms.toFixed(1)} ms   p99 ${p99Ms.toFixed(1)} ms   ${cpu}`);
 }
 
 function sleep(ms: number): Promise<void> {
@@ -282,8 +290,8 @@ async function main(): Promise<void> {
     await bare.stop();
     const daemon = await startDaemon(join(data, "a"));
     await increment(daemon);
-    show("one increment a request", await loadDaemon(daemon, 1));
-    show("100 increments a request", await loadDaemon(daemon, 100));
+    show("one increment a request", await load(daemon, 1));
+    show("100 increments a request", await load(daemon, 100));
     await daemon.stop();
     const watched = await startWatched();
     const { bytesEach, spreadMs } = await watch(watched);
