@@ -16,6 +16,8 @@ export type ServerErrorCode =
   | "INVALID_OPTIONS"
   /** A request that does not match its schema. */
   | "INVALID_REQUEST"
+  /** The loader of a view failed; at a reload, all views keep what they had. */
+  | "LOAD_FAILED"
   /** No such route, peer, token or view. */
   | "NOT_FOUND"
   /** The `Origin` header names no origin that was allowed. */

@@ -58,6 +58,7 @@ const STATUS: { readonly [code: string]: number | undefined } = {
   INVALID_VALUE: 422,
   IO: 503,
   LIMIT_EXCEEDED: 422,
+  LOAD_FAILED: 500,
   LOCKED: 409,
   MALFORMED: 422,
   MALFORMED_FRAME: 502,

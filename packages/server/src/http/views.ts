@@ -13,6 +13,8 @@ export interface ViewContext {
   readonly signal: AbortSignal;
   /** For views of scope `session`, the caller's session. */
   readonly session: Session | undefined;
+  /** What the view's `load` returned, the last time that all loaders succeeded. */
+  readonly loaded: unknown;
 }
 
 /** A view. */
@@ -30,8 +32,11 @@ export interface View {
   readonly permission?: Scope;
   /** The domains that a token must be good for. Default: all, as a handler can reach every group. */
   readonly domains?: readonly string[];
-  /** Runs once, before the server is reachable; a throw keeps it from starting. */
-  readonly load?: (context: Omit<ViewContext, "session">) => unknown;
+  /**
+   * Runs once, before the server is reachable, and again at a reload. What it returns is `context.loaded` of the calls
+   * that begin afterwards. A throw keeps the server from starting; at a reload, all views keep what they had.
+   */
+  readonly load?: (context: Omit<ViewContext, "session" | "loaded">) => unknown;
   /**
    * Answers a call with plain data. An error with a code of this library is passed on to the caller; any other is a
    * defect, which the server logs and reports as `INTERNAL`.
@@ -72,6 +77,8 @@ export function checkView(view: View): CheckedView {
 export class Views {
   readonly #views = new Map<string, CheckedView>();
   readonly #node: Node;
+  #loaded: ReadonlyMap<string, unknown> = new Map();
+  #loading: Promise<void> = Promise.resolve();
 
   /** Throws `INVALID_OPTIONS` for a bad view, and for two of one name. */
   constructor(node: Node, views: readonly View[]) {
@@ -93,9 +100,28 @@ export class Views {
     throw new ServerError("NOT_FOUND", `no view is called ${name}.${didYouMean(name, this.#views.keys())}`);
   }
 
-  /** Runs every loader once, one after the other. */
+  /**
+   * Runs every loader once, one after the other, aside from the calls that go on; only when all have succeeded do new
+   * calls get what they returned. One reload at a time. Fails with `LOAD_FAILED`, naming the view.
+   */
   async load(signal: AbortSignal): Promise<void> {
-    for (const { load } of this.#views.values()) await load?.({ node: this.#node, signal });
+    const loading = this.#loading.then(() => this.#loadAll(signal));
+    this.#loading = loading.catch(() => undefined);
+    await loading;
+  }
+
+  async #loadAll(signal: AbortSignal): Promise<void> {
+    const loaded = new Map<string, unknown>();
+    for (const { name, load } of this.#views.values()) {
+      signal.throwIfAborted();
+      try {
+        loaded.set(name, await load?.({ node: this.#node, signal }));
+      } catch (cause) {
+        const reason = cause instanceof Error ? cause.message : String(cause);
+        throw new ServerError("LOAD_FAILED", `the loader of the view ${name} failed: ${reason}`, { cause });
+      }
+    }
+    this.#loaded = loaded;
   }
 
   /**
@@ -133,7 +159,8 @@ export class Views {
       const aborted = new Promise<never>((_resolve, reject) => {
         signal.addEventListener("abort", () => reject(signal.reason as Error), { once: true });
       });
-      const running = Promise.resolve(view.handler(params, { node: this.#node, signal, session }));
+      const loaded = this.#loaded.get(view.name);
+      const running = Promise.resolve(view.handler(params, { node: this.#node, signal, session, loaded }));
       return await Promise.race([running, aborted]);
     } finally {
       clearTimeout(timer);

@@ -192,3 +192,35 @@ test.each([
 test("refuses two views of one name", async () => {
   await expect(serve({ views: [double, double] })).rejects.toMatchObject({ code: "INVALID_OPTIONS" });
 });
+
+test("a reload builds aside, and swaps when all loaders have succeeded", async () => {
+  let [round, isBroken] = [0, false];
+  const view = (name: string, load: () => unknown): View => ({
+    name,
+    kind: "scalar",
+    load,
+    handler: (_params, { loaded }) => loaded,
+  });
+  const served = await serve({
+    views: [
+      view("first", () => ++round),
+      view("second", () => {
+        if (isBroken) throw new Error("no data today");
+        return round;
+      }),
+    ],
+  });
+  const results = async (): Promise<unknown[]> => {
+    const answers = ["first", "second"].map((name) => served.call("POST", `/v1/views/${name}`, { body: {} }));
+    return (await Promise.all(answers)).map(({ body }) => (body as { result: unknown }).result);
+  };
+  const reload = { method: "POST", path: "/v1/reloads" };
+  expect(await results()).toEqual([1, 1]);
+  expect(await served.call(reload.method, reload.path, { body: {} })).toMatchObject({ status: 204 });
+  expect(await results()).toEqual([2, 2]);
+  isBroken = true;
+  const failed = await served.call(reload.method, reload.path, { body: {} });
+  expect(failed).toMatchObject({ status: 500, body: { code: "LOAD_FAILED" } });
+  expect(JSON.stringify(failed.body)).toContain("second failed: no data today");
+  expect(await results()).toEqual([2, 2]);
+});

@@ -85,6 +85,22 @@ export function viewRoutes(app: FastifyInstance, context: RouteContext, views: V
     },
     () => ({ views: views.all.map(describe) }),
   );
+  app.post(
+    "/v1/reloads",
+    {
+      config: { needs: { scope: "admin", over: "node" } },
+      schema: {
+        summary: "Runs the loaders of all views again; calls get the new data once all have succeeded",
+        tags: ["views"],
+        body: { type: "object", additionalProperties: false },
+        response: { 204: { type: "null" } },
+      },
+    },
+    async (_request, reply) => {
+      await views.load(context.closing);
+      return reply.code(204).send();
+    },
+  );
   app.post<CallRequest>(
     "/v1/views/:name",
     {
