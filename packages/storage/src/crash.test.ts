@@ -211,6 +211,20 @@ describe("a disk that fails", () => {
     }
   });
 
+  it("with a failed sync of a group's first record: it is found, and the next one continues it", async () => {
+    const disk = new SimulatedDisk();
+    const { store } = await openStore(disk.backend());
+    await store.commit({ created: [meta(G)], snapshots: [snapshot(G, 0)] });
+    expect(await store.load(G)).toMatchObject({ nextPosition: 0 });
+    disk.faults.fail = (operation) => (operation === "sync" ? new Error("broken") : undefined);
+    await expect(store.commit({ records: [record(G, 0)] }, { sync: true })).rejects.toMatchObject({ code: "IO" });
+    disk.faults.fail = undefined;
+    expect(await store.load(G)).toMatchObject({ nextPosition: 1, records: [{ position: 0 }] });
+    expect((await collect(store.loadGroups()))[0]).toMatchObject({ nextPosition: 1 });
+    await store.commit({ records: [record(G, 1)] });
+    expect(await store.load(G)).toMatchObject({ nextPosition: 2, damage: [] });
+  });
+
   it("with a failed write that left nothing: the same commit succeeds later", async () => {
     const disk = new SimulatedDisk();
     const { store } = await openStore(disk.backend());

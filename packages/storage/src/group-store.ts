@@ -351,9 +351,8 @@ class GroupStore implements GroupStorage {
     try {
       await this.#engine.write(planner.ops, { sync });
     } catch (error) {
-      // What reached the disk is unknown, so nothing that was known of these groups and journals holds.
+      // What reached the disk is unknown, so nothing that was known of these groups holds.
       this.#forget(commits);
-      this.#engine.journals.clear();
       throw error;
     }
     this.#states.trim();

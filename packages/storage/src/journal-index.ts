@@ -23,10 +23,6 @@ export class JournalIndex {
     this.#meanwhile = [];
   }
 
-  get isReady(): boolean {
-    return this.#last !== undefined;
-  }
-
   /** Resolves once {@link last} can be asked. */
   async ready(): Promise<void> {
     if (this.#last !== undefined) return;
@@ -43,6 +39,11 @@ export class JournalIndex {
   written(ops: readonly Op[]): void {
     if (this.#last !== undefined) this.#apply(this.#last, ops);
     else if (this.#filling !== undefined) this.#meanwhile.push(ops);
+  }
+
+  /** Takes note of a write that failed: it may be there or not, so what it appended is looked for. */
+  attempted(ops: readonly Op[]): void {
+    this.written(ops.filter((op) => op.op === "append"));
   }
 
   async #fill(): Promise<void> {

@@ -24,7 +24,12 @@ export class StoreEngine {
   }
 
   async write(ops: readonly Op[], options?: WriteOptions): Promise<void> {
-    await this.backend.write(ops, options);
+    try {
+      await this.backend.write(ops, options);
+    } catch (error) {
+      this.journals.attempted(ops);
+      throw error;
+    }
     this.journals.written(ops);
   }
 }
