@@ -50,6 +50,12 @@ describe("restart", () => {
     );
     const dry = await again.recover({ dryRun: true });
     expect(dry).toMatchObject({ recovered: 0, events: 2 });
+    const whole = { epoch: 1, journalEvents: 0, journalBytes: 0, damage: [], degraded: false };
+    expect(dry.stored).toMatchObject([
+      { ...whole, id: "views", type: "gcounter" },
+      { ...whole, id: ["words", "a"] },
+    ]);
+    expect(dry.stored.every(({ snapshotBytes, snapshotAt }) => snapshotBytes > 0 && snapshotAt > 0)).toBe(true);
     const progress: number[] = [];
     const report = await again.recover({ onProgress: ({ done, total }) => progress.push(done / total) });
     expect(report).toMatchObject({ recovered: 2, degraded: [], failed: [], unknown: [], events: 2 });

@@ -19,7 +19,7 @@ export type { Logger } from "./logger.ts";
 export type { Metric, MetricSample, MetricsRegistry } from "./metrics.ts";
 export { type RestoreOptions, type RestoreStep, digestOf, planRestore, restoreAt } from "./point-in-time.ts";
 export type { Presence } from "./presence.ts";
-export type { RecoverOptions, RecoveryProgress, RecoveryReport } from "./recovery.ts";
+export type { RecoverOptions, RecoveryProgress, RecoveryReport, StoredContents } from "./recovery.ts";
 export type { Change, GroupStatus, MutateOptions, ReadBarrierOptions, Replica } from "./replica.ts";
 export { SESSION_TOKEN_BYTES_MAX, mergeSessionTokens, sessionTokenConcerns } from "./session-token.ts";
 export {

@@ -245,7 +245,7 @@ export class Node implements AsyncDisposable {
 
   /**
    * Loads every stored group, found by listing, and reports what was recovered. With `dryRun` nothing is loaded: the
-   * report says what is stored.
+   * report says what is stored, in `stored` with the sizes and the damage of each group.
    */
   recover(options: RecoverOptions = {}): Promise<RecoveryReport> {
     this.#checkOpen();
@@ -253,7 +253,8 @@ export class Node implements AsyncDisposable {
       {
         groups: [...this.#driver.core.groups.views()]
           .filter((group) => group.isStored && group.phase !== "deleted")
-          .map(({ id }) => id),
+          .map(({ id, isUnsettled }) => ({ id, isJournalled: isUnsettled })),
+        contents: (signal) => this.#driver.storage.loadGroups(signal === undefined ? {} : { signal }),
         status: (id) => this.#driver.status(this.#driver.known(id)),
         load: (id, signal) => this.#active(this.#driver.known(id), signal, false),
         superseded: (signal) => listSuperseded(this.#driver.storage, signal),

@@ -1,4 +1,4 @@
-import type { GroupId } from "@coppice/storage";
+import type { Damage, GroupId, StoredGroup } from "@coppice/storage";
 import type { GroupStatus } from "./replica.ts";
 import type { SupersededGroup } from "./superseded.ts";
 
@@ -13,10 +13,32 @@ export interface RecoveryProgress {
 }
 
 export interface RecoverOptions {
-  /** Load nothing, only report what is stored. */
+  /** Load nothing: read what is stored of each group and report that. What is damaged is moved aside, as at any reading. */
   readonly dryRun?: boolean;
+  /**
+   * Which groups come first: those with a greater number. Groups with a journal to replay come before all others, since
+   * nothing is known of them until that is done. Default: in the order of their keys.
+   */
+  readonly priority?: (group: GroupStatus) => number;
   readonly onProgress?: (progress: RecoveryProgress) => void;
   readonly signal?: AbortSignal;
+}
+
+/** What is stored of one group. */
+export interface StoredContents {
+  readonly id: GroupId;
+  readonly type: string;
+  readonly epoch: number;
+  /** Of the newest whole snapshot: its bytes as stored, and when it was taken, in Unix milliseconds; 0 before the first. */
+  readonly snapshotBytes: number;
+  readonly snapshotAt: number;
+  /** Of the journal from there on. */
+  readonly journalEvents: number;
+  readonly journalBytes: number;
+  /** Records that did not pass their checks. */
+  readonly damage: readonly Damage[];
+  /** Whether something of it was lost, now or earlier, and no peer has brought it back. */
+  readonly degraded: boolean;
 }
 
 /** What a recovery found. */
@@ -33,6 +55,8 @@ export interface RecoveryReport {
   readonly unknown: readonly GroupStatus[];
   /** States of superseded epochs that were moved aside; see `Node.superseded`. */
   readonly superseded: readonly SupersededGroup[];
+  /** What is stored of each group; with `dryRun` only. */
+  readonly stored: readonly StoredContents[];
   /** Events in all groups. */
   readonly events: number;
   readonly durationMs: number;
@@ -40,7 +64,10 @@ export interface RecoveryReport {
 
 /** What a recovery works on. */
 export interface RecoverySource {
-  readonly groups: readonly GroupId[];
+  /** `isJournalled`: its journal is still to be replayed. */
+  readonly groups: readonly { readonly id: GroupId; readonly isJournalled: boolean }[];
+  /** What is stored of all of them. */
+  contents(signal: AbortSignal | undefined): AsyncIterable<readonly StoredGroup[]>;
   status(id: GroupId): GroupStatus;
   superseded(signal: AbortSignal | undefined): Promise<readonly SupersededGroup[]>;
   /** Loads a group; rejects when it cannot be read. */
@@ -50,35 +77,61 @@ export interface RecoverySource {
 /** Loads the groups, several at a time. One that cannot be read does not stop the others. */
 export async function recoverGroups(source: RecoverySource, options: RecoverOptions): Promise<RecoveryReport> {
   const startedAt = performance.now();
-  const waiting = source.groups.values();
+  const ids = inOrder(source, options);
+  const stored = options.dryRun ? await readContents(source, ids.length, options) : [];
+  if (!options.dryRun) await loadAll(source, ids, options);
+  const superseded = await source.superseded(options.signal);
+  const statuses = ids.map((id) => source.status(id));
+  return { ...report(superseded, statuses, performance.now() - startedAt), stored };
+}
+
+function inOrder(source: RecoverySource, { priority }: RecoverOptions): readonly GroupId[] {
+  const ranked = source.groups.map(({ id, isJournalled }) => {
+    const rank = priority === undefined || isJournalled ? 0 : priority(source.status(id));
+    return { id, isJournalled, rank };
+  });
+  ranked.sort((a, b) => Number(b.isJournalled) - Number(a.isJournalled) || b.rank - a.rank);
+  return ranked.map(({ id }) => id);
+}
+
+async function loadAll(source: RecoverySource, ids: readonly GroupId[], options: RecoverOptions): Promise<void> {
+  const waiting = ids.values();
   let done = 0;
   const work = async (): Promise<void> => {
     for (const id of waiting) {
       options.signal?.throwIfAborted();
       try {
-        if (!options.dryRun) await source.load(id, options.signal);
+        await source.load(id, options.signal);
       } catch {
         // Its phase says that it failed, and the report lists it.
         options.signal?.throwIfAborted();
       }
       done++;
-      options.onProgress?.({ done, total: source.groups.length, group: source.status(id) });
+      options.onProgress?.({ done, total: ids.length, group: source.status(id) });
     }
   };
   await Promise.all(Array.from({ length: LOADS_AT_ONCE }, work));
-  const superseded = await source.superseded(options.signal);
-  return report(
-    superseded,
-    source.groups.map((id) => source.status(id)),
-    performance.now() - startedAt,
-  );
+}
+
+async function readContents(source: RecoverySource, total: number, options: RecoverOptions): Promise<StoredContents[]> {
+  const contents: StoredContents[] = [];
+  for await (const page of source.contents(options.signal)) {
+    for (const { row, records, damage } of page) {
+      const { id, type, epoch, snapshotBytes, snapshotAt, degraded } = row;
+      const journalEvents = records.reduce((sum, { count }) => sum + count, 0);
+      const journalBytes = records.reduce((sum, { bytes }) => sum + bytes.length, 0);
+      contents.push({ id, type, epoch, snapshotBytes, snapshotAt, journalEvents, journalBytes, damage, degraded });
+      options.onProgress?.({ done: contents.length, total, group: source.status(id) });
+    }
+  }
+  return contents;
 }
 
 function report(
   superseded: readonly SupersededGroup[],
   groups: readonly GroupStatus[],
   durationMs: number,
-): RecoveryReport {
+): Omit<RecoveryReport, "stored"> {
   const failed = groups.filter(({ phase }) => phase === "failed");
   const degraded = groups.filter((group) => group.degraded && group.phase !== "failed");
   return {

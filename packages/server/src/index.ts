@@ -158,6 +158,7 @@ export {
   type RecoverOptions,
   type RecoveryProgress,
   type RecoveryReport,
+  type StoredContents,
   type Replica,
   ReplicationError,
   type ReplicationErrorCode,

@@ -25,6 +25,7 @@ export type GroupView = Readonly<
     | "isStored"
     | "isPaused"
     | "isCompared"
+    | "isUnsettled"
     | "isDegraded"
     | "snapshotAt"
     | "snapshotBytes"
