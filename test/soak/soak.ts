@@ -51,7 +51,7 @@ export async function soak(options: SoakOptions): Promise<SoakReport> {
   // It announces the proxy, or the dialler would learn the way around it.
   const announce = [`/ip4/127.0.0.1/tcp/${proxy.port}`];
   await using listener = await start("listener", { listen: [`/ip4/127.0.0.1/tcp/${port}`], announce });
-  await using dialler = await start("dialler", {});
+  await using dialler = await start("dialler", { listen: ["/ip4/127.0.0.1/tcp/0"] });
   const round = await Round.begin(dialler, listener, proxy);
   const broken = new Map<string, number>();
   const measurements: Figures[] = [];
@@ -159,6 +159,7 @@ class Round {
     ["reset amid an answer", () => this.#resetAmidAnAnswer()],
     ["half-open, noticed by silence", async () => this.#proxy.silence()],
     ["dials in vain", () => this.#dialInVain()],
+    ["goodbye, then dials from both sides at once", () => this.#dialFromBothSides()],
   ];
 
   async #resetAmidAnAnswer(): Promise<void> {
@@ -174,6 +175,16 @@ class Round {
     const signal = AbortSignal.timeout(2);
     await this.#dialler.connect(this.#address, { signal }).catch(() => {});
     await this.#dialler.connect("/ip4/127.0.0.1/tcp/1").catch(() => {});
+  }
+
+  async #dialFromBothSides(): Promise<void> {
+    await this.#dialler.disconnect(this.#listener.id);
+    const [back = ""] = this.#dialler.addresses();
+    const signal = AbortSignal.timeout(LINK_MS_MAX);
+    const dials = [this.#dialler.connect(this.#address, { signal }), this.#listener.connect(back, { signal })];
+    await Promise.all(dials);
+    // From here on the next round's link is the dialler's business again.
+    await this.#listener.disconnect(this.#dialler.id);
   }
 
   async #connect(): Promise<void> {
