@@ -1,8 +1,9 @@
-// `npm run soak`: breaks the link between two nodes again and again, and measures what stays behind.
+// `npm run soak`: breaks the link between two nodes again and again, and measures what stays behind. It runs without the
+// optimizing compilers: what they add to the heap goes on growing for thousands of rounds, and would hide a leak.
 import { parseArgs } from "node:util";
 import { type Figures, soak } from "./soak.ts";
 
-const USAGE = `node --expose-gc test/dist/soak/main.js [options]
+const USAGE = `node --expose-gc --no-opt --no-sparkplug test/dist/soak/main.js [options]
   --reconnects N   how many links to break (2000)
   --seconds S      at most this long (600)
   --heap off       judge handles and contents only: a short run cannot tell a leak from warming up`;
