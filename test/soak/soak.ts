@@ -184,12 +184,15 @@ class Round {
     const dials = [this.#dialler.connect(this.#address, { signal }), this.#listener.connect(back, { signal })];
     await Promise.all(dials);
     // From here on the next round's link is the dialler's business again.
+    const lost = this.#lostBy(this.#dialler);
     await this.#listener.disconnect(this.#dialler.id);
+    await until("the dialler has lost the link of both", () => this.#lostBy(this.#dialler) > lost);
   }
 
   async #connect(): Promise<void> {
     await this.#dialler.connect(this.#address, { signal: AbortSignal.timeout(LINK_MS_MAX) });
-    await until("both sides are linked", () => this.#peerOf(this.#listener) !== undefined);
+    const ends = [this.#dialler, this.#listener];
+    await until("both sides are linked", () => ends.every((node) => this.#peerOf(node) !== undefined));
   }
 
   #lostBy(node: Node): number {
