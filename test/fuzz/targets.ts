@@ -4,6 +4,7 @@ import { crdtTargets } from "./targets/crdt.ts";
 import { networkTargets } from "./targets/network.ts";
 import { replicationTargets } from "./targets/replication.ts";
 import { storageTargets } from "./targets/storage.ts";
+import { textTargets } from "./targets/texts.ts";
 
 type Factory = () => Target | Promise<Target>;
 
@@ -12,6 +13,7 @@ export const TARGETS: ReadonlyMap<string, Factory> = new Map<string, Factory>([
   ...replicationTargets(),
   ...storageTargets(),
   ...networkTargets(),
+  ...textTargets(),
   ...coreTargets(),
   ...crdtTargets(),
 ]);

@@ -52,9 +52,13 @@ export function repoMessage(fields: { readonly [name: string]: unknown }): Uint8
   return encode(fields);
 }
 
-/** An ephemeral message as it is passed on. */
+/** An ephemeral message as it is passed on. Throws `INVALID_REQUEST` for what can be read, but not written. */
 export function relayedMessage(fields: ReadonlyMap<string, unknown>, targetId: string): Uint8Array {
-  return encode(new Map([...fields, ["targetId", targetId]]));
+  try {
+    return encode(new Map([...fields, ["targetId", targetId]]));
+  } catch (cause) {
+    throw malformed("it cannot be passed on", cause);
+  }
 }
 
 function decodeMap(bytes: Uint8Array): ReadonlyMap<string, unknown> {
