@@ -133,6 +133,14 @@ describe("the directory of groups", () => {
     expect(words?.sum().digest).toEqual([(0 + 2 + tombstone[0]) >>> 0, (2 + tombstone[1]) >>> 0]);
   });
 
+  it("does not wait for ever for the digest of a group that cannot be read", () => {
+    const groups = directory(2);
+    groups.addStored(stored(2), true);
+    expect(groups.isSettled("words")).toBe(false);
+    groups.get(keyOf(2))?.fail();
+    expect(groups.isSettled("words")).toBe(true);
+  });
+
   it("lists a domain in pages that agree with the other side's, and says what differs", () => {
     const [ours, theirs] = [directory(9000), directory(9000)];
     theirs.addStored(stored(9001), false);

@@ -197,7 +197,7 @@ export class GroupTable {
       });
       return this.#parts.moved(group);
     }
-    group.phase = "failed";
+    group.fail();
     this.#parts.server.notice(
       "GROUP_DEGRADED",
       `group ${formatGroupId(group.id)} cannot be loaded and stays untouched: ${String(error)}`,

@@ -182,6 +182,12 @@ export class Group {
     this.failure = undefined;
   }
 
+  /** It cannot be read until the next start: what its catalogue row says is all that is known of it. */
+  fail(): void {
+    this.phase = "failed";
+    this.#rows.set(this.row, UNSETTLED, false);
+  }
+
   /** Lets go of the server; everything in it must be stored. What it knew of the group without its state stays. */
   unload(): void {
     if (this.#server === undefined) return;
