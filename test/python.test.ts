@@ -19,7 +19,7 @@ function hasPython(): boolean {
 
 test.runIf(hasPython())("the Python example counts, follows and changes", async () => {
   const data = await temporaryDirectory();
-  await Daemon.start(data);
+  await Daemon.start(data, "--views", join(example, "views.mjs"));
   const { stdout } = await run("python3", [join(example, "main.py"), data], { timeout: 30_000 });
   const [first, last, ...rest] = stdout.trimEnd().split("\n");
   expect(first).toBe("visits: 10");
@@ -27,6 +27,7 @@ test.runIf(hasPython())("the Python example counts, follows and changes", async 
   expect(rest).toEqual([
     "words: {'hello': 2}",
     "groups: python/visits, python/words",
+    "events, by a view: [7, 0]",
     "with the token for reading: FORBIDDEN",
   ]);
 });

@@ -44,6 +44,8 @@ def main() -> int:
     print(f"words: {client.value('python/words', 'words')}")
     print(f"groups: {', '.join(group['id'] for group in client.groups('python/'))}")
 
+    print(f"events, by a view: {client.view('domain_sizes', ['python', 'nothing'])}")
+
     try:
         Client.of_directory(data, "token.read").increment("python/visits")
     except CoppiceError as error:
