@@ -146,7 +146,7 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     "a group is unloaded before it is stored",
     "commit-pipeline",
     "if (!group.isStored || this.#dirty.has(group) || this.#due.has(group) || this.failure !== undefined)",
-    "if (false)",
+    "return true; if (false)",
     { kinds: ["slow-disk"], fixed: { idleGraceMs: 10, watches: false } },
   ),
   core(
