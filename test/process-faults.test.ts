@@ -3,6 +3,7 @@ import { createServer } from "node:net";
 import { join } from "node:path";
 import { type GroupId, type StorageBackend, createNode, gCounter, lwwMap } from "coppice";
 import { levelStorage } from "coppice/level";
+import { inspectGroup } from "@coppice/storage";
 import { libp2pTransport } from "coppice/libp2p";
 
 import { describe, expect, onTestFinished, test } from "vitest";
@@ -72,11 +73,14 @@ async function damage(data: string, key: string): Promise<string> {
   });
 }
 
+/** So long that snapshots lie apart from their records, where they can rot alone. */
+const LONG = "long ".repeat(150);
+
 /** A directory with a map of `a`, `b` and `c` in two generations of snapshots, and `d` in the journal behind them. */
 async function twoGenerations(): Promise<string> {
   const data = join(temporaryDirectory("faults"), "node");
   const node = await startNode({ data, types: ["map"], snapshotIntervalMs: false });
-  await node.mutate(MAP, "map", [["set", "a", 1]]);
+  await node.mutate(MAP, "map", [["set", "a", LONG]]);
   await node.snapshot();
   await node.mutate(MAP, "map", [["set", "b", 2]]);
   await node.mutate(MAP, "map", [["set", "c", 3]]);
@@ -131,15 +135,17 @@ describe("a data directory", () => {
 
   test("whose newest snapshot is corrupt is recovered from the previous one and the journal; the rest is kept aside", async () => {
     const data = await twoGenerations();
-    const [, newest] = await keysOf(data, "s");
-    const damaged = await damage(data, newest ?? "");
+    const stored = await onDatabase(data, (backend) => inspectGroup(backend, MAP));
+    const apart = (stored?.snapshots ?? []).filter(({ key }) => key.startsWith("s"));
+    const newest = apart.toSorted((one, other) => (other.generation ?? 0) - (one.generation ?? 0))[0];
+    const damaged = await damage(data, newest?.key ?? "");
 
     const node = await startNode({ data, types: ["map"], snapshotIntervalMs: false });
     const report = await node.recover();
     expect(report.groups).toHaveLength(1);
     expect(report.failed).toEqual([]);
     // The journal still reaches back to the previous generation, so nothing is missing.
-    expect(await node.value(MAP, "map")).toEqual({ a: 1, b: 2, c: 3, d: 4 });
+    expect(await node.value(MAP, "map")).toEqual({ a: LONG, b: 2, c: 3, d: 4 });
     expect(report.degraded.map(({ id }) => id)).toEqual([MAP]);
     expect(node.notices.map(({ code }) => code)).toContain("STORAGE_DAMAGED");
     await node.mutate(MAP, "map", [["set", "e", 5]]);
@@ -149,7 +155,7 @@ describe("a data directory", () => {
     expect(more).toEqual([]);
     expect(await onDatabase(data, async (backend) => (await contents(backend)).get(aside ?? ""))).toBe(damaged);
     const again = await startNode({ data, types: ["map"] });
-    expect(await again.value(MAP, "map")).toEqual({ a: 1, b: 2, c: 3, d: 4, e: 5 });
+    expect(await again.value(MAP, "map")).toEqual({ a: LONG, b: 2, c: 3, d: 4, e: 5 });
   });
 
   test("without one whole snapshot gets its content back from a peer, and its own new writes reuse nothing", async () => {
@@ -157,7 +163,7 @@ describe("a data directory", () => {
     const peerData = join(temporaryDirectory("faults"), "peer");
     const peer = await startNode({ data: peerData, ...LISTEN, types: ["map"] });
     const before = await startNode({ data, ...LISTEN, peers: [peer.address], types: ["map"] });
-    await expect.poll(() => peer.value(MAP, "map"), { timeout: 10_000 }).toEqual({ a: 1, b: 2, c: 3, d: 4 });
+    await expect.poll(() => peer.value(MAP, "map"), { timeout: 10_000 }).toEqual({ a: LONG, b: 2, c: 3, d: 4 });
     await before.stop();
     const damaged = [];
     for (const key of await keysOf(data, "s")) damaged.push(await damage(data, key));
@@ -176,7 +182,7 @@ describe("a data directory", () => {
 
     const node = await startNode({ data, ...LISTEN, peers: [peer.address], types: ["map"] });
     await node.mutate(MAP, "map", [["set", "after", 1]]);
-    const whole = { a: 1, b: 2, c: 3, d: 4, alone: 1, after: 1 };
+    const whole = { a: LONG, b: 2, c: 3, d: 4, alone: 1, after: 1 };
     await expect.poll(() => node.value(MAP, "map"), { timeout: 10_000 }).toEqual(whole);
     await expect.poll(() => peer.value(MAP, "map"), { timeout: 10_000 }).toEqual(whole);
     expect(await node.state(MAP, "map")).toEqual(await peer.state(MAP, "map"));
