@@ -47,9 +47,12 @@ async function main(): Promise<void> {
   const cluster = await Cluster.create(folder, Number(values.nodes), random);
   console.log(`seed ${values.seed}, ${values.nodes} nodes, profile ${values.profile}`);
   const limits = { rounds: Number(values.rounds), seconds: Number(values.seconds), chapter: Number(values.chapter) };
+  // Asked to stop, it still compares and cleans up; asked again, it dies.
+  const stop = new AbortController();
+  for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => stop.abort());
   let isClean = false;
   try {
-    isClean = await torture(cluster, random, kinds, limits);
+    isClean = await torture(cluster, random, kinds, { ...limits, signal: stop.signal });
   } finally {
     await cluster.close();
     // What went wrong can be looked at: directories and ledgers stay then.
@@ -60,6 +63,7 @@ async function main(): Promise<void> {
 }
 
 interface Limits {
+  readonly signal: AbortSignal;
   readonly rounds: number;
   readonly seconds: number;
   readonly chapter: number;
@@ -75,7 +79,8 @@ async function torture(
   const startedAt = performance.now();
   const seconds = (): number => (performance.now() - startedAt) / 1000;
   const totals: Totals = { rounds: 0, acknowledged: 0, lasting: 0, chapters: 0, problems: [], faults: new Map() };
-  while (totals.rounds < limits.rounds && seconds() < limits.seconds && totals.problems.length === 0) {
+  const isOver = (): boolean => limits.signal.aborted || seconds() > limits.seconds;
+  while (totals.rounds < limits.rounds && !isOver() && totals.problems.length === 0) {
     for (let left = Math.min(limits.chapter, limits.rounds - totals.rounds); left > 0; left--) {
       await cluster.revive();
       const kind = drawFault(random, kinds);
@@ -84,7 +89,7 @@ async function torture(
       if (await applyFault(cluster, kind, random)) counts.done++;
       else counts.refused++;
       totals.rounds++;
-      if (seconds() > limits.seconds) break;
+      if (isOver()) break;
     }
     const { acknowledged, lasting, problems } = await cluster.conclude();
     totals.acknowledged += acknowledged;

@@ -36,6 +36,8 @@ export class Member {
     const options: ProgramOptions = { ...this.settings, name, chapter, ledger: `${ledgers}/${name}` };
     const child = fork(programFile, [JSON.stringify(options)], {
       execArgv: [],
+      // What a terminal sends to all must not reach it: it ends when the cluster does.
+      detached: true,
       stdio: ["ignore", "ignore", "pipe", "ipc"],
     });
     let stderr = "";
