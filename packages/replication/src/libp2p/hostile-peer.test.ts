@@ -74,6 +74,26 @@ describe("a peer that wastes resources", () => {
     expect(victim.told.at(-1)).toMatchObject({ reason: "reset" });
   });
 
+  it("sends byte by byte: others are not held up, and it is cut off once it is silent", async () => {
+    const victim = await lab.start({ heartbeatMs: 60 });
+    const friend = await lab.start({ heartbeatMs: 60 });
+    await friend.transport.connect(victim.address);
+    const intruder = await lab.intruder();
+    const stream = await intruder.link(victim);
+    await victim.until("links", () => victim.links.size === 2);
+    // A frame of the largest size, of which next to nothing ever comes.
+    stream.sendBytes(FrameType.data, 0x04, 0x00, 0x00);
+    for (let turn = 0; turn < 40; turn++) {
+      stream.sendBytes(turn);
+      friend.transport.send(friend.linkTo(victim), Uint8Array.of(turn));
+      await pause(5);
+    }
+    await victim.until("the friend's frames", () => victim.frames.length === 40);
+    expect(victim.frames.every(({ link }) => link.peer === friend.id)).toBe(true);
+    await victim.until("link down", () => !victim.links.has(intruder.id));
+    expect(victim.links.has(friend.id)).toBe(true);
+  });
+
   it("keeps its link by showing life", async () => {
     const victim = await lab.start({ heartbeatMs: 30 });
     const stream = await (await lab.intruder()).link(victim);
