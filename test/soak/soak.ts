@@ -2,7 +2,7 @@ import { type AddressInfo, createServer } from "node:net";
 import { gCounter, lwwMap } from "@coppice/crdt";
 import { type Node, type PeerStatus, createNode } from "@coppice/replication";
 import { type Libp2pTransportOptions, libp2pTransport } from "@coppice/replication/libp2p";
-import { type LoopbackProxy, startProxy } from "./loopback-proxy.ts";
+import { LoopbackProxy } from "../support/loopback-proxy.ts";
 
 /** A measurement, after garbage collection. */
 export interface Figures {
@@ -47,7 +47,7 @@ const notes = lwwMap<string>();
  */
 export async function soak(options: SoakOptions): Promise<SoakReport> {
   const port = await freePort();
-  await using proxy = await startProxy(port);
+  await using proxy = await LoopbackProxy.open(0, port);
   // It announces the proxy, or the dialler would learn the way around it.
   const announce = [`/ip4/127.0.0.1/tcp/${proxy.port}`];
   await using listener = await start("listener", { listen: [`/ip4/127.0.0.1/tcp/${port}`], announce });
@@ -148,6 +148,7 @@ class Round {
     await breakIt();
     await until(`the dialler has lost its link (${kind})`, () => this.#lostBy(this.#dialler) > byDialler);
     await until(`the listener has lost its link (${kind})`, () => this.#lostBy(this.#listener) > byListener);
+    this.#proxy.heal();
     await this.#connect();
     return kind;
   }
@@ -157,7 +158,7 @@ class Round {
     ["goodbye of the listener", () => this.#listener.disconnect(this.#dialler.id)],
     ["reset", async () => this.#proxy.reset()],
     ["reset amid an answer", () => this.#resetAmidAnAnswer()],
-    ["half-open, noticed by silence", async () => this.#proxy.silence()],
+    ["half-open, noticed by silence", async () => this.#proxy.cut()],
     ["dials in vain", () => this.#dialInVain()],
     ["goodbye, then dials from both sides at once", () => this.#dialFromBothSides()],
   ];

@@ -7,7 +7,7 @@ import { type NodeStates, type Verdict, check } from "./checker.ts";
 import { mountSmallDisk, unmount } from "./faults.ts";
 import { readLedgers } from "./ledger.ts";
 import { Member } from "./member.ts";
-import { Proxy } from "./proxy.ts";
+import { LoopbackProxy } from "../support/loopback-proxy.ts";
 
 const CONVERGENCE_MS_MAX = 120_000;
 const WRITES_MS_MAX = 60_000;
@@ -17,7 +17,7 @@ const DURABILITIES = ["log", "sync", "log"] as const;
 export class Cluster {
   readonly folder: string;
   readonly members: Member[] = [];
-  readonly proxies: Proxy[] = [];
+  readonly proxies: LoopbackProxy[] = [];
   /** Where the last member's directory is, when it can be filled up. */
   readonly smallDisk: string | undefined;
   /** A copy of a member, until the end of the chapter. */
@@ -54,7 +54,7 @@ export class Cluster {
   /** An address that leads to a port through a proxy of its own. */
   async #through(target: number): Promise<string> {
     const [port = 0] = await freePorts(1);
-    this.proxies.push(await Proxy.open(port, target));
+    this.proxies.push(await LoopbackProxy.open(port, target));
     return `/ip4/127.0.0.1/tcp/${port}`;
   }
 

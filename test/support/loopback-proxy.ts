@@ -1,7 +1,7 @@
-import { type Server, type Socket, connect, createServer } from "node:net";
+import { type AddressInfo, type Server, type Socket, connect, createServer } from "node:net";
 
 /** A TCP port that leads to another, until the way is cut: then it is silent, as a dead cable is, or resets. */
-export class Proxy {
+export class LoopbackProxy implements AsyncDisposable {
   readonly #server: Server;
   readonly #target: number;
   readonly #sockets = new Set<Socket>();
@@ -13,15 +13,19 @@ export class Proxy {
     server.on("connection", (socket) => this.#accept(socket));
   }
 
-  /** @param port where it listens @param target where it leads, both on the loopback interface */
-  static async open(port: number, target: number): Promise<Proxy> {
+  /** @param port where it listens, 0 for any @param target where it leads; both on the loopback interface */
+  static async open(port: number, target: number): Promise<LoopbackProxy> {
     const server = createServer();
-    const proxy = new Proxy(server, target);
+    const proxy = new LoopbackProxy(server, target);
     await new Promise<void>((resolve, reject) => {
       server.once("error", reject);
       server.listen(port, "127.0.0.1", resolve);
     });
     return proxy;
+  }
+
+  get port(): number {
+    return (this.#server.address() as AddressInfo).port;
   }
 
   #accept(incoming: Socket): void {
@@ -66,5 +70,9 @@ export class Proxy {
   async close(): Promise<void> {
     for (const socket of this.#sockets) socket.destroy();
     await new Promise((resolve) => this.#server.close(resolve));
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
   }
 }
