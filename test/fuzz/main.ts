@@ -80,8 +80,10 @@ async function campaign(task: Task, slate: Slate): Promise<void> {
     if (task.distils) writeCorpus(report.target, report.kept);
   };
   console.log("target               inputs   inputs/s  accepted   corpus   code reached (by the seeds)");
+  const stop = new AbortController();
+  process.once("SIGINT", () => stop.abort());
   for (let left = task.targets; left.length > 0;) {
-    const stopped = await fuzzTargets({ ...task, targets: left }, slate, done);
+    const stopped = await fuzzTargets({ ...task, targets: left }, slate, done, stop.signal);
     if (stopped === undefined) break;
     found({ target: stopped.target, input: slate.read(), what: stopped.what });
     left = left.slice(left.indexOf(stopped.target) + 1);
@@ -111,6 +113,7 @@ async function fuzzTargets(
   task: Task,
   slate: Slate,
   done: (report: Report) => void,
+  signal: AbortSignal,
 ): Promise<{ readonly target: string; readonly what: string } | undefined> {
   const worker = new Worker(new URL("worker.js", import.meta.url), {
     workerData: task,
@@ -126,6 +129,8 @@ async function fuzzTargets(
     worker.on("error", (error: Error) => (failure = `the thread died: ${error.stack ?? error.message}`));
     worker.on("exit", () => resolve());
   });
+  // Asked to stop, what it is at is not counted.
+  signal.addEventListener("abort", () => void worker.terminate(), { once: true });
   const stop = new AbortController();
   const watch = async (): Promise<void> => {
     for (let count = -1; count !== slate.count || count === 0;) {

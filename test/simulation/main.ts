@@ -112,9 +112,13 @@ async function campaign(
     violations: [],
   };
   let saidAt = startedAt;
+  // Asked to stop, it still says what it has seen.
+  const stop = new AbortController();
+  process.once("SIGINT", () => stop.abort());
   for await (const report of runSeeds(from, count, jobs, options)) {
     add(totals, report);
     if (report.violation !== undefined) tellViolation(report, suffix);
+    if (stop.signal.aborted) break;
     if (performance.now() - saidAt < PROGRESS_MS) continue;
     saidAt = performance.now();
     console.log(progress(totals, count, (saidAt - startedAt) / 1000));
