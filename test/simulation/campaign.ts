@@ -1,4 +1,4 @@
-import { fork } from "node:child_process";
+import { type ChildProcess, fork } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { type FaultKind, type PlanOptions, drawPlan } from "./plan.ts";
 import { shrink } from "./shrink.ts";
@@ -45,9 +45,12 @@ export async function* runSeeds(
   let wake: () => void = () => {};
   let next = from;
   let running = 0;
+  const workers: ChildProcess[] = [];
   for (let job = 0; job < Math.min(jobs, count); job++) {
     const worker = fork(fileURLToPath(new URL("worker.js", import.meta.url)), { serialization: "advanced" });
+    workers.push(worker);
     const give = (): void => {
+      if (!worker.connected) return;
       if (next < from + count) worker.send({ seed: next++, options });
       else worker.disconnect();
     };
@@ -63,9 +66,13 @@ export async function* runSeeds(
     });
     give();
   }
-  while (running > 0 || ready.length > 0) {
-    const report = ready.shift();
-    if (report !== undefined) yield report;
-    else await new Promise<void>((resolve) => (wake = resolve));
+  try {
+    while (running > 0 || ready.length > 0) {
+      const report = ready.shift();
+      if (report !== undefined) yield report;
+      else await new Promise<void>((resolve) => (wake = resolve));
+    }
+  } finally {
+    for (const worker of workers) if (worker.connected) worker.disconnect();
   }
 }
