@@ -1,3 +1,4 @@
+import { availableParallelism } from "node:os";
 import { defineConfig } from "vitest/config";
 
 // Workspace packages resolve to their sources, so a stale build is never what gets tested.
@@ -21,6 +22,8 @@ function project(name: string, include: string[], testTimeout: number) {
 
 export default defineConfig({
   test: {
+    // Many tests wait for processes of theirs: two files at a time keep two cores busy, where vitest would run one.
+    maxWorkers: Math.max(2, availableParallelism() - 1),
     projects: [
       project("unit", ["packages/*/src/**/*.test.ts", "scripts/**/*.test.mjs"], 20_000),
       project("system", ["test/**/*.test.ts", "examples/**/*.test.ts", "bench/**/*.test.ts"], 60_000),
