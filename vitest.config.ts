@@ -16,6 +16,8 @@ function project(name: string, include: string[], testTimeout: number) {
       environment: "node",
       testTimeout,
       hookTimeout: testTimeout,
+      // What is waited for comes when it comes: a busy machine is no failure.
+      expect: { poll: { timeout: 15_000 } },
     },
   };
 }

@@ -62,8 +62,8 @@ describe.skipIf(executable === undefined)(name, () => {
     await page.fill("#token", reader.token);
     await page.keyboard.press("Enter");
     await page.waitForSelector(".groups tbody tr");
-    expect(await page.locator("#state").textContent()).toBe("Healthy");
-    expect(await page.locator(".groups .summary").textContent()).toBe("1–25 of 31");
+    await expect.poll(() => page.locator("#state").textContent()).toBe("Healthy");
+    await expect.poll(() => page.locator(".groups .summary").textContent()).toBe("1–25 of 31");
     await page.getByRole("button", { name: "Next" }).click();
     await expect.poll(() => page.locator(".groups .summary").textContent()).toBe("26–31 of 31");
     await page.fill("#search", "views");
