@@ -5,6 +5,8 @@ import type { Peer } from "./peer.ts";
 
 /** Questions to one peer that wait for an answer; what more it offers waits for a place, or for another peer. */
 const QUESTIONS_MAX = 256;
+/** The same while there is no other peer: then there is nothing to share out, and waiting would cost round trips. */
+const QUESTIONS_MAX_ALONE = 4096;
 /** A question without a sign of an answer is as good as lost, and one that brought nothing is not repeated sooner. */
 const AGAIN_MS = 1000;
 /** Offers looked at when a place is free. */
@@ -102,7 +104,7 @@ export class Pulls {
     const { offers } = peer.pulls;
     let looks = 0;
     for (const [key, vector] of offers) {
-      if (peer.pulls.asked.size >= QUESTIONS_MAX || ++looks > LOOKS_MAX) return;
+      if (peer.pulls.asked.size >= this.#questionsMax || ++looks > LOOKS_MAX) return;
       const group = this.#core.groups.get(key);
       // What must wait goes to the end, so that the others have a turn.
       offers.delete(key);
@@ -110,6 +112,10 @@ export class Pulls {
       offers.set(key, vector);
       this.#take(peer, group);
     }
+  }
+
+  get #questionsMax(): number {
+    return this.#core.peers.size > 1 ? QUESTIONS_MAX : QUESTIONS_MAX_ALONE;
   }
 
   /** Asks for what a peer offers, unless it is here by now or must wait. */
@@ -128,7 +134,7 @@ export class Pulls {
     }
     const source = this.#sources.get(key);
     const isAsked = source !== undefined && this.#core.peers.get(source.id) === source;
-    if (isAsked || asked.size >= QUESTIONS_MAX) return false;
+    if (isAsked || asked.size >= this.#questionsMax) return false;
     this.ask(peer, group);
     return true;
   }
