@@ -69,11 +69,12 @@ class AutomergeCursor<T> implements AutomergeMutator<T> {
   applyChanges(changes: readonly Uint8Array[]): A.Doc<T> {
     const transaction = this.#transaction;
     if (transaction === undefined) throw new TypeError("this is a read-only view: write inside mutate()");
-    const { doc } = this.#state;
-    checkChanges(doc, changes);
+    const state = this.#state;
+    checkChanges(state.doc, changes);
     transaction.begin();
-    const heads = A.getHeads(doc);
-    return this.#record(heads, transaction, apply(doc, changes));
+    const heads = A.getHeads(state.doc);
+    const changed = advance(state, "change", (doc) => A.applyChanges(doc, [...changes])[0]);
+    return this.#record(heads, transaction, changed);
   }
 
   /** Makes an event of what the document has since `heads`. */
@@ -131,11 +132,15 @@ function checkChanges<T>(doc: A.Doc<T>, changes: readonly Uint8Array[]): void {
   }
 }
 
-function apply<T>(doc: A.Doc<T>, changes: readonly Uint8Array[]): A.Doc<T> {
+/** Brings the document on. Automerge keeps what it took before it refused something: that is taken back. */
+function advance<T>(state: AutomergeState<T>, what: string, next: (doc: A.Doc<T>) => A.Doc<T>): A.Doc<T> {
+  const heads = A.getHeads(state.doc);
   try {
-    return A.applyChanges(doc, [...changes])[0];
+    state.doc = next(state.doc);
+    return state.doc;
   } catch (cause) {
-    throw malformed("Automerge refuses a change", cause);
+    state.doc = without(state.doc, heads);
+    throw malformed(`Automerge refuses a ${what}`, cause);
   }
 }
 
@@ -143,8 +148,8 @@ function applyDelta<T>(state: AutomergeState<T>, delta: Uint8Array, _at: Stamp, 
   const changes = readChanges(delta);
   checkChanges(state.doc, changes);
   const heads = A.getHeads(state.doc);
-  state.doc = apply(state.doc, changes);
-  if (touched !== undefined) touch(state.doc, heads, touched);
+  const changed = advance(state, "change", (doc) => A.applyChanges(doc, [...changes])[0]);
+  if (touched !== undefined) touch(changed, heads, touched);
 }
 
 function load<T>(body: Uint8Array): A.Doc<T> {
@@ -192,12 +197,8 @@ export function automergeDoc<T extends Record<string, unknown>>(): CrdtType<
     join: (state, body, _ours, _theirs, touched) => {
       const theirs = load<T>(body);
       const heads = A.getHeads(state.doc);
-      try {
-        state.doc = A.merge(state.doc, theirs);
-      } catch (cause) {
-        throw malformed("Automerge refuses a document", cause);
-      }
-      if (touched !== undefined) touch(state.doc, heads, touched);
+      const merged = advance(state, "document", (doc) => A.merge(doc, theirs));
+      if (touched !== undefined) touch(merged, heads, touched);
     },
     encode: ({ doc }) => {
       const writer = new Writer();
