@@ -21,6 +21,7 @@ import {
 import { groupSeed, vectorDigest } from "./core/digest.ts";
 import { ReplicationError } from "./error.ts";
 import { Run, decodeRuns, encodeRuns } from "./core/run.ts";
+import { writeDependencies } from "./core/run-builder.ts";
 
 /** Consecutive events of a journal. */
 export interface PastRecord {
@@ -247,18 +248,10 @@ function prefixOf(run: Run, count: number): Run {
   writer.uint(count);
   const times = skip(bytes, run.timesAt, count);
   writer.raw(bytes.subarray(run.timesAt, times.at));
-  const rows = run.dependencies.filter(({ index }) => index < count);
-  writer.uint(rows.length);
-  let last = 0;
-  for (const { index, list } of rows) {
-    writer.uint(index - last);
-    last = index;
-    writer.uint(list.length);
-    for (const { actor, seq } of list) {
-      writer.actor(actor);
-      writer.uint(seq);
-    }
-  }
+  writeDependencies(
+    writer,
+    run.dependencies.filter(({ index }) => index < count),
+  );
   const lengths = skip(bytes, run.lengthsAt, count);
   writer.raw(bytes.subarray(run.lengthsAt, lengths.at));
   writer.raw(bytes.subarray(run.deltasAt, run.deltasAt + lengths.sum));

@@ -83,7 +83,8 @@ export class RunBuilder {
   }
 }
 
-function writeDependencies(writer: Writer, rows: readonly DependencyRow[]): void {
+/** The dependencies of a run's events, by the events' index: see the format table of `run.ts`. */
+export function writeDependencies(writer: Writer, rows: readonly DependencyRow[]): void {
   writer.uint(rows.length);
   let last = 0;
   for (const { index, list } of rows) {
