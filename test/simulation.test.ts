@@ -1,3 +1,5 @@
+import { spawnSync } from "node:child_process";
+import { fileURLToPath } from "node:url";
 import { describe, expect, test } from "vitest";
 import { ACTIONS, exhaust } from "./simulation/exhaustive.ts";
 import { FAULT_KINDS, PROFILES, drawPlan } from "./simulation/plan.ts";
@@ -56,6 +58,14 @@ describe("the simulation", () => {
 
   test.each(Object.keys(PROFILES))("no seed of profile %s violates an oracle", async (profile) => {
     expect(await runSeeds(FROM, profile, 40, 3000)).toBeGreaterThan(0);
+  });
+
+  test("workers of a campaign that is stopped end without a word", () => {
+    const cwd = fileURLToPath(new URL("dist/simulation", import.meta.url));
+    const script =
+      'import("./campaign.js").then(async ({ runSeeds }) => { for await (const _ of runSeeds(1, 1000, 2, {})) break; });';
+    const { status, stderr } = spawnSync(process.execPath, ["-e", script], { cwd, encoding: "utf8" });
+    expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
   });
 
   test("every single action survives a crash at every step of the disk", async () => {

@@ -30,7 +30,7 @@ export async function runSeed(seed: number, options: PlanOptions): Promise<SeedR
   return { ...measures, violation: { oracle, message, keep } };
 }
 
-/** Runs seeds, in other processes when there are several jobs. Reports come as they are ready. */
+/** Runs seeds, in other processes when there are several jobs. Reports come as they are ready. Throws when a process dies. */
 export async function* runSeeds(
   from: number,
   count: number,
@@ -45,6 +45,7 @@ export async function* runSeeds(
   let wake: () => void = () => {};
   let next = from;
   let running = 0;
+  let failure: Error | undefined;
   const workers: ChildProcess[] = [];
   for (let job = 0; job < Math.min(jobs, count); job++) {
     const worker = fork(fileURLToPath(new URL("worker.js", import.meta.url)), { serialization: "advanced" });
@@ -60,7 +61,9 @@ export async function* runSeeds(
       give();
       wake();
     });
-    worker.on("exit", () => {
+    worker.on("exit", (code, signal) => {
+      // An interrupt from the terminal reaches the workers, too.
+      if (code !== 0 && signal !== "SIGINT") failure ??= new Error(`a worker ended with ${code ?? signal}`);
       running--;
       wake();
     });
@@ -72,6 +75,7 @@ export async function* runSeeds(
       if (report !== undefined) yield report;
       else await new Promise<void>((resolve) => (wake = resolve));
     }
+    if (failure !== undefined) throw failure;
   } finally {
     for (const worker of workers) if (worker.connected) worker.disconnect();
   }

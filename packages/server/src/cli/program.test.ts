@@ -32,6 +32,11 @@ test.each([
   [["groups", "--watch", "0"], "number of seconds"],
   [["bench", "--seconds", "1000"], "number of seconds from 0.1 to 60"],
   [["get", "a//b"], "not a group id"],
+  [
+    ["restore", "x", "--data", "y", "--at", "yesterday"],
+    "such as 2026-01-31T12:00:00Z, or so long ago: -90m, -1h, -2d",
+  ],
+  [["restore", "x", "--data", "y", "--at", "2026-01-31 12:00"], "a time with its zone"],
 ])("refuses %j", async (args, message) => {
   expect(await output(...args)).toMatchObject({ status: 2, err: expect.stringContaining(message) as string });
 });

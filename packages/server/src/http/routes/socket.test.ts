@@ -1,4 +1,7 @@
 import { once } from "node:events";
+import { builtinTypes, gCounter } from "@coppice/crdt";
+import { createNode } from "@coppice/replication";
+import { memoryStorage } from "@coppice/storage";
 import { expect, onTestFinished, test } from "vitest";
 import { WebSocket } from "ws";
 import { READ_TOKEN, TOKEN, type Served, serve } from "../gateway.test-support.ts";
@@ -85,6 +88,27 @@ test("reports what is wrong and goes on", async () => {
     "UNKNOWN_GROUP",
     "value",
   ]);
+});
+
+test("a watch that is taken back and asked for again while it opens is one watch", async () => {
+  const storage = memoryStorage();
+  const former = await createNode({ types: builtinTypes, storage });
+  (await former.open("a", gCounter)).mutate((counter) => counter.increment(1));
+  await former.close();
+  const served = await serve({}, { storage });
+  const socket = await new Socket(served).opened();
+  for (let turn = 0; turn < 5; turn++) {
+    socket.say({ watch: "a" });
+    socket.say({ unwatch: "a" });
+  }
+  socket.say({ watch: "a" });
+  await expect.poll(() => socket.messages.length).toBe(1);
+  await increment(served, "a");
+  await expect.poll(() => socket.messages.length).toBe(2);
+  socket.say({ unwatch: "a" });
+  await increment(served, "a");
+  socket.say({ watch: "a" });
+  await expect.poll(() => socket.messages.map(({ value }) => value)).toEqual([1, 2, 3]);
 });
 
 test("is refused before the upgrade without a token, or from a foreign page", async () => {

@@ -46,13 +46,17 @@ export function socketRoutes(app: FastifyInstance, context: RouteContext, hub: W
   );
 }
 
+/** One watch that was asked for; it has a place in its group once that is open. */
+interface Watched {
+  place: Watch | undefined;
+}
+
 class SocketSession {
   readonly #socket: GuardedSocket;
   readonly #context: RouteContext;
   readonly #hub: WatchHub;
   readonly #grant: Grant;
-  /** What is watched; undefined while the watch is being opened. */
-  readonly #watches = new Map<string, Watch | undefined>();
+  readonly #watches = new Map<string, Watched>();
 
   constructor(socket: GuardedSocket, context: RouteContext, hub: WatchHub, grant: Grant) {
     this.#socket = socket;
@@ -70,7 +74,7 @@ class SocketSession {
       drained: () => this.#resume(),
     });
     await this.#socket.closed;
-    for (const watch of this.#watches.values()) watch?.stop();
+    for (const { place } of this.#watches.values()) place?.stop();
     this.#watches.clear();
   }
 
@@ -82,7 +86,7 @@ class SocketSession {
         id = message.watch;
         await this.#watch(id, typeof message.after === "string" ? message.after : undefined);
       } else if (typeof message.unwatch === "string") {
-        this.#watches.get(message.unwatch)?.stop();
+        this.#watches.get(message.unwatch)?.place?.stop();
         this.#watches.delete(message.unwatch);
       } else throw new ServerError("INVALID_REQUEST", 'a message is {"watch": ID} or {"unwatch": ID}');
     } catch (error) {
@@ -98,35 +102,40 @@ class SocketSession {
     }
     this.#grant.require("read", parseGroupId(id));
     const group = findGroup(this.#context, id);
-    this.#watches.set(id, undefined);
+    const watched: Watched = { place: undefined };
+    this.#watches.set(id, watched);
     try {
-      const watch = await this.#hub.watch(group, this.#watcher(id), after);
-      // Unwatched, or disconnected, meanwhile.
-      if (this.#watches.has(id)) this.#watches.set(id, watch);
-      else watch.stop();
+      const place = await this.#hub.watch(group, this.#watcher(id, watched), after);
+      if (this.#isWatched(id, watched)) watched.place = place;
+      else place.stop();
     } catch (error) {
-      this.#watches.delete(id);
+      if (this.#isWatched(id, watched)) this.#watches.delete(id);
       throw error;
     }
   }
 
-  #watcher(id: string): Watcher {
+  /** Whether it was not unwatched, and perhaps watched anew, while it was being opened; nor has the socket closed. */
+  #isWatched(id: string, watched: Watched): boolean {
+    return this.#watches.get(id) === watched;
+  }
+
+  #watcher(id: string, watched: Watched): Watcher {
     return {
       send: ({ event, data }: WatchEvent) => {
         if (this.#socket.isFull) return "refused";
         return this.#socket.send(`{"event":"${event}",${data.slice(1)}`) ? "more" : "last";
       },
       end: () => {
-        this.#watches.delete(id);
+        if (this.#isWatched(id, watched)) this.#watches.delete(id);
       },
     };
   }
 
   /** Each that was behind is told its value, as long as there is room. */
   #resume(): void {
-    for (const watch of this.#watches.values()) {
+    for (const { place } of this.#watches.values()) {
       if (this.#socket.isFull) return;
-      watch?.resume();
+      place?.resume();
     }
   }
 }
