@@ -52,12 +52,22 @@ describe("the simulation", () => {
   test.each([800_411, 800_717, 801_127, 901_324])("seed %i, which failed once, does not fail again", async (seed) => {
     // As they were drawn then.
     const kinds = FAULT_KINDS.filter((kind) => kind !== "rollback-group");
-    const plan = drawPlan(seed, { size: "large", hasDocuments: false, kinds });
+    const plan = drawPlan(seed, { size: "large", hasDocuments: false, kinds, fixed: { sessions: 0 } });
     expect((await new World(plan).run()).violation).toBeUndefined();
   });
 
   test.each(Object.keys(PROFILES))("no seed of profile %s violates an oracle", async (profile) => {
     expect(await runSeeds(FROM, profile, 40, 3000)).toBeGreaterThan(0);
+  });
+
+  test("programs that read for sessions and from members get to read", async () => {
+    let reads = 0;
+    for (let seed = 1; seed <= 5; seed++) {
+      const outcome = await new World(drawPlan(seed, { size: "large", fixed: { sessions: 3 } })).run();
+      expect(outcome.violation).toBeUndefined();
+      reads += outcome.reads;
+    }
+    expect(reads).toBeGreaterThan(50);
   });
 
   test("workers of a campaign that is stopped end without a word", () => {

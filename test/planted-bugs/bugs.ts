@@ -19,6 +19,13 @@ const core = (name: string, file: string, find: string, replace: string, options
   replace,
   options,
 });
+const replication = (
+  name: string,
+  file: string,
+  find: string,
+  replace: string,
+  options: PlanOptions = {},
+): PlantedBug => ({ name, file: `replication/dist/${file}.js`, find, replace, options });
 const storage = (name: string, file: string, find: string, replace: string): PlantedBug => ({
   name,
   file: `storage/dist/${file}.js`,
@@ -31,6 +38,9 @@ const crdt = (name: string, file: string, find: string, replace: string): Plante
   find,
   replace,
 });
+
+/** Many reads, where members miss what others have. */
+const READS: PlanOptions = { kinds: ["partition", "loss", "delay", "kill"], fixed: { sessions: 3 } };
 
 /** The faults that the simulation must notice. */
 export const PLANTED_BUGS: readonly PlantedBug[] = [
@@ -174,6 +184,60 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     "this.pipeline.whenCommitted(ticket, () => then(true), () => { });",
     "then(true);",
   ),
+  // Reads
+  core(
+    "a reader is told one event too early",
+    "catch-up",
+    "group.vector.includes(vector));",
+    "[...vector].every(([actor, seq]) => group.vector.get(actor) + 1 >= seq));",
+    READS,
+  ),
+  core(
+    "one answer counts twice",
+    "member-reads",
+    "question.reached.add(peer.id);",
+    "question.reached.add(peer.id); question.reached.add(message);",
+    READS,
+  ),
+  core(
+    "a read does not wait for what the answers name",
+    "member-reads",
+    "question.stops.push(this.#catchUp.reach(question.group, message, done, peer.id));",
+    "done();",
+    READS,
+  ),
+  core(
+    "an answer names one of several writers",
+    "member-reads",
+    "for (const actor of group.frontier)",
+    "for (const actor of group.frontier.slice(0, 1))",
+    READS,
+  ),
+  core("a member answers before its journal is read", "member-reads", "if (group.isUnsettled) {", "if (false) {", {
+    nodes: 2,
+    kinds: ["kill", "slow-disk"],
+    fixed: { sessions: 3, topology: "mesh" },
+  }),
+  replication("who has no say counts", "group-host", "among: new Set(others) }", "among: undefined }", {
+    nodes: 2,
+    kinds: ["join", "partition", "loss"],
+    fixed: { sessions: 3, topology: "mesh" },
+  }),
+  replication(
+    "a majority is one too few",
+    "group-host",
+    "Math.floor(size / 2) + 1 - (size",
+    "Math.floor(size / 2) - (size",
+    READS,
+  ),
+  replication(
+    "a merged token keeps the first writers",
+    "session-token",
+    "known.vector.merge(point.vector);",
+    ";",
+    READS,
+  ),
+  replication("a read waits for ever", "waiting", "startTimer(timeoutMs,", "startTimer(2 ** 31,", READS),
   // The store
   storage(
     "replay begins one record late",

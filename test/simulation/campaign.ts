@@ -15,6 +15,7 @@ export interface SeedReport {
   readonly events: number;
   readonly steps: number;
   readonly states: number;
+  readonly reads: number;
   readonly faults: readonly (readonly [FaultKind, number])[];
 }
 
@@ -22,8 +23,8 @@ export interface SeedReport {
 export async function runSeed(seed: number, options: PlanOptions): Promise<SeedReport> {
   const plan = drawPlan(seed, options);
   const outcome = await new World(plan).run();
-  const { virtualMs, healingMs, events, steps, states } = outcome;
-  const measures = { seed, virtualMs, healingMs, events, steps, states, faults: [...outcome.faults] };
+  const { virtualMs, healingMs, events, steps, states, reads } = outcome;
+  const measures = { seed, virtualMs, healingMs, events, steps, states, reads, faults: [...outcome.faults] };
   if (outcome.violation === undefined) return { ...measures, violation: undefined };
   const { keep, outcome: shrunk } = await shrink(plan, outcome);
   const { oracle, message } = shrunk.violation ?? outcome.violation;

@@ -24,6 +24,7 @@ interface Totals {
   events: number;
   steps: number;
   states: number;
+  reads: number;
   longestMs: number;
   readonly faults: Map<FaultKind, number>;
   readonly violations: SeedReport[];
@@ -107,6 +108,7 @@ async function campaign(
     events: 0,
     steps: 0,
     states: 0,
+    reads: 0,
     longestMs: 0,
     faults,
     violations: [],
@@ -129,7 +131,7 @@ async function campaign(
   console.log(`faults of ${kinds.length} kinds: ${kinds.join(", ")}`);
   console.log(
     `${(totals.virtualMs / 3_600_000).toFixed(1)} h virtual time, ${totals.events} events, ${totals.steps} steps, ` +
-      `${totals.states} distinct states, longest healing ${totals.longestMs.toFixed(0)} ms`,
+      `${totals.reads} reads that waited, ${totals.states} distinct states, longest healing ${totals.longestMs.toFixed(0)} ms`,
   );
   return totals;
 }
@@ -140,6 +142,7 @@ function add(totals: Totals, report: SeedReport): void {
   totals.events += report.events;
   totals.steps += report.steps;
   totals.states += report.states;
+  totals.reads += report.reads;
   totals.longestMs = Math.max(totals.longestMs, report.healingMs);
   for (const [kind, times] of report.faults) totals.faults.set(kind, (totals.faults.get(kind) ?? 0) + times);
   if (report.violation !== undefined) totals.violations.push(report);

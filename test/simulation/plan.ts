@@ -86,6 +86,8 @@ export interface Plan {
   readonly idleGraceMs: number;
   /** Whether programs subscribe to changes. */
   readonly watches: boolean;
+  /** How many programs go from machine to machine, and read there what they have written or seen. */
+  readonly sessions: number;
   readonly faults: readonly Fault[];
 }
 
@@ -94,7 +96,9 @@ export interface PlanOptions {
   /** Only these kinds of faults. */
   readonly kinds?: readonly FaultKind[] | undefined;
   /** Fixed instead of drawn. */
-  readonly fixed?: Partial<Pick<Plan, "tailBytesMax" | "idleGraceMs" | "watches" | "topology">> | undefined;
+  readonly fixed?:
+    | Partial<Pick<Plan, "tailBytesMax" | "idleGraceMs" | "watches" | "topology" | "sessions">>
+    | undefined;
   /** Whether machines lack the code of types. */
   readonly hasOpaque?: boolean | undefined;
   /** Most runs are small, for many of those find more than few large ones. Drawn by default. */
@@ -126,6 +130,9 @@ export const PROFILES: Readonly<Record<string, readonly FaultKind[]>> = {
   life: ["delete", "register", "snapshot", "restart", "kill", "partition"],
 };
 
+/** In how many runs programs carry tokens: what they read asks peers, and would hide that nobody else does. */
+const SESSIONS_SHARE = 0.5;
+
 /** How many runs are small, and how long they are, for a large one's length. */
 const SMALL_SHARE = 0.75;
 const SMALL_PART = 0.3;
@@ -147,6 +154,7 @@ export function drawPlan(seed: number, options: PlanOptions = {}): Plan {
   const sizes = new Random(seed, "size");
   const isSmall = options.size === undefined ? sizes.chance(SMALL_SHARE) : options.size === "small";
   const clocks = new Random(seed, "clocks");
+  const sessions = new Random(seed, "sessions");
   const groups = withDocuments(isSmall ? drawn.slice(0, SMALL_GROUPS_MAX) : drawn, seed, options.hasDocuments ?? true);
   const machine = (): MachinePlan => ({
     durability: random.pick(modes),
@@ -169,6 +177,7 @@ export function drawPlan(seed: number, options: PlanOptions = {}): Plan {
     queueBytesMax: random.chance(0.2) ? 500 + random.int(3000) : 8 * 1024 * 1024,
     idleGraceMs: random.chance(0.4) ? random.between(20, 600) : 60_000,
     watches: random.chance(0.5),
+    sessions: sessions.chance(SESSIONS_SHARE) ? 1 + sessions.int(3) : 0,
     faults: drawFaults(random, options.kinds ?? FAULT_KINDS, chaosMs),
     ...options.fixed,
   };

@@ -1,6 +1,6 @@
 import { type Actor, type AnyCrdtType, VersionVector, createActor } from "@coppice/crdt";
 import type { Link, Transport } from "@coppice/replication";
-import { Core, type CoreOptions, type Group } from "@coppice/replication/testing";
+import { Core, type CoreOptions, type Group, GroupHost, type HostEnvironment } from "@coppice/replication/testing";
 import {
   type GroupCommit,
   type GroupId,
@@ -32,6 +32,8 @@ export interface ProcessSetup {
   readonly transport: Transport;
   /** Names of the machines to dial. */
   readonly peers: readonly string[];
+  /** Names of the machines that make a majority, and all. */
+  readonly roster: readonly string[];
   readonly random: Random;
   readonly limits: CoreOptions["limits"];
   readonly snapshotIntervalMs: number | undefined;
@@ -82,6 +84,8 @@ export class SimProcess {
   /** The groups that its program has open. */
   readonly open: Set<Group> = new Set();
   readonly #opening = new Set<string>();
+  readonly #stops = new Set<() => void>();
+  #hasStopped = false;
 
   constructor(setup: ProcessSetup, events: ProcessEvents) {
     this.setup = setup;
@@ -343,6 +347,41 @@ export class SimProcess {
     core.probe(key, type.name, open);
   }
 
+  /** What a replica that `Node.open` returns does its waiting with. */
+  host(group: Group, type: AnyCrdtType): GroupHost {
+    const core = this.#core;
+    if (core === undefined) throw new TypeError(`${this.name} has not booted`);
+    return new GroupHost(group, type, core, this.#hosting(core));
+  }
+
+  #hosting(core: Core): HostEnvironment {
+    const notSimulated = (): never => {
+      throw new TypeError("not simulated");
+    };
+    const { roster, machine, durability } = this.setup;
+    return {
+      isClosed: () => this.#hasStopped,
+      durability: () => ({ durable: true, sync: true }),
+      mode: () => durability,
+      status: notSimulated,
+      synced: notSimulated,
+      interestedPeers: ({ domain }) =>
+        [...core.peers.values()].filter((peer) => peer.isInterestedIn(domain)).map(({ id }) => id),
+      onStop: (fn) => {
+        this.#stops.add(fn);
+        return () => {
+          this.#stops.delete(fn);
+          // Who waited goes on.
+          this.#events.stir();
+        };
+      },
+      startTimer: (delayMs, run) => this.#events.schedule(delayMs, () => this.input(run)),
+      roster: () => ({ others: roster.filter((name) => name !== machine), size: roster.length }),
+      watch: notSimulated,
+      watchPresence: notSimulated,
+    };
+  }
+
   closeGroup(group: Group): void {
     if (this.open.delete(group)) group.handles--;
   }
@@ -360,6 +399,8 @@ export class SimProcess {
       core.flush();
       await new Promise<void>((resolve) => core.pipeline.whenIdle(resolve));
     }
+    this.#hasStopped = true;
+    for (const stop of this.#stops) stop();
     await this.setup.transport.stop();
     if (core !== undefined) {
       core.flush();

@@ -47,6 +47,7 @@ export class Scenario {
       queueBytesMax: 8 * 1024 * 1024,
       idleGraceMs: 60_000,
       watches: false,
+      sessions: 0,
       faults: [],
     });
   }

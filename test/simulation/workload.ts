@@ -8,6 +8,8 @@ import type { Random } from "./random.ts";
 import { plain } from "./subjects.ts";
 import type { World, WorldGroup } from "./world.ts";
 
+type PeerAckLevel = Parameters<Core["expectAcks"]>[1];
+
 const ACK_TIMEOUT_MS = 2000;
 
 /** Programs on the machines: they open groups, write at random, and hold acknowledgements to what they promise. */
@@ -54,14 +56,14 @@ export class Workload {
     this.write(machine, world, this.#random);
   }
 
-  /** Writes once, at random, to a group that is open. */
-  write(machine: Machine, world: WorldGroup, random: Random): void {
+  /** Writes once, at random, to a group that is open; undefined when that made no event. */
+  write(machine: Machine, world: WorldGroup, random: Random): HistoryEvent | undefined {
     const { process } = machine;
     const core = process?.core;
     const group = core?.groups.get(world.key);
     const server = group?.server;
-    if (process === undefined || core === undefined || group === undefined || server === undefined) return;
-    if (!isWritable(core)) return;
+    if (process === undefined || core === undefined || group === undefined || server === undefined) return undefined;
+    if (!isWritable(core)) return undefined;
     const past = server.vector.clone();
     const before = server.version;
     const throws = random.chance(0.03) && world.subject.onThrow !== "publish";
@@ -76,12 +78,12 @@ export class Workload {
       if (!(error instanceof Deliberate)) throw error;
       const value = plain(server.value(world.subject.type));
       if (value !== valueBefore) this.#world.violate("rollback", `${world.name}: ${valueBefore} became ${value}`);
-      return;
+      return undefined;
     }
     const actor = server.issued?.actor;
     if (server.version === before || actor === undefined) {
       if (notes.length > 0) this.#world.violate("history", `${world.name}: a write made no event`);
-      return;
+      return undefined;
     }
     const seq = server.vector.get(actor);
     const event: HistoryEvent = {
@@ -99,12 +101,17 @@ export class Workload {
       plain(notes.map(({ op, path, value }) => ({ op, path, value }))),
     );
     this.#acknowledge(machine, process, core, group, event);
+    return event;
   }
 
   #acknowledge(machine: Machine, process: SimProcess, core: Core, group: Group, event: HistoryEvent): void {
     const kind = this.#random.int(10);
     if (kind < 4) return;
-    if (kind < 6) return this.#acknowledgeByPeers(machine, process, core, group, event);
+    if (kind < 6) {
+      const replicas = 1 + this.#random.int(2);
+      const level = { replicas, durable: this.#random.chance(0.4), among: undefined };
+      return this.expectAcks(machine, process, core, group, event, level);
+    }
     if (process.setup.durability === "snapshot") return;
     const isSync = kind > 7;
     core.pipeline.whenCommitted(
@@ -118,13 +125,21 @@ export class Workload {
     );
   }
 
-  #acknowledgeByPeers(machine: Machine, process: SimProcess, core: Core, group: Group, event: HistoryEvent): void {
-    const replicas = 1 + this.#random.int(2);
-    const durable = this.#random.chance(0.4);
-    const handle = core.expectAcks(group, { replicas, durable, among: undefined }, () => {
+  /** Waits for peers to acknowledge what was just written, and then looks whether they have it. */
+  expectAcks(
+    machine: Machine,
+    process: SimProcess,
+    core: Core,
+    group: Group,
+    event: HistoryEvent,
+    level: PeerAckLevel,
+  ): void {
+    const { replicas, durable, among } = level;
+    const handle = core.expectAcks(group, level, () => {
       this.#world.note(process.name, `has ${replicas} ${durable ? "durable " : ""}acks of ${event.actor}:${event.seq}`);
       const having = this.#world.machines.filter(
-        (other) => other !== machine && (other.isRotten || this.#has(other, event, durable)),
+        (other) =>
+          other !== machine && among?.has(other.name) !== false && (other.isRotten || this.#has(other, event, durable)),
       );
       if (having.length >= replicas) return;
       const found = `only ${having.length} have it`;

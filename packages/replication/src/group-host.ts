@@ -15,7 +15,7 @@ import type { PresenceHost } from "./presence.ts";
 import type { GroupStatus, MutateOptions, ReadBarrierOptions, ReplicaHost } from "./replica.ts";
 import { decodeSessionToken, replicaToken } from "./session-token.ts";
 import type { PeerId } from "./transport.ts";
-import { WAIT_MS, type WaitOptions, checkTimeout, waitFor } from "./waiting.ts";
+import { type StartTimer, WAIT_MS, type WaitOptions, checkTimeout, waitFor } from "./waiting.ts";
 import { type AckLevel, type Acknowledgement, CommitAcknowledgement, PeerAcknowledgement, Write } from "./write.ts";
 
 /** What handles need of their node beyond its core: one for all of them. */
@@ -30,6 +30,8 @@ export interface HostEnvironment {
   interestedPeers(group: Group): readonly PeerId[];
   /** Calls back when the node closes; returns how to stop that. */
   onStop(fn: () => void): () => void;
+  /** The timers of reads that wait. */
+  readonly startTimer: StartTimer;
   /** The members of the group's domain but this one, and how many there are. Throws `NO_MEMBERSHIP`. */
   roster(group: Group): { readonly others: readonly PeerId[]; readonly size: number };
   watch(group: Group, fn: (origin: Origin, keys: ReadonlySet<string>) => void): () => void;
@@ -229,6 +231,7 @@ export class GroupHost implements ReplicaHost {
     late: () => Error,
   ): Promise<void> {
     return waitFor({
+      startTimer: this.#environment.startTimer,
       timeoutMs,
       signal,
       begin: (done, fail) => {

@@ -77,6 +77,10 @@ export class Node implements AsyncDisposable {
     roster: (group) => this.#roster(group),
     interestedPeers: (group) => this.members(group.id).slice(1),
     onStop: (fn) => this.#driver.onStop(fn),
+    startTimer: (delayMs, run) => {
+      const timer = setTimeout(run, delayMs);
+      return () => clearTimeout(timer);
+    },
     watch: (group, fn) => this.#driver.watch(group, fn),
     watchPresence: (group, fn) => this.#driver.watchPresence(group, fn),
   };

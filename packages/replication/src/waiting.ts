@@ -16,8 +16,12 @@ export function checkTimeout(timeoutMs: number = WAIT_MS): number {
   throw new ReplicationError("INVALID_OPTIONS", message);
 }
 
+/** Calls `run` after a time; returns how to take that back. */
+export type StartTimer = (delayMs: number, run: () => void) => () => void;
+
 /** What is waited for. */
 export interface Wait {
+  readonly startTimer: StartTimer;
   readonly timeoutMs: number;
   readonly signal: AbortSignal | undefined;
   /** Begins; calls back when done or failed, perhaps at once. Returns how to stop. */
@@ -27,7 +31,7 @@ export interface Wait {
 }
 
 /** Resolves when what is waited for has come; rejects when the time is up, or with the signal's reason. */
-export function waitFor({ timeoutMs, signal, begin, late }: Wait): Promise<void> {
+export function waitFor({ startTimer, timeoutMs, signal, begin, late }: Wait): Promise<void> {
   return new Promise((resolve, reject) => {
     if (signal?.aborted) return reject(signal.reason);
     let isDone = false;
@@ -35,13 +39,13 @@ export function waitFor({ timeoutMs, signal, begin, late }: Wait): Promise<void>
     const end = (then: () => void): void => {
       if (isDone) return;
       isDone = true;
-      clearTimeout(timer);
+      stopTimer();
       signal?.removeEventListener("abort", abort);
       for (const stop of stops) stop();
       then();
     };
     const abort = (): void => end(() => reject(signal?.reason));
-    const timer = setTimeout(() => end(() => reject(late())), timeoutMs);
+    const stopTimer = startTimer(timeoutMs, () => end(() => reject(late())));
     signal?.addEventListener("abort", abort, { once: true });
     const stop = begin(
       () => end(resolve),
