@@ -21,6 +21,8 @@ const textDecoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 const ASCII_LOOP_MAX = 64;
 /** Bytes up to which a loop beats making the view that a copy needs. */
 const COPY_LOOP_MAX = 32;
+/** The same where it is done for very many: the views would have to be collected. */
+const COPY_LOOP_LONG = 256;
 const float = new DataView(new ArrayBuffer(8));
 const floatBytes = new Uint8Array(float.buffer);
 /** The upper half of the one form of NaN. */
@@ -58,6 +60,13 @@ export class Writer {
   /** What was written, without a copy: valid until the next write or reset. */
   peek(start = 0): Uint8Array {
     return this.#bytes.subarray(start, this.#length);
+  }
+
+  /** Copies what was written into `target`, from its byte `at` on. */
+  copyTo(target: Uint8Array, at: number): void {
+    const bytes = this.#bytes;
+    if (this.#length > COPY_LOOP_LONG) target.set(bytes.subarray(0, this.#length), at);
+    else for (let index = 0; index < this.#length; index++) target[at + index] = bytes[index] as number;
   }
 
   byte(value: number): void {

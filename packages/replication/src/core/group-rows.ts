@@ -1,7 +1,8 @@
+import { Writer } from "@coppice/crdt";
 import type { Digest } from "@coppice/storage";
 import { ByteArena } from "./byte-arena.ts";
 import { groupHash } from "./digest.ts";
-import { isRecordOf, recordBytes } from "./resting-group.ts";
+import { isRecordOf } from "./resting-group.ts";
 
 /** A group's row: the same for as long as the process runs. */
 export type RowNumber = number;
@@ -43,7 +44,7 @@ export class GroupRows {
     return this.#unsettled;
   }
 
-  add(key: string, domain: number, record: Uint8Array, digest: Digest): RowNumber {
+  add(key: string, domain: number, record: Writer, digest: Digest): RowNumber {
     if (this.#size === this.#hashes.length) this.#grow();
     const row = this.#size++;
     this.#hashes[row] = groupHash(key);
@@ -99,21 +100,24 @@ export class GroupRows {
     this.#flags[row] = isSet ? flags | flag : flags & ~flag;
   }
 
-  /** The bytes that begin with a row's record; see `resting-group.ts`. Not to be changed, nor kept. */
+  /** A row's record; see `resting-group.ts`. Not to be changed, nor kept. */
   record(row: RowNumber): Uint8Array {
     return this.#arena.at(this.#references[row] as number);
   }
 
-  replace(row: RowNumber, record: Uint8Array): void {
-    const former = this.record(row).subarray(0, recordBytes(this.record(row)));
-    if (former.length === record.length && former.every((byte, at) => byte === record[at])) return;
-    this.#arena.drop(former.length);
+  replace(row: RowNumber, record: Writer): void {
+    const former = this.record(row);
+    const next = record.peek();
+    if (former.length === next.length && former.every((byte, at) => byte === next[at])) return;
+    this.#arena.drop(former);
     this.#references[row] = this.#arena.add(record);
     if (!this.#arena.isWasteful) return;
     const arena = new ByteArena();
-    for (let each = 0; each < this.#size; each++) {
-      const bytes = this.record(each);
-      this.#references[each] = arena.add(bytes.subarray(0, recordBytes(bytes)));
+    const each = new Writer();
+    for (let other = 0; other < this.#size; other++) {
+      each.reset();
+      each.raw(this.record(other));
+      this.#references[other] = arena.add(each);
     }
     this.#arena = arena;
   }

@@ -3,7 +3,6 @@
  *
  * | field          | bytes                                                                      |
  * |----------------|----------------------------------------------------------------------------|
- * | length         | 3, little-endian: bytes of all that follows                                |
  * | key            | string                                                                     |
  * | type           | uint: its number among the types that this process has seen                |
  * | epoch, time    | uint, uint                                                                 |
@@ -19,7 +18,6 @@ import { type Actor, type HybridTime, Reader, VersionVector, Writer } from "@cop
 import { type Digest, type GroupId, type GroupMeta, decodeGroupKey } from "@coppice/storage";
 import type { Issued } from "./incarnation.ts";
 
-const LENGTH_BYTES = 3;
 const STORED = 1;
 const PAUSED = 2;
 const ISSUED = 4;
@@ -85,11 +83,10 @@ export class RestingCodec {
   readonly #numbers = new Map<string, number>();
   readonly #record = new Writer(256);
 
-  /** The record of a group; valid until the next one. */
-  encode({ key, meta, isStored, isPaused, snapshotAt, snapshotBytes, journalBytes, issued }: RestingGroup): Uint8Array {
+  /** Writes the record of a group; valid until the next one. */
+  encode({ key, meta, isStored, isPaused, snapshotAt, snapshotBytes, journalBytes, issued }: RestingGroup): Writer {
     const body = this.#record;
     body.reset();
-    for (let byte = 0; byte < LENGTH_BYTES; byte++) body.byte(0);
     body.string(key);
     body.uint(this.#number(meta.type));
     body.uint(meta.epoch);
@@ -108,13 +105,7 @@ export class RestingCodec {
       body.uint(meta.frontier.length);
       for (const actor of meta.frontier) body.actor(actor);
     }
-    const record = body.peek();
-    const length = record.length - LENGTH_BYTES;
-    if (length >= 1 << 24) throw new RangeError(`a version vector of ${length} bytes`);
-    record[0] = length & 255;
-    record[1] = (length >>> 8) & 255;
-    record[2] = length >>> 16;
-    return record;
+    return body;
   }
 
   #number(type: string): number {
@@ -126,9 +117,8 @@ export class RestingCodec {
     return number;
   }
 
-  /** @param bytes as they begin with the record */
-  decode(bytes: Uint8Array, digest: Digest): RestingGroup {
-    const reader = new Reader(bytes, LENGTH_BYTES, recordBytes(bytes));
+  decode(record: Uint8Array, digest: Digest): RestingGroup {
+    const reader = new Reader(record);
     const key = reader.string();
     const fixed = {
       type: this.#types[reader.uint()] as string,
@@ -147,21 +137,15 @@ export class RestingCodec {
 }
 
 /** The key of the group that a record is of. */
-export function recordKey(bytes: Uint8Array): string {
-  return new Reader(bytes, LENGTH_BYTES).string();
-}
-
-/** The bytes of a whole record, length included. */
-export function recordBytes(bytes: Uint8Array): number {
-  const [a = 0, b = 0, c = 0] = [bytes[0], bytes[1], bytes[2]];
-  return LENGTH_BYTES + a + (b << 8) + (c << 16);
+export function recordKey(record: Uint8Array): string {
+  return new Reader(record).string();
 }
 
 /** Whether a record is that of the group with this key. */
-export function isRecordOf(bytes: Uint8Array, key: string): boolean {
-  const reader = new Reader(bytes, LENGTH_BYTES);
+export function isRecordOf(record: Uint8Array, key: string): boolean {
+  const reader = new Reader(record);
   if (reader.uint() !== key.length) return false;
   const start = reader.at;
-  for (let index = 0; index < key.length; index++) if (bytes[start + index] !== key.charCodeAt(index)) return false;
+  for (let index = 0; index < key.length; index++) if (record[start + index] !== key.charCodeAt(index)) return false;
   return true;
 }
