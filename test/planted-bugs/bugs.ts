@@ -252,6 +252,22 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     "for (const group of commit.deletions)",
     "for (const group of [])",
   ),
+  storage("the mark of a clean stop stays", "journal-tails", 'ops.some(({ op }) => op === "append")', "false"),
+  {
+    ...storage(
+      "the mark of a clean stop is removed unsynced",
+      "store-engine",
+      "guarded.removes ? { ...options, sync: true } : options",
+      "options",
+    ),
+    options: { kinds: ["restart", "power-cut-scattered"] },
+  },
+  storage(
+    "a stop is marked clean where a journal goes on",
+    "journal-tails",
+    "if (this.#isMarked || !this.areNone)",
+    "if (this.#isMarked)",
+  ),
   // Types
   crdt(
     "a removal spares the last increment",

@@ -18,7 +18,9 @@ export function withGroupOf(disk: SimulatedDisk, image: SimulatedDisk, group: st
       for (const { seq, value } of page) ops.push({ op: "append", log, seq, value });
     }
   }
-  if (ops.length > 0) copy.write(ops, true);
+  // As every store does that goes back to an older record.
+  ops.push({ op: "del", key: "j" });
+  copy.write(ops, true);
   return copy;
 }
 

@@ -246,6 +246,12 @@ export class SimProcess {
         core.addStored(row, row.isJournalled === true);
       }
     }
+    const tailed = await tailedGroups(this.setup.disk);
+    for (const group of core.groups.values()) {
+      if (group.isUnsettled === tailed.has(group.key)) continue;
+      const is = group.isUnsettled ? "listed as unsettled" : "listed as settled, and its journal goes on";
+      this.#events.violate("tails", `${this.name}: ${group.key} is ${is}`);
+    }
     for (const group of core.groups.values()) {
       if (group.phase === "stored" && (group.isUnsettled || group.isDegraded)) core.load(group, () => {});
     }
@@ -417,6 +423,15 @@ export class SimProcess {
     this.#paused = undefined;
     this.setup.disk.release();
   }
+}
+
+/** The groups on a disk whose journal goes on behind their newest record. */
+async function tailedGroups(disk: SimulatedDisk): Promise<ReadonlySet<string>> {
+  await using store = createGroupStore(disk.clone().backend());
+  await store.open();
+  const keys = new Set<string>();
+  for await (const ids of store.listJournalled()) for (const id of ids) keys.add(encodeGroupId(id));
+  return keys;
 }
 
 function describeCommit({ records = [], snapshots = [], deletions = [] }: GroupCommit): string {

@@ -22,6 +22,8 @@ export interface Known {
   /** Milliseconds of processor time of both. */
   readonly listCpuMs: number;
   readonly readyCpuMs: number;
+  /** Milliseconds until the first group was open then. */
+  readonly openMs: number;
   /** Bytes in memory for each group that the node knows. */
   readonly bytesEach: number;
 }
@@ -113,6 +115,12 @@ export async function manyGroups(groups: number): Promise<Figure[]> {
         raw: { name: "ms listing them", value: median(rounds.map(({ listMs }) => listMs)) },
         goal: { text: "<= 1.5 x", isMet: ratio <= 1.5 },
         note: `processor time ${ratio.toFixed(2)} x that of listing, which the goal is held against`,
+      },
+      {
+        name: `${name}: open the first, once ready`,
+        measures: "mode log",
+        value: median(rounds.map(({ openMs }) => openMs)),
+        unit: "ms",
       },
       {
         name: `${name}: reconcile ${CHANGED} that differ`,

@@ -449,14 +449,16 @@ export class Node implements AsyncDisposable {
 
   async #close(): Promise<void> {
     this.#driver.stopClock();
+    let clean = false;
     try {
       await this.snapshot();
+      clean = true;
     } finally {
       this.#driver.stop();
       await this.#options.transport?.stop();
       this.#driver.core.flush();
       await new Promise<void>((resolve) => this.#driver.core.pipeline.whenIdle(resolve));
-      await this.#writeRecord(true);
+      await this.#writeRecord(clean);
       await this.#driver.storage.close();
       this.#options.logger.debug({ event: "node-stopped", node: this.id }, `node ${this.id} has stopped`);
     }

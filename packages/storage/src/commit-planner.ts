@@ -2,7 +2,7 @@ import { nextTurn } from "#platform";
 import type { Op } from "./backend.ts";
 import { formatGroupId } from "./group-id.ts";
 import { apartSeed, emptyRecord, finishRecord, slotOf, withDegraded } from "./group-record.ts";
-import { appendTo, beginEpoch, type GroupState, markAt } from "./group-state.ts";
+import { appendTo, beginEpoch, type GroupState, hasTail, markAt } from "./group-state.ts";
 import { encodeEntry } from "./journal-entry.ts";
 import type { PackedCommit, PackedEntry, PackedEpoch, PackedGroup, PackedSnapshot } from "./pack-commit.ts";
 import { apartKey, journalLog, recordKey, SLOTS, sweepKey } from "./store-keys.ts";
@@ -18,6 +18,8 @@ export class CommitPlanner {
   readonly ops: Op[] = [];
   /** Groups with leftovers of lower epochs. */
   readonly sweeps: string[] = [];
+  /** How many more groups have a journal behind their newest record than before. */
+  tails = 0;
   readonly #now: number;
 
   constructor(now: number) {
@@ -50,6 +52,7 @@ export class CommitPlanner {
     for (const slot of SLOTS) this.#put(recordKey(key, slot), record);
     // Removals come last, everywhere: should an engine tear a batch after all, it tears off what is least missed.
     this.#drop(key, state);
+    if (hasTail(state)) this.tails--;
     beginEpoch(state, epoch);
   }
 
@@ -85,6 +88,7 @@ export class CommitPlanner {
     }
     const log = journalLog(key, epoch);
     this.ops.push({ op: "append", log, seq: state.nextSeq, value: encodeEntry(record, log, state.nextSeq) });
+    if (!hasTail(state)) this.tails++;
     appendTo(state, position, count);
   }
 
@@ -96,6 +100,7 @@ export class CommitPlanner {
       return;
     }
     const before = state.epoch === 0 ? undefined : { ...state };
+    if (hasTail(state)) this.tails--;
     beginEpoch(state, epoch);
     this.#next(snapshot, state);
     // The other slot says what there is, should the snapshot rot.
@@ -124,7 +129,10 @@ export class CommitPlanner {
     if (newest.seq > previous.seq) {
       this.ops.push({ op: "truncate", log: journalLog(key, epoch), from: previous.seq, upto: newest.seq });
     }
-    if (state.tail.length > 0) state.tail = state.tail.slice(mark.seq - newest.seq);
+    if (state.tail.length > 0) {
+      state.tail = state.tail.slice(mark.seq - newest.seq);
+      if (!hasTail(state)) this.tails--;
+    }
     state.newest = mark;
     state.previous = newest;
     if (state.degraded) state.record = record;

@@ -67,7 +67,6 @@ export async function readGroup(
 ): Promise<GroupReading | undefined> {
   const findings: Findings = { id, damage: [], repairs: [] };
   const { damage, repairs } = findings;
-  await engine.journals.ready();
   const records = await readRecords(engine, key, findings);
   if (records === undefined) return undefined;
   const [top] = records;
@@ -187,7 +186,7 @@ async function readJournal(
 ): Promise<JournalEntry[]> {
   const log = journalLog(key, record.epoch);
   const entries: JournalEntry[] = [];
-  if (engine.journals.last(log) < state.nextSeq) return entries;
+  if (!(await engine.journals.reaches(log, state.nextSeq))) return entries;
   let hole: string | undefined;
   let last = -1;
   for await (const page of engine.backend.readLog(log, state.nextSeq, { ...(signal && { signal }) })) {

@@ -217,6 +217,7 @@ export class GroupRecord implements CatalogueRow {
   readonly #bodyAt: number;
   readonly #historyAt: number;
   #id: GroupId | undefined;
+  #historyBytes: Uint8Array | undefined;
   #history: History | undefined;
 
   /** @param bytes for which {@link recordFault} finds nothing */
@@ -247,7 +248,7 @@ export class GroupRecord implements CatalogueRow {
   }
 
   get history(): Uint8Array {
-    return this.bytes.subarray(this.#historyAt, this.bytes.length - SEAL_BYTES);
+    return (this.#historyBytes ??= this.bytes.subarray(this.#historyAt, this.bytes.length - SEAL_BYTES));
   }
 
   get vector(): VersionVector {

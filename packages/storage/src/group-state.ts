@@ -73,6 +73,11 @@ export function stateOf(record: GroupRecord, other: Uint8Array | undefined): Gro
   };
 }
 
+/** Whether the journal goes on behind the newest record. */
+export function hasTail({ tail }: GroupState): boolean {
+  return tail.length > 0;
+}
+
 /** Takes note of a record at the journal's end. */
 export function appendTo(state: GroupState, position: number, count: number): void {
   // Most groups have no tail most of the time, so the empty one is shared.

@@ -60,7 +60,6 @@ export class GroupStates {
         else others.push(group);
       }
     }
-    await this.#engine.journals.ready();
     if (missing.size > 0) await this.#read(missing);
   }
 
@@ -74,6 +73,7 @@ export class GroupStates {
   }
 
   async #read(missing: ReadonlyMap<string, readonly PackedGroup[]>): Promise<void> {
+    await this.#engine.journals.ready();
     for (const slots of await readSlots(this.#engine, [...missing.keys()])) {
       const { key } = slots;
       const groups = missing.get(key) ?? [];

@@ -123,7 +123,7 @@ export interface NodeRecord {
   readonly nodeId: string;
   /** How often a node was started on this storage. */
   readonly starts: number;
-  /** Whether the last run ended with `close()`. */
+  /** Whether the last run ended with `close()`, and the storage took all that it held. */
   readonly clean: boolean;
   /** Addresses of peers known at the last run. */
   readonly peers: readonly string[];

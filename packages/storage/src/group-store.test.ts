@@ -298,7 +298,7 @@ describe("deletion", () => {
     ]);
     await store.close();
     await store.open();
-    expect((await dump(backend)).map((line) => line.charAt(0))).toEqual(["c", "c"]);
+    expect((await dump(backend)).map((line) => line.charAt(0))).toEqual(["c", "c", "j"]);
   });
 
   it("that is swept after the group was created again leaves the new epoch alone", async () => {

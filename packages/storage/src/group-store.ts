@@ -95,13 +95,17 @@ class GroupStore implements GroupStorage {
 
   async open(options: { signal?: AbortSignal } = {}): Promise<void> {
     await this.#backend.open(options);
-    this.#forgetAll();
     try {
+      await this.#forgetAll();
+      await this.#engine.tails.open();
       // Deletions that a crash kept from being swept.
       for await (const page of this.#backend.scan({ prefix: SWEEP_SPACE, values: false })) {
         for (const { key } of page) await this.#queue.alone(() => sweepGroup(this.#engine, key.slice(1)));
       }
-      if (await isEmpty(this.#backend)) this.#states.filter.complete();
+      if (await isEmpty(this.#backend)) {
+        this.#states.filter.complete();
+        this.#engine.tails.counted(0);
+      }
     } catch (error) {
       await this.#backend.close();
       throw error;
@@ -168,24 +172,31 @@ class GroupStore implements GroupStorage {
   async *listGroups(
     options: { prefix?: GroupId; deleted?: boolean; journalled?: boolean; signal?: AbortSignal } = {},
   ): AsyncGenerator<readonly CatalogueRow[]> {
-    const { deleted = false } = options;
+    const { deleted = false, journalled = false } = options;
     this.#checkOpen();
-    if (options.journalled === true) await this.#engine.journals.ready();
+    const { journals, tails } = this.#engine;
+    const before = this.#queue.quiet;
+    const areNone = (): boolean => tails.areNone && this.#isQuietSince(before);
+    let tailed = 0;
     const known = this.#states.filter;
     const filter = options.prefix === undefined && !known.isComplete ? known : undefined;
     for await (const page of this.#scan(options)) {
+      if (journalled && !areNone()) await journals.ready();
       const rows: CatalogueRow[] = [];
       for (const slots of page) {
         const whole = wholeRecords(slots);
         filter?.add(whole?.seed ?? recordSeed(slots.key));
         const row = whole?.newest ?? (await this.#recordOf(slots));
+        if (journalled && whole === undefined) await journals.ready();
         if (row === undefined || (!deleted && row.epoch % 2 === 0)) continue;
-        if (options.journalled === true) row.isJournalled = isJournalled(this.#engine, row);
+        if (journalled) row.isJournalled = !areNone() && isJournalled(this.#engine, row);
+        if (row.isJournalled === true) tailed++;
         rows.push(row);
       }
       if (rows.length > 0) yield rows;
     }
     filter?.complete();
+    if (journalled && options.prefix === undefined && this.#isQuietSince(before)) tails.counted(tailed);
   }
 
   async *loadGroups(
@@ -295,8 +306,10 @@ class GroupStore implements GroupStorage {
 
   async close(): Promise<void> {
     await this.#queue.alone(async () => {
+      await this.#forgetAll();
+      // Without the mark the next start takes longer, and no more.
+      if (this.#backend.status === "open") await this.#engine.tails.mark().catch(() => undefined);
       await this.#backend.close();
-      this.#forgetAll();
     });
   }
 
@@ -355,13 +368,14 @@ class GroupStore implements GroupStorage {
       this.#forget(commits);
       throw error;
     }
+    this.#engine.tails.add(planner.tails);
     this.#states.trim();
     for (const key of planner.sweeps) await sweepGroup(this.#engine, key);
   }
 
-  #forgetAll(): void {
+  async #forgetAll(): Promise<void> {
     this.#states.clear();
-    this.#engine.journals.clear();
+    await this.#engine.journals.clear();
   }
 
   #forget(commits: readonly QueuedCommit[]): void {
@@ -374,6 +388,8 @@ class GroupStore implements GroupStorage {
     this.#states.delete(key);
     if (reading === undefined) return undefined;
     if (reading.repairs.length > 0) {
+      // It may have gone back to an older record, behind which the journal goes on.
+      this.#engine.tails.doubt();
       await this.#engine.write(reading.repairs, { sync: true });
       for (const damage of reading.damage) this.#onDamage(damage);
     }

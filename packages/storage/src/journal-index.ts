@@ -11,15 +11,18 @@ export class JournalIndex {
   #filling: Promise<void> | undefined;
   /** Changes that were written while the listing ran: it may have seen them or not. */
   #meanwhile: (readonly Op[])[] = [];
+  #stop = new AbortController();
 
   constructor(backend: StorageBackend) {
     this.#backend = backend;
   }
 
-  /** Forgets everything: the backend was opened anew. */
-  clear(): void {
+  /** Forgets everything, before the backend closes. A listing under way ends. */
+  async clear(): Promise<void> {
+    this.#stop.abort();
+    await this.#filling?.catch(() => undefined);
+    this.#stop = new AbortController();
     this.#last = undefined;
-    this.#filling = undefined;
     this.#meanwhile = [];
   }
 
@@ -35,6 +38,14 @@ export class JournalIndex {
     return this.#last?.get(log) ?? -1;
   }
 
+  /** Whether a log has entries from `from` on. Nobody waits for the list of all: until it is made, this one is looked at. */
+  async reaches(log: string, from: number): Promise<boolean> {
+    if (this.#last !== undefined) return this.last(log) >= from;
+    this.ready().catch(() => undefined);
+    for await (const page of this.#backend.readLog(log, from)) return page.length > 0;
+    return false;
+  }
+
   /** Takes note of a write that succeeded. */
   written(ops: readonly Op[]): void {
     if (this.#last !== undefined) this.#apply(this.#last, ops);
@@ -48,7 +59,10 @@ export class JournalIndex {
 
   async #fill(): Promise<void> {
     const last = new LogEnds();
-    for await (const page of this.#backend.listLogs()) for (const range of page) last.set(range.log, range.last);
+    const { signal } = this.#stop;
+    for await (const page of this.#backend.listLogs({ signal })) {
+      for (const range of page) last.set(range.log, range.last);
+    }
     for (const ops of this.#meanwhile) this.#apply(last, ops);
     this.#meanwhile = [];
     this.#last = last;

@@ -11,6 +11,7 @@
  * | `q` `n` key `!` C      | a damaged node record, or a damaged key                                             |
  * | `o` G E                | a superseded state that was kept                                                    |
  * | `na`, `nb`             | node record                                                                         |
+ * | `j`                    | no journal goes on behind its group's newest record (see journal-tails.ts)          |
  *
  * Log G E: the journal of an epoch.
  */
@@ -24,6 +25,7 @@ export const SWEEP_SPACE = "x";
 export const QUARANTINE_SPACE = "q";
 export const SUPERSEDED_SPACE = "o";
 export const NODE_KEYS = ["na", "nb"] as const;
+export const TAILS_KEY = "j";
 
 /** Which of a group's two records. */
 export type Slot = 0 | 1;

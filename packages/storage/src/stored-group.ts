@@ -25,10 +25,12 @@ export async function readWhole(
   engine: StoreEngine,
   key: string,
 ): Promise<{ readonly group: StoredGroup; readonly state: GroupState } | undefined> {
-  await engine.journals.ready();
   const [slots] = await readSlots(engine, [key]);
   const records = slots && wholeRecords(slots);
-  const group = records && (await wholeGroup(engine, records.newest));
+  if (records === undefined) return undefined;
+  const { epoch, seq } = records.newest;
+  if (await engine.journals.reaches(journalLog(key, epoch), seq)) return undefined;
+  const group = await snapshotGroup(engine, records.newest);
   return group && { group, state: stateOf(records.newest, records.other) };
 }
 
@@ -49,7 +51,14 @@ export function wholeGroup(
   engine: StoreEngine,
   record: GroupRecord,
 ): StoredGroup | Promise<StoredGroup | undefined> | undefined {
-  if (isJournalled(engine, record)) return undefined;
+  return isJournalled(engine, record) ? undefined : snapshotGroup(engine, record);
+}
+
+/** A group that is all in its newest snapshot. */
+function snapshotGroup(
+  engine: StoreEngine,
+  record: GroupRecord,
+): StoredGroup | Promise<StoredGroup | undefined> | undefined {
   if (record.generation === 0) return groupOf(record, undefined);
   const body = record.body();
   // Most bodies are small, and a promise for each would cost more than reading it.
