@@ -88,10 +88,17 @@ export function actorToBytes(actor: Actor): Uint8Array {
 
 /** Writes the 16 bytes of `actor` into `target` from `offset` on. */
 export function writeActorBytes(actor: Actor, target: Uint8Array, offset: number): void {
-  for (let index = 0; index < ACTOR_BYTES; index++) {
-    const high = digit(actor.charCodeAt(2 * index));
-    target[offset + index] = (high << 4) | digit(actor.charCodeAt(2 * index + 1));
+  const slot = (byteAt(actor, 15) ^ byteAt(actor, 7)) % RECENT_MAX;
+  if (recentNames[slot] === actor) {
+    const start = slot * ACTOR_BYTES;
+    for (let index = 0; index < ACTOR_BYTES; index++) target[offset + index] = recentBytes[start + index] as number;
+  } else {
+    for (let index = 0; index < ACTOR_BYTES; index++) target[offset + index] = byteAt(actor, index);
   }
+}
+
+function byteAt(actor: Actor, index: number): number {
+  return (digit(actor.charCodeAt(2 * index)) << 4) | digit(actor.charCodeAt(2 * index + 1));
 }
 
 function digit(code: number): number {

@@ -5,6 +5,7 @@
  * |---------|-----------------------------------------------------------------------------|
  * | uint    | LEB128, at most 8 bytes, at most 2^53 - 1, minimal length                   |
  * | int     | zigzag uint (`n >= 0 ? 2n : -2n - 1`), magnitude at most 2^52 - 1            |
+ * | uint32  | 4 bytes, little-endian                                                       |
  * | float64 | 8 bytes, little-endian; of NaN the one form 0x7ff8000000000000                |
  * | bytes   | uint length, then the bytes                                                 |
  * | string  | uint length in bytes, then well-formed UTF-8                                |
@@ -19,7 +20,7 @@ import { CrdtError } from "./error.ts";
 const textEncoder = new TextEncoder();
 const textDecoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 const ASCII_LOOP_MAX = 64;
-/** Bytes up to which a loop beats making the view that a copy needs. */
+/** Bytes up to which a loop beats a copy, and the view that it may need. */
 const COPY_LOOP_MAX = 32;
 /** The same where it is done for very many: the views would have to be collected. */
 const COPY_LOOP_LONG = 256;
@@ -102,6 +103,18 @@ export class Writer {
     this.uint(value >= 0 ? 2 * value : -2 * value - 1);
   }
 
+  /** The lower 32 bits of `value`. */
+  uint32(value: number): void {
+    if (this.#length + 4 > this.#bytes.length) this.#grow(4);
+    const bytes = this.#bytes;
+    const at = this.#length;
+    bytes[at] = value;
+    bytes[at + 1] = value >>> 8;
+    bytes[at + 2] = value >>> 16;
+    bytes[at + 3] = value >>> 24;
+    this.#length = at + 4;
+  }
+
   float64(value: number): void {
     if (this.#length + 8 > this.#bytes.length) this.#grow(8);
     float.setFloat64(0, value, true);
@@ -111,9 +124,11 @@ export class Writer {
 
   /** Raw bytes, without a length. */
   raw(bytes: Uint8Array): void {
-    if (this.#length + bytes.length > this.#bytes.length) this.#grow(bytes.length);
-    this.#bytes.set(bytes, this.#length);
-    this.#length += bytes.length;
+    const length = bytes.length;
+    if (this.#length + length > this.#bytes.length) this.#grow(length);
+    if (length > COPY_LOOP_MAX) this.#bytes.set(bytes, this.#length);
+    else for (let index = 0; index < length; index++) this.#bytes[this.#length + index] = bytes[index] as number;
+    this.#length += length;
   }
 
   bytes(bytes: Uint8Array): void {
@@ -262,6 +277,13 @@ export class Reader {
   int(): number {
     const value = this.uint();
     return value % 2 === 0 ? value / 2 : -(value + 1) / 2;
+  }
+
+  uint32(): number {
+    const at = this.#skip(4);
+    const bytes = this.#bytes;
+    const low = (bytes[at] as number) | ((bytes[at + 1] as number) << 8) | ((bytes[at + 2] as number) << 16);
+    return (low | ((bytes[at + 3] as number) << 24)) >>> 0;
   }
 
   float64(): number {

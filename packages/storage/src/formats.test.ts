@@ -12,7 +12,7 @@ import {
   recordOfApart,
   recordSeed,
   withDegraded,
-  writeRecord,
+  draftRecord,
 } from "./group-record.ts";
 import { ALICE, BOB, meta } from "./group-store.test-support.ts";
 import { decodeEntry, encodeEntry } from "./journal-entry.ts";
@@ -32,10 +32,8 @@ groupMeta.vector.set(BOB, 129);
 const head = { generation: 2, seq: 2 ** 33 + 7, takenAt: 1_800_000_000_000, isDegraded: true };
 const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString("hex");
 
-function written(body: Parameters<typeof writeRecord>[3], seed: number): Uint8Array {
-  const writer = new Writer();
-  writeRecord(writer, { epoch: 2 ** 31 + 1, position: 130 }, groupMeta, body);
-  const record = writer.take();
+function written(body: Parameters<typeof draftRecord>[2], seed: number): Uint8Array {
+  const record = draftRecord({ epoch: 2 ** 31 + 1, position: 130 }, groupMeta, body);
   finishRecord(record, head, seed);
   return record;
 }

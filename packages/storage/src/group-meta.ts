@@ -39,13 +39,8 @@ export function writeFacts(writer: Writer, { type, time, digest }: Facts): void 
   if (type.length > TYPE_CHARS_MAX) throw new TypeError(`a type's name has at most ${TYPE_CHARS_MAX} characters`);
   writer.string(type);
   writer.uint(time);
-  for (let index = 0; index < 2; index++) {
-    const lane = digest[index] as number;
-    writer.byte(lane & 255);
-    writer.byte((lane >>> 8) & 255);
-    writer.byte((lane >>> 16) & 255);
-    writer.byte(lane >>> 24);
-  }
+  writer.uint32(digest[0]);
+  writer.uint32(digest[1]);
 }
 
 export function writeHistory(writer: Writer, { vector, frontier }: History): void {
@@ -56,7 +51,7 @@ export function writeHistory(writer: Writer, { vector, frontier }: History): voi
 
 /** Throws `MALFORMED` as {@link VersionVector.decode} does. */
 export function readFacts(reader: Reader): Facts {
-  return { type: readType(reader), time: reader.uint(), digest: [readLane(reader), readLane(reader)] };
+  return { type: readType(reader), time: reader.uint(), digest: [reader.uint32(), reader.uint32()] };
 }
 
 /** Throws `MALFORMED` as {@link VersionVector.decode} does. */
@@ -114,9 +109,4 @@ function readActor(reader: Reader): Actor {
 function isEqual(a: Uint8Array, b: Uint8Array): boolean {
   for (let index = 0; index < ACTOR_BYTES; index++) if (a[index] !== b[index]) return false;
   return true;
-}
-
-function readLane(reader: Reader): number {
-  const low = reader.byte() | (reader.byte() << 8) | (reader.byte() << 16);
-  return (low | (reader.byte() << 24)) >>> 0;
 }

@@ -22,13 +22,13 @@
  * listing groups does not read it: in the same record once more, with its body, under `s` + group key + uint(epoch) +
  * slot; the seal of that one is over `s`, group key, then its bytes. Later versions keep version and seal where they are.
  */
-import { type Actor, type HybridTime, Reader, VersionVector, Writer } from "@coppice/crdt";
+import { type Actor, type HybridTime, Reader, VersionVector } from "@coppice/crdt";
 import { StorageError } from "./error.ts";
 import { decodeGroupKey, type GroupId } from "./group-id.ts";
 import { type History, type Meta, readFacts, readHistory, writeFacts, writeHistory } from "./group-meta.ts";
 import type { CatalogueRow, Digest, GroupSnapshot } from "./group-storage.ts";
 import { type PackedBody, packedBytes, readPackedBody, writePackedBody } from "./packed-body.ts";
-import { decodeSealed, isSealed, NO_SEAL, placeSeed, SEAL_BYTES, take, writeSeal } from "./sealed.ts";
+import { decodeSealed, isSealed, NO_SEAL, placeSeed, recordWriter, SEAL_BYTES, writeSeal } from "./sealed.ts";
 import type { Slot } from "./store-keys.ts";
 
 /** Packed bodies of more bytes than this lie apart. */
@@ -63,23 +63,29 @@ export interface RecordHead {
   readonly isDegraded: boolean;
 }
 
-const head = new Uint8Array(HEAD_BYTES);
-head[0] = VERSION;
-const scratch = new Writer(256);
+/** Generation, sequence and time, while they are not known. */
+const OPEN = new Uint8Array(HEAD_BYTES - GENERATION_AT);
 const NO_VECTOR = new VersionVector();
 const NO_DIGEST: Digest = [0, 0];
 const NO_ACTORS: readonly Actor[] = [];
 
-/** Writes a record for {@link finishRecord} to finish. `body`: its packed bytes, or how many bytes lie apart. */
-export function writeRecord(
-  writer: Writer,
+/** Bytes of a record beside its body and its vector; more only makes the buffer grow. */
+const RECORD_BYTES = 128;
+const VECTOR_ENTRY_BYTES = 40;
+
+/** A record for {@link finishRecord} to finish. `body`: its packed bytes, or how many bytes lie apart. */
+export function draftRecord(
   place: { readonly epoch: number; readonly position: number },
   meta: Meta,
   body: PackedBody | number | undefined,
-): void {
-  head[1] = typeof body === "number" ? APART : 0;
-  putUint32(head, EPOCH_AT, place.epoch);
-  writer.raw(head);
+): Uint8Array {
+  const bodyBytes = typeof body === "object" ? body.bytes.length : 0;
+  const writer = recordWriter(RECORD_BYTES + VECTOR_ENTRY_BYTES * meta.vector.size + bodyBytes);
+  const start = writer.length;
+  writer.byte(VERSION);
+  writer.byte(typeof body === "number" ? APART : 0);
+  writer.uint32(place.epoch);
+  writer.raw(OPEN);
   writer.uint(place.position);
   writeFacts(writer, meta);
   if (typeof body === "number" || body === undefined) writer.uint(body ?? 0);
@@ -88,7 +94,8 @@ export function writeRecord(
     writePackedBody(writer, body);
   }
   writeHistory(writer, meta);
-  writer.raw(NO_SEAL);
+  writer.uint32(NO_SEAL);
+  return writer.peek(start);
 }
 
 /** Fills in what was left open, and seals the record. */
@@ -106,11 +113,9 @@ export function emptyRecord(
   about: { readonly epoch: number; readonly type: string; readonly time: HybridTime },
   journal: { readonly seq: number; readonly isDegraded: boolean },
 ): Uint8Array {
-  scratch.reset();
   // Its digest is no group's, so peers send all they have.
   const meta = { type: about.type, time: about.time, digest: NO_DIGEST, vector: NO_VECTOR, frontier: NO_ACTORS };
-  writeRecord(scratch, { epoch: about.epoch, position: 0 }, meta, undefined);
-  const record = take(scratch);
+  const record = draftRecord({ epoch: about.epoch, position: 0 }, meta, undefined);
   finishRecord(record, { generation: 0, seq: journal.seq, takenAt: 0, isDegraded: journal.isDegraded }, seed);
   return record;
 }
@@ -126,9 +131,7 @@ export function withDegraded(record: Uint8Array, key: string, isDegraded: boolea
 /** The record for a snapshot that lies apart. */
 export function recordOfApart(apart: GroupRecord): GroupRecord {
   const { key, bytes, epoch, journalPosition: position, generation, snapshotAt: takenAt } = apart;
-  scratch.reset();
-  writeRecord(scratch, { epoch, position }, apart, bytes.length);
-  const record = take(scratch);
+  const record = draftRecord({ epoch, position }, apart, bytes.length);
   finishRecord(record, { generation, seq: apart.seq, takenAt, isDegraded: false }, recordSeed(key));
   return new GroupRecord(key, record);
 }

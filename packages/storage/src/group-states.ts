@@ -15,6 +15,8 @@ export class GroupStates {
   readonly #repair: Repair;
   readonly #cache = new StateCache();
   #filter = new GroupFilter();
+  /** Since a group that was there before was written to. */
+  #newInARow = 0;
 
   constructor(engine: StoreEngine, repair: Repair) {
     this.#engine = engine;
@@ -48,13 +50,21 @@ export class GroupStates {
   /** Gives each group its state. */
   async assign(lists: readonly (readonly PackedGroup[])[]): Promise<void> {
     const missing = new Map<string, PackedGroup[]>();
+    const passing = new PassingStates();
     for (const groups of lists) {
       for (const group of groups) {
-        const state = this.#cache.get(group.key) ?? this.#newState(group);
+        if (this.#isNew(group)) {
+          group.state = emptyState();
+          if (++this.#newInARow > NEW_MAX) passing.add(group);
+          else this.#cache.set(group.key, group.state);
+          continue;
+        }
+        const state = passing.get(group.key) ?? this.#cache.get(group.key);
         if (state !== undefined) {
           group.state = state;
           continue;
         }
+        this.#newInARow = 0;
         const others = missing.get(group.key);
         if (others === undefined) missing.set(group.key, [group]);
         else others.push(group);
@@ -63,13 +73,11 @@ export class GroupStates {
     if (missing.size > 0) await this.#read(missing);
   }
 
-  /** The state of a group of which it is known without reading that nothing is stored. */
-  #newState({ key, seed }: PackedGroup): GroupState | undefined {
-    if (!this.#filter.isComplete || this.#filter.has(seed)) return undefined;
+  /** Whether it is known without reading that nothing is stored of a group; asked once of each. */
+  #isNew({ seed }: PackedGroup): boolean {
+    if (!this.#filter.isComplete || this.#filter.has(seed)) return false;
     this.#filter.add(seed);
-    const state = emptyState();
-    this.#cache.set(key, state);
-    return state;
+    return true;
   }
 
   async #read(missing: ReadonlyMap<string, readonly PackedGroup[]>): Promise<void> {
@@ -94,6 +102,27 @@ export class GroupStates {
     const { newest, other } = records;
     const last = this.#engine.journals.last(journalLog(newest.key, newest.epoch));
     return last < newest.seq ? stateOf(newest, other) : undefined;
+  }
+}
+
+/**
+ * New groups in a row whose states are kept: more of them are an import, which goes on to others before it comes back to
+ * these.
+ */
+const NEW_MAX = 10_000;
+
+/** States that are needed within one commit only: mostly no group comes twice, and none is looked for. */
+class PassingStates {
+  readonly #groups: PackedGroup[] = [];
+  readonly #index = new Map<string, GroupState>();
+
+  add(group: PackedGroup): void {
+    this.#groups.push(group);
+  }
+
+  get(key: string): GroupState | undefined {
+    for (const group of this.#groups.splice(0)) this.#index.set(group.key, group.state);
+    return this.#index.get(key);
   }
 }
 

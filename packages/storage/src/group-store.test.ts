@@ -74,6 +74,23 @@ describe("a group store", () => {
     expect(await kinds()).toBe("cc");
   });
 
+  it("writes new groups in any number, and to each of them again", async () => {
+    const { store } = await openStore();
+    const ids = Array.from({ length: 10_100 }, (_, index) => ["g", index]);
+    const [first, last] = [
+      ["g", 0],
+      ["g", 10_099],
+    ];
+    await store.commit({ snapshots: ids.map((id) => snapshot(id, 1, 0)) });
+    // The second time within one commit, while its state is not kept.
+    const twice = ["g", "twice"];
+    await store.commit({ created: [meta(twice)], records: [record(twice, 0)], snapshots: [snapshot(twice, 1)] });
+    for (const id of [first, last]) await store.commit({ snapshots: [snapshot(id, 2, 0)] });
+    expect(text((await store.load(last))?.snapshot?.body)).toBe("state 2");
+    expect(await store.load(twice)).toMatchObject({ nextPosition: 1, records: [], snapshot: { journalPosition: 1 } });
+    expect((await collect(store.listGroups())).length).toBe(10_101);
+  });
+
   it("loads all living groups in one scan, as load does, with what is in their journals", async () => {
     const { store } = await openStore();
     const ids = Array.from({ length: 1500 }, (_, index) => ["g", index]);

@@ -9,12 +9,14 @@
  * | body     | see packed-body.ts                                             |
  * | seal     | 4: CRC-32 over log, space, sequence number, then these bytes   |
  */
-import { Reader, Writer } from "@coppice/crdt";
+import { Reader } from "@coppice/crdt";
 import { StorageError } from "./error.ts";
 import { type PackedBody, readPackedBody, writePackedBody } from "./packed-body.ts";
-import { checkSeal, decodeSealed, seal } from "./sealed.ts";
+import { checkSeal, decodeSealed, recordWriter, seal } from "./sealed.ts";
 
 const VERSION = 1;
+/** Bytes of a record beside its body, at most. */
+const ENTRY_BYTES = 32;
 
 export interface JournalEntry {
   readonly position: number;
@@ -22,17 +24,14 @@ export interface JournalEntry {
   readonly body: PackedBody;
 }
 
-const scratch = new Writer(1024);
-
 export function encodeEntry(entry: JournalEntry, log: string, seq: number): Uint8Array {
-  const large = entry.body.bytes.length > 1 << 20;
-  const writer = large ? new Writer(entry.body.bytes.length + 64) : scratch;
-  writer.reset();
+  const writer = recordWriter(entry.body.bytes.length + ENTRY_BYTES);
+  const start = writer.length;
   writer.byte(VERSION);
   writer.uint(entry.position);
   writer.uint(entry.count);
   writePackedBody(writer, entry.body);
-  return seal(writer, `${log} ${seq}`);
+  return seal(writer, `${log} ${seq}`, start);
 }
 
 /** Throws `CORRUPT`, or `UNSUPPORTED_FORMAT` for a whole record that this build or runtime cannot read. */

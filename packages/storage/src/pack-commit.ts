@@ -1,11 +1,9 @@
-import type { Codec } from "#platform";
-import { Writer } from "@coppice/crdt";
+import { type Codec, CODEC_NONE } from "#platform";
 import { encodeGroupId, type GroupId } from "./group-id.ts";
-import { EPOCH_MAX, INLINE_BYTES_MAX, recordSeed, writeRecord } from "./group-record.ts";
+import { draftRecord, EPOCH_MAX, INLINE_BYTES_MAX, recordSeed } from "./group-record.ts";
 import { type GroupState, UNKNOWN } from "./group-state.ts";
 import type { GroupCommit, GroupMeta, GroupSnapshot, JournalRecord } from "./group-storage.ts";
 import { type PackedBody, packBody } from "./packed-body.ts";
-import { take } from "./sealed.ts";
 import { encodeSuperseded } from "./superseded.ts";
 
 /** A commit with its ids encoded, its bodies compressed, and its records written but for what the planner fills in. */
@@ -49,10 +47,6 @@ export interface PackedEntry extends PackedGroup {
   readonly body: PackedBody;
 }
 
-/** Bytes of a record beside its body, in most groups; more only makes the buffer grow. */
-const RECORD_BYTES = 160;
-const scratch = new Writer(RECORD_BYTES);
-
 /** Encodes ids and meta data at once, and compresses bodies. Throws `TypeError` for what makes no sense. */
 export async function packCommit(commit: GroupCommit, codec: Codec, now: number): Promise<PackedCommit> {
   // Encoded before the first await: the caller may go on changing its vectors.
@@ -76,9 +70,8 @@ function packGroup(id: GroupId): PackedGroup {
 
 function packEpoch(group: GroupMeta, parity: 0 | 1): PackedEpoch {
   checkEpoch(group, parity);
-  scratch.reset();
-  writeRecord(scratch, { epoch: group.epoch, position: 0 }, group, undefined);
-  return { ...packGroup(group.id), epoch: group.epoch, record: take(scratch) };
+  const { id, epoch } = group;
+  return { ...packGroup(id), epoch, record: draftRecord({ epoch, position: 0 }, group, undefined) };
 }
 
 function checkEpoch({ type, epoch }: GroupMeta, parity: 0 | 1): void {
@@ -88,33 +81,19 @@ function checkEpoch({ type, epoch }: GroupMeta, parity: 0 | 1): void {
   }
 }
 
-/** Most snapshots are small: those are written one behind the other into one buffer, and nothing is waited for. */
 async function packSnapshots(groups: readonly GroupSnapshot[], codec: Codec): Promise<PackedSnapshot[]> {
-  const ends: number[] = [];
-  const large: Promise<PackedSnapshot>[] = [];
-  const writer = new Writer(
-    groups.reduce((sum, { body }) => sum + (isSmall(body) ? body.length + RECORD_BYTES : 0), 0),
-  );
-  for (const group of groups) {
-    if (isSmall(group.body)) {
-      const { epoch, journalPosition: position, body: bytes } = group;
-      writeRecord(writer, { epoch, position }, group, { codec: 0, length: bytes.length, bytes });
-    } else large.push(packLarge(group, codec));
-    ends.push(writer.length);
-  }
-  const bytes = writer.peek();
-  const others = large.length === 0 ? [] : await Promise.all(large);
-  let start = 0;
-  return groups.map((group, index) => {
-    const end = ends[index] as number;
-    const record = bytes.subarray(start, end);
-    start = end;
-    return record.length === 0 ? (others.shift() as PackedSnapshot) : packed(group, record, undefined);
-  });
+  const packed = groups.map((group) => packSnapshot(group, codec));
+  // Most snapshots are small, and a promise for each would cost more than packing it.
+  return packed.some((snapshot) => snapshot instanceof Promise)
+    ? await Promise.all(packed)
+    : (packed as PackedSnapshot[]);
 }
 
-function isSmall(body: Uint8Array): boolean {
-  return body.length <= INLINE_BYTES_MAX;
+function packSnapshot(group: GroupSnapshot, codec: Codec): PackedSnapshot | Promise<PackedSnapshot> {
+  const { epoch, journalPosition: position, body: bytes } = group;
+  if (bytes.length > INLINE_BYTES_MAX) return packLarge(group, codec);
+  const body = { codec: CODEC_NONE, length: bytes.length, bytes } as const;
+  return packed(group, draftRecord({ epoch, position }, group, body), undefined);
 }
 
 function packed(group: GroupSnapshot, record: Uint8Array, apart: Uint8Array | undefined): PackedSnapshot {
@@ -129,12 +108,9 @@ async function packLarge(group: GroupSnapshot, codec: Codec): Promise<PackedSnap
   const meta = { ...group, vector: group.vector.clone(), frontier: [...group.frontier] };
   const place = { epoch: group.epoch, position: group.journalPosition };
   const body = await packBody(group.body, codec);
-  const whole = new Writer(body.bytes.length + RECORD_BYTES);
-  writeRecord(whole, place, meta, body);
-  if (body.bytes.length <= INLINE_BYTES_MAX) return packed(meta, whole.peek(), undefined);
-  scratch.reset();
-  writeRecord(scratch, place, meta, whole.length);
-  return packed(meta, take(scratch), whole.peek());
+  const whole = draftRecord(place, meta, body);
+  if (body.bytes.length <= INLINE_BYTES_MAX) return packed(meta, whole, undefined);
+  return packed(meta, draftRecord(place, meta, whole.length), whole);
 }
 
 async function packEntries(records: readonly JournalRecord[], codec: Codec): Promise<PackedEntry[]> {

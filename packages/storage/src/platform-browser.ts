@@ -1,4 +1,5 @@
 /** What browsers offer. Same names as `platform-node.ts`. */
+import { crcOf } from "./crc.ts";
 
 /** Ways to store bytes smaller; the numbers are part of the disk format. */
 export type Codec = 0 | 1 | 2;
@@ -19,20 +20,11 @@ declare const CompressionStream: new (format: string) => Transform;
 declare const DecompressionStream: new (format: string) => Transform;
 
 const textEncoder = new TextEncoder();
-const TABLE = Uint32Array.from({ length: 256 }, (_, index) => {
-  let value = index;
-  for (let bit = 0; bit < 8; bit++) value = value & 1 ? (value >>> 1) ^ 0xedb88320 : value >>> 1;
-  return value;
-});
 
 /** CRC-32 (ISO-HDLC) of `bytes`, continued from `seed`. */
 export function crc32(bytes: Uint8Array | string, seed = 0): number {
   const input = typeof bytes === "string" ? textEncoder.encode(bytes) : bytes;
-  let value = ~seed;
-  for (let index = 0; index < input.length; index++) {
-    value = (value >>> 8) ^ (TABLE[(value ^ (input[index] as number)) & 255] as number);
-  }
-  return ~value >>> 0;
+  return crcOf(input, input.length, seed);
 }
 
 /** Whether this runtime reads and writes `codec`. */

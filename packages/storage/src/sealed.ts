@@ -2,21 +2,36 @@
  * A sealed record ends with the CRC-32 (little-endian) of the place where it belongs and of its bytes. So a record
  * that an engine hands out under another key is as wrong as one with a flipped bit.
  */
-import type { Writer } from "@coppice/crdt";
+import { Writer } from "@coppice/crdt";
 import { crc32 } from "#platform";
+import { crcOf, crcOfText } from "./crc.ts";
 import { StorageError } from "./error.ts";
 
 export const SEAL_BYTES = 4;
 /** The place of a seal that is still to be written. */
-export const NO_SEAL: Uint8Array = new Uint8Array(SEAL_BYTES);
+export const NO_SEAL = 0;
 
 /** The CRC-32 of whatever is followed by its own CRC-32, little-endian. */
 const RESIDUE = 0x2144df1c;
 
-/** Appends the seal and takes the record. */
-export function seal(writer: Writer, place: string): Uint8Array {
-  writer.raw(NO_SEAL);
-  const record = take(writer);
+/** Bytes of the blocks that short records share. */
+const BLOCK_BYTES = 64 * 1024;
+let block = new Writer(BLOCK_BYTES);
+
+/**
+ * Where to write a record of about so many bytes: from the writer's length on, at once, to be cut off by `peek`. Memory
+ * of its own for each of many short records costs more than writing them, so they share blocks.
+ */
+export function recordWriter(bytes: number): Writer {
+  if (bytes > BLOCK_BYTES / 16) return new Writer(bytes);
+  if (block.length + bytes > BLOCK_BYTES) block = new Writer(BLOCK_BYTES);
+  return block;
+}
+
+/** Appends the seal to the record that begins at `start`, and cuts the record off. */
+export function seal(writer: Writer, place: string, start = 0): Uint8Array {
+  writer.uint32(NO_SEAL);
+  const record = writer.peek(start);
   writeSeal(record, placeSeed(place));
   return record;
 }
@@ -24,45 +39,15 @@ export function seal(writer: Writer, place: string): Uint8Array {
 /** Seals a record of which the last bytes are left for that. */
 export function writeSeal(record: Uint8Array, seed: number): void {
   const end = record.length - SEAL_BYTES;
-  const crc = end > SHORT_BYTES_MAX ? crc32(record.subarray(0, end), seed) : shortCrc(record, end, seed);
+  const crc = end > SHORT_BYTES_MAX ? crc32(record.subarray(0, end), seed) : crcOf(record, end, seed);
   record[end] = crc & 255;
   record[end + 1] = (crc >>> 8) & 255;
   record[end + 2] = (crc >>> 16) & 255;
   record[end + 3] = crc >>> 24;
 }
 
-/** Up to here the loop below is faster than a call of zlib. */
-const SHORT_BYTES_MAX = 96;
-
-function shortCrc(bytes: Uint8Array, length: number, seed: number): number {
-  let crc = ~seed;
-  for (let index = 0; index < length; index++) {
-    crc = (crc >>> 8) ^ (TABLE[(crc ^ (bytes[index] as number)) & 255] as number);
-  }
-  return ~crc >>> 0;
-}
-
-/** Bytes of the blocks that short records share. */
-const BLOCK_BYTES = 64 * 1024;
-let block: Uint8Array = new Uint8Array(0);
-let used = 0;
-
-/**
- * A copy of what was written. Memory of their own for many short records costs more than writing them, so they are cut
- * from blocks.
- */
-export function take(writer: Writer): Uint8Array {
-  const { length } = writer;
-  if (length > BLOCK_BYTES / 16) return writer.take();
-  if (used + length > block.length) {
-    block = new Uint8Array(BLOCK_BYTES);
-    used = 0;
-  }
-  const copy = block.subarray(used, used + length);
-  used += length;
-  copy.set(writer.peek());
-  return copy;
-}
+/** Up to here plain code is faster than a call of zlib. */
+const SHORT_BYTES_MAX = 320;
 
 /** Length of the record without its seal. Throws `CORRUPT` when the seal does not fit. */
 export function checkSeal(bytes: Uint8Array, place: string): number {
@@ -74,7 +59,7 @@ export function checkSeal(bytes: Uint8Array, place: string): number {
 
 /** Whether `bytes` end with the seal for a place. */
 export function isSealed(bytes: Uint8Array, seed: number): boolean {
-  const crc = bytes.length > SHORT_BYTES_MAX ? crc32(bytes, seed) : shortCrc(bytes, bytes.length, seed);
+  const crc = bytes.length > SHORT_BYTES_MAX ? crc32(bytes, seed) : crcOf(bytes, bytes.length, seed);
   return crc === RESIDUE;
 }
 
@@ -88,17 +73,7 @@ export function decodeSealed<Result>(decode: () => Result): Result {
   }
 }
 
-const TABLE = Int32Array.from({ length: 256 }, (_, index) => {
-  let crc = index;
-  for (let bit = 0; bit < 8; bit++) crc = crc & 1 ? (crc >>> 1) ^ 0xedb88320 : crc >>> 1;
-  return crc;
-});
-
-/** The CRC-32 of a place (ASCII), which that of its record continues. Places are short: calling zlib costs more. */
+/** The CRC-32 of a place (ASCII), which that of its record continues. */
 export function placeSeed(place: string): number {
-  let crc = -1;
-  for (let index = 0; index < place.length; index++) {
-    crc = (crc >>> 8) ^ (TABLE[(crc ^ place.charCodeAt(index)) & 255] as number);
-  }
-  return ~crc >>> 0;
+  return crcOfText(place);
 }
