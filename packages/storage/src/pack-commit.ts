@@ -82,11 +82,12 @@ function checkEpoch({ type, epoch }: GroupMeta, parity: 0 | 1): void {
 }
 
 async function packSnapshots(groups: readonly GroupSnapshot[], codec: Codec): Promise<PackedSnapshot[]> {
-  const packed = groups.map((group) => packSnapshot(group, codec));
+  const packing = groups.map((group) => packSnapshot(group, codec));
   // Most snapshots are small, and a promise for each would cost more than packing it.
-  return packed.some((snapshot) => snapshot instanceof Promise)
-    ? await Promise.all(packed)
-    : (packed as PackedSnapshot[]);
+  await Promise.all(packing.filter((snapshot) => snapshot instanceof Promise));
+  const packed: PackedSnapshot[] = [];
+  for (const snapshot of packing) packed.push(snapshot instanceof Promise ? await snapshot : snapshot);
+  return packed;
 }
 
 function packSnapshot(group: GroupSnapshot, codec: Codec): PackedSnapshot | Promise<PackedSnapshot> {
