@@ -15,6 +15,8 @@ import { CrdtError } from "./error.ts";
 import type { CrdtType, Stamp, Transaction } from "./type.ts";
 
 const VERSION = 1;
+/** One character for each byte. */
+const LATIN = new TextDecoder("latin1");
 
 /** Reads a document. */
 export interface AutomergeView<T> {
@@ -33,12 +35,68 @@ export interface AutomergeMutator<T> extends AutomergeView<T> {
   applyChanges(changes: readonly Uint8Array[]): A.Doc<T>;
 }
 
-/** The document of a group. Automerge's documents are values: each change makes another one. */
+/** Changes kept beside what was saved, at least. */
+const SINCE_BYTES_MIN = 64 * 1024;
+
+/**
+ * The document of a group. Automerge's documents are values: each change makes another one. Of a change that the library
+ * refuses it may have kept a part, and then fails whenever it meets that; so what the document was made of is kept beside
+ * it, as it was saved last and the changes since, to make it anew.
+ */
 class AutomergeState<T> {
   doc: A.Doc<T>;
+  #saved: Uint8Array | undefined;
+  #since: Uint8Array[] = [];
+  #sinceBytes = 0;
 
-  constructor(doc: A.Doc<T>) {
+  constructor(doc: A.Doc<T>, saved?: Uint8Array) {
     this.doc = doc;
+    this.#saved = saved;
+  }
+
+  save(): Uint8Array {
+    this.#saved = A.save(this.doc);
+    this.#since = [];
+    this.#sinceBytes = 0;
+    return this.#saved;
+  }
+
+  /** Keeps the changes that the document has since `heads`; returns them. */
+  took(heads: A.Heads): readonly Uint8Array[] {
+    const changes = A.getChangesSince(this.doc, heads);
+    for (const bytes of changes) {
+      this.#since.push(bytes);
+      this.#sinceBytes += bytes.length;
+    }
+    return changes;
+  }
+
+  /** The last changes, so many, are taken back. */
+  dropped(count: number): void {
+    for (const bytes of this.#since.splice(this.#since.length - count)) this.#sinceBytes -= bytes.length;
+  }
+
+  /**
+   * Brings the document on by what came from elsewhere, all of it or, with `MALFORMED`, none; returns the new changes.
+   *
+   * @param check throws unless the document may be so
+   */
+  advance(
+    what: string,
+    next: (doc: A.Doc<T>) => A.Doc<T>,
+    check: (doc: A.Doc<T>, heads: A.Heads) => void = () => {},
+  ): readonly Uint8Array[] {
+    if (this.#sinceBytes > Math.max(SINCE_BYTES_MIN, 2 * (this.#saved?.length ?? 0))) this.save();
+    const heads = A.getHeads(this.doc);
+    try {
+      this.doc = next(this.doc);
+      check(this.doc, heads);
+      return this.took(heads);
+    } catch (cause) {
+      const saved = this.#saved === undefined ? A.init<T>() : A.load<T>(this.#saved);
+      this.doc = this.#since.length === 0 ? saved : A.applyChanges(saved, this.#since)[0];
+      throw cause instanceof CrdtError ? cause : malformed(`Automerge refuses a ${what}`, cause);
+    }
   }
 }
 
@@ -63,47 +121,31 @@ class AutomergeCursor<T> implements AutomergeMutator<T> {
     if (A.getActorId(state.doc) !== transaction.actor) state.doc = A.clone(state.doc, { actor: transaction.actor });
     // The event's time, not the library's own: a type has no clock.
     const time = Math.floor(unixMs(transaction.time) / 1000);
-    return this.#record(A.getHeads(state.doc), transaction, A.change(state.doc, { time }, change));
+    const heads = A.getHeads(state.doc);
+    state.doc = A.change(state.doc, { time }, change);
+    return this.#publish(heads, transaction, state.took(heads));
   }
 
   applyChanges(changes: readonly Uint8Array[]): A.Doc<T> {
     const transaction = this.#transaction;
     if (transaction === undefined) throw new TypeError("this is a read-only view: write inside mutate()");
-    const state = this.#state;
-    checkChanges(state.doc, changes);
     transaction.begin();
-    const heads = A.getHeads(state.doc);
-    const changed = advance(state, "change", (doc) => A.applyChanges(doc, [...changes])[0]);
-    return this.#record(heads, transaction, changed);
+    const heads = A.getHeads(this.#state.doc);
+    return this.#publish(heads, transaction, take(this.#state, changes));
   }
 
-  /** Makes an event of what the document has since `heads`. */
-  #record(heads: A.Heads, transaction: Transaction, changed: A.Doc<T>): A.Doc<T> {
+  /** Makes an event of the changes that the document has since `heads`. */
+  #publish(heads: A.Heads, transaction: Transaction, changes: readonly Uint8Array[]): A.Doc<T> {
     const state = this.#state;
-    const changes = A.getChangesSince(changed, heads);
-    state.doc = changed;
-    if (changes.length === 0) return changed;
+    if (changes.length === 0) return state.doc;
     for (const bytes of changes) transaction.delta.bytes(bytes);
     transaction.onRollback(() => {
-      state.doc = without(state.doc, heads);
+      // A document cannot be taken back.
+      state.doc = A.clone(A.view(state.doc, heads), { actor: A.getActorId(state.doc) });
+      state.dropped(changes.length);
     });
-    if (transaction.touched !== undefined) touch(changed, heads, transaction.touched);
-    return changed;
-  }
-}
-
-/** The document as it was at `heads`, made of its changes anew: a document cannot be taken back. */
-function without<T>(doc: A.Doc<T>, heads: A.Heads): A.Doc<T> {
-  const later = new Set(A.getChangesSince(doc, heads).map((bytes) => A.decodeChange(bytes).hash));
-  const kept = A.getAllChanges(doc).filter((bytes) => !later.has(A.decodeChange(bytes).hash));
-  return A.applyChanges(A.init<T>({ actor: A.getActorId(doc) }), kept)[0];
-}
-
-function decodeChange(bytes: Uint8Array): A.DecodedChange {
-  try {
-    return A.decodeChange(bytes);
-  } catch (cause) {
-    throw malformed("not a change of Automerge", cause);
+    if (transaction.touched !== undefined) touch(state.doc, heads, transaction.touched);
+    return state.doc;
   }
 }
 
@@ -120,36 +162,42 @@ function readChanges(delta: Uint8Array): Uint8Array[] {
   return changes;
 }
 
-/** Throws `MALFORMED` for what is no change, or builds on one that is not there: Automerge would keep it aside. */
-function checkChanges<T>(doc: A.Doc<T>, changes: readonly Uint8Array[]): void {
-  const decoded = changes.map(decodeChange);
-  const known = new Set(decoded.map(({ hash }) => hash));
-  for (const { deps } of decoded) {
-    for (const hash of deps) {
-      if (!known.has(hash) && !A.hasHeads(doc, [hash]))
-        throw malformed("a change of Automerge builds on what is not there");
-    }
-  }
+/** Applies changes, all or none; returns those that are new. Throws `MALFORMED` for what Automerge cannot take. */
+function take<T>(state: AutomergeState<T>, changes: readonly Uint8Array[]): readonly Uint8Array[] {
+  return state.advance(
+    "change",
+    (doc) => A.applyChanges(doc, [...changes])[0],
+    (doc, heads) => checkTaken(doc, heads, changes),
+  );
 }
 
-/** Brings the document on. Automerge keeps what it took before it refused something: that is taken back. */
-function advance<T>(state: AutomergeState<T>, what: string, next: (doc: A.Doc<T>) => A.Doc<T>): A.Doc<T> {
-  const heads = A.getHeads(state.doc);
-  try {
-    state.doc = next(state.doc);
-    return state.doc;
-  } catch (cause) {
-    state.doc = without(state.doc, heads);
-    throw malformed(`Automerge refuses a ${what}`, cause);
+/**
+ * Throws unless the document has the changes, as they are and in order. Automerge keeps aside what builds on what is not
+ * there, and takes changes in other forms than its own, or with operations numbered below those that they follow: then it
+ * cannot load what it has saved.
+ */
+function checkTaken<T>(doc: A.Doc<T>, heads: A.Heads, changes: readonly Uint8Array[]): void {
+  if (A.getMissingDeps(doc, []).length > 0) throw malformed("a change of Automerge builds on what is not there");
+  const backend = A.getBackend(doc);
+  for (const { startOp, deps } of A.getChangesMetaSince(doc, heads)) {
+    if (deps.some((hash) => (backend.getChangeMetaByHash(hash)?.maxOp ?? 0) >= startOp)) {
+      throw malformed("a change of Automerge has numbers that are taken");
+    }
+  }
+  const given = new Set(changes.map((bytes) => LATIN.decode(bytes)));
+  const others = A.getChangesSince(doc, heads).filter((bytes) => !given.has(LATIN.decode(bytes)));
+  if (others.length === 0) return;
+  // Packed otherwise, perhaps.
+  const hashes = new Set(changes.map((bytes) => A.decodeChange(bytes).hash));
+  if (others.some((bytes) => !hashes.has(A.decodeChange(bytes).hash))) {
+    throw malformed("a change of Automerge is not in its form");
   }
 }
 
 function applyDelta<T>(state: AutomergeState<T>, delta: Uint8Array, _at: Stamp, touched?: Set<string>): void {
-  const changes = readChanges(delta);
-  checkChanges(state.doc, changes);
   const heads = A.getHeads(state.doc);
-  const changed = advance(state, "change", (doc) => A.applyChanges(doc, [...changes])[0]);
-  if (touched !== undefined) touch(changed, heads, touched);
+  take(state, readChanges(delta));
+  if (touched !== undefined) touch(state.doc, heads, touched);
 }
 
 function load<T>(body: Uint8Array): A.Doc<T> {
@@ -197,16 +245,16 @@ export function automergeDoc<T extends Record<string, unknown>>(): CrdtType<
     join: (state, body, _ours, _theirs, touched) => {
       const theirs = load<T>(body);
       const heads = A.getHeads(state.doc);
-      const merged = advance(state, "document", (doc) => A.merge(doc, theirs));
-      if (touched !== undefined) touch(merged, heads, touched);
+      state.advance("document", (doc) => A.merge(doc, theirs));
+      if (touched !== undefined) touch(state.doc, heads, touched);
     },
-    encode: ({ doc }) => {
+    encode: (state) => {
       const writer = new Writer();
       writer.byte(VERSION);
-      writer.raw(A.save(doc));
+      writer.raw(state.save());
       return writer.take();
     },
-    decode: (body) => new AutomergeState(load<T>(body)),
+    decode: (body) => new AutomergeState(load<T>(body), body.slice(1)),
     value: ({ doc }) => plain(doc),
     // `save` is not canonical; the heads name all changes by their hashes.
     canonical: ({ doc }, writer) => {
