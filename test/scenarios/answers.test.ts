@@ -1,6 +1,7 @@
 // Questions and answers between two nodes.
+import { Scenario } from "../simulation/scenario.ts";
 import { createMemoryNetwork, createNode } from "@coppice/replication";
-import { gCounter, lwwMap } from "@coppice/crdt";
+import { VersionVector, gCounter, lwwMap } from "@coppice/crdt";
 import { afterEach, expect, test } from "vitest";
 
 const closing: { close(): Promise<void> }[] = [];
@@ -32,4 +33,34 @@ test("an answer larger than the queue goes on as soon as there is room", async (
   await b.connect("memory:/a");
   // Twenty parts and more: at a second each they would not be through.
   await expect.poll(() => b.group("m")?.events, { timeout: 5000 }).toBe(300);
+});
+
+test("two nodes that cannot join each other's states ask each other now and then, not without end", async () => {
+  // Both relays keep what they are given without its type's code, and so cannot merge it.
+  const machines = [{}, {}, { lacks: ["words"] }, { lacks: ["words"] }];
+  const story = new Scenario({ machines, groups: ["words"], tailBytesMax: 1 });
+  for (const [a, b] of [
+    ["n0", "n1"],
+    ["n0", "n3"],
+    ["n1", "n2"],
+    ["n2", "n3"],
+  ] as const)
+    story.cut(a, b);
+  await story.start("n0", "n1");
+  for (const name of ["n0", "n1"]) {
+    await story.open(name);
+    for (let round = 0; round < 5; round++) await story.write(name, { times: 2, settleMs: 50 });
+  }
+  await story.start("n2", "n3");
+  await story.wait(2000);
+  story.kill("n0");
+  story.kill("n1");
+  story.join("n2", "n3");
+  await story.wait(1000);
+  const bytesIn = (): number => story.process("n3").core?.peers.get("n2")?.counts.bytesIn ?? 0;
+  const before = bytesIn();
+  expect(before).toBeGreaterThan(0);
+  await story.wait(5000);
+  expect(bytesIn() - before).toBeLessThan(20_000);
+  expect(story.group("n2")?.vector.equals(story.group("n3")?.vector ?? new VersionVector())).toBe(false);
 });

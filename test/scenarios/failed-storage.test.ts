@@ -69,3 +69,19 @@ test("a node whose storage has failed still closes", async () => {
   await story.write("n0", { settleMs: 50 });
   expect(await story.close("n0")).toBe(true);
 });
+
+test("a read that fails once leaves a group out until it is asked for again, and no longer", async () => {
+  const story = new Scenario({ machines: [{}], groups: ["counter"] });
+  await story.start("n0");
+  await story.open("n0");
+  await story.write("n0", { times: 3, settleMs: 50 });
+  const value = story.value("n0");
+  await story.close("n0");
+  await story.start("n0");
+  story.failDisk("n0", "read");
+  await expect(story.open("n0")).rejects.toThrow("does not open");
+  story.failDisk("n0", undefined);
+  await story.open("n0");
+  expect(story.value("n0")).toBe(value);
+  await story.conclude();
+});

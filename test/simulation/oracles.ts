@@ -61,6 +61,8 @@ export class Oracles {
 
   noticed(process: SimProcess, code: string, message: string): void {
     this.#world.note(process.name, `${code} ${message}`);
+    this.#world.noticed.add(code);
+    if (this.#world.expected.has(code)) return;
     const isNeverExpected = ["MALFORMED_FRAME", "JOURNAL_DAMAGED", "TYPE_CONFLICT"];
     // Only unsynced writes that were torn out of their order leave a hole.
     const isRotten = this.#world.faultCounts.has("rot");

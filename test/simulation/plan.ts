@@ -1,3 +1,4 @@
+import type { Limits } from "@coppice/replication";
 import type { Durability } from "./process.ts";
 import { Random } from "./random.ts";
 import { DOCUMENTS } from "./documents.ts";
@@ -89,6 +90,8 @@ export interface Plan {
   /** How many programs go from machine to machine, and read there what they have written or seen. */
   readonly sessions: number;
   readonly faults: readonly Fault[];
+  /** Further limits of a scenario. */
+  readonly limits?: Partial<Limits>;
 }
 
 export interface PlanOptions {

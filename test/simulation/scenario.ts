@@ -15,6 +15,9 @@ export interface ScenarioSetup {
   readonly groups: readonly string[];
   readonly topology?: Plan["topology"];
   readonly tailBytesMax?: number;
+  readonly limits?: Plan["limits"];
+  /** Codes of notices that the story brings about. */
+  readonly expects?: readonly string[];
 }
 
 interface Step {
@@ -34,7 +37,8 @@ export class Scenario {
   readonly world: World;
   readonly #random = new Random(1, "scenario");
 
-  constructor({ machines, groups, topology = "mesh", tailBytesMax = 256 * 1024 }: ScenarioSetup) {
+  constructor(setup: ScenarioSetup) {
+    const { machines, groups, topology = "mesh", tailBytesMax = 256 * 1024, limits = {}, expects = [] } = setup;
     this.world = new World({
       seed: 1,
       machines: machines.map((machine) => ({ ...MACHINE, ...machine })),
@@ -49,7 +53,9 @@ export class Scenario {
       watches: false,
       sessions: 0,
       faults: [],
+      limits,
     });
+    for (const code of expects) this.world.expected.add(code);
   }
 
   #machine(name: string): Machine {
@@ -174,7 +180,7 @@ export class Scenario {
   }
 
   /** From here on the disk refuses this operation, until `undefined` is asked for. */
-  failDisk(name: string, operation: "write" | "sync" | undefined): void {
+  failDisk(name: string, operation: "write" | "sync" | "read" | undefined): void {
     const { faults } = this.#machine(name).disk;
     faults.fail = (asked) => (asked === operation ? new Error(`simulated: no ${operation}`) : undefined);
   }

@@ -71,6 +71,10 @@ export class World {
   readonly history: History = new History();
   readonly trace: Trace;
   readonly faultCounts: Map<FaultKind, number> = new Map();
+  /** Codes of notices that a scenario brings about. */
+  readonly expected: Set<string> = new Set();
+  /** Codes of all notices so far. */
+  readonly noticed: Set<string> = new Set();
   isHealing = false;
   readonly #random: Random;
   readonly #onFrame: ((frame: Uint8Array) => void) | undefined;
@@ -276,6 +280,7 @@ export class World {
           queueBytesMax: this.plan.queueBytesMax,
           groupsMax: 1000,
           loadsMax: 2,
+          ...this.plan.limits,
         },
         idleGraceMs: this.plan.idleGraceMs,
         snapshotIntervalMs: machine.plan.snapshotIntervalMs,
