@@ -1,4 +1,6 @@
 // Documents of libraries, which have clocks and chance of their own.
+import { automergeDoc } from "@coppice/crdt/automerge";
+import { createMemoryNetwork, createNode } from "@coppice/replication";
 import { afterEach, expect, test, vi } from "vitest";
 import { Scenario } from "../simulation/scenario.ts";
 
@@ -19,4 +21,17 @@ async function traceOf(group: string, systemMs: number): Promise<string> {
 test.each(["automerge", "yjs"])("a run with documents of %s is the same again on another day", async (group) => {
   const first = await traceOf(group, Date.UTC(2026, 0, 1));
   expect(await traceOf(group, Date.UTC(2027, 5, 1))).toBe(first);
+});
+
+test("an integer beyond those that JavaScript's numbers can tell apart reaches the other replicas", async () => {
+  const network = createMemoryNetwork();
+  const type = automergeDoc<Record<string, unknown>>();
+  const a = await createNode({ types: [type], transport: network.transport("a") });
+  const b = await createNode({ types: [type], transport: network.transport("b") });
+  await b.connect("memory:/a");
+  const here = await a.open("g", type);
+  const there = await b.open("g", type);
+  await here.mutate((mutator) => mutator.change((draft) => void (draft["large"] = 2 ** 60)), { ack: { replicas: 1 } });
+  expect(there.value()).toEqual({ large: 2n ** 60n });
+  for (const node of [a, b]) await node.close();
 });
