@@ -38,6 +38,8 @@ export interface ProcessSetup {
   readonly limits: CoreOptions["limits"];
   readonly snapshotIntervalMs: number | undefined;
   readonly idleGraceMs: number;
+  /** Whether it loads all that is stored once it has booted. */
+  readonly recovers: boolean;
   skewMs(): number;
   /** How long the next storage operation takes. */
   diskDelayMs(): number;
@@ -177,6 +179,17 @@ export class SimProcess {
     for (const run of early) run();
     this.#tick();
     for (const peer of this.setup.peers) this.#connect(peer);
+    if (this.setup.recovers) this.#recover(core).catch((error: unknown) => this.#events.trace(this, String(error)));
+  }
+
+  /** As `Node.recover` does. */
+  async #recover(core: Core): Promise<void> {
+    this.#events.stir();
+    for await (const page of this.#store.loadGroups()) {
+      if (this.#isClosing) return;
+      const adopted = page.filter((stored) => core.adopt(stored));
+      this.#events.trace(this, `takes ${adopted.length} groups from a scan`);
+    }
   }
 
   #pass(what: string, run: (core: Core) => void): void {

@@ -3,6 +3,8 @@ import {
   type GroupCommit,
   type GroupId,
   type GroupStorage,
+  type StoredGroup,
+  decodeGroupKey,
   domainOf,
   encodeGroupId,
   formatGroupId,
@@ -23,6 +25,9 @@ import type { Link, PeerId, Transport, TransportEvents } from "./transport.ts";
 
 /** How often the core looks at the clock. */
 const TICK_MS = 100;
+
+/** At least so many groups are taken for loaded before there is looked for room. */
+const ADOPTED_MIN = 4096;
 
 /** Told of one origin's changes of a group. */
 export type Watcher = (origin: Origin, keys: ReadonlySet<string>) => void;
@@ -52,6 +57,8 @@ export class Driver {
   /** Notices since the start, by code. */
   readonly noticed: Map<string, number> = new Map();
   loads = 0;
+  /** Groups taken for loaded since there was last looked for room. */
+  #adopted = 0;
   readonly #stopWatchers = new Set<() => void>();
   #timer: ReturnType<typeof setInterval> | undefined;
   #isStopped = false;
@@ -183,6 +190,20 @@ export class Driver {
     } catch (error) {
       this.core.loadFailed(group, error);
     }
+  }
+
+  /** Takes the groups of a page that rest for loaded; returns their keys. */
+  adopt(page: readonly StoredGroup[]): readonly string[] {
+    const keys: string[] = [];
+    for (const stored of page) if (this.core.adopt(stored)) keys.push(stored.row.key);
+    this.loads += keys.length;
+    // The clock would unload what there is no room for too late.
+    this.#adopted += keys.length;
+    if (this.#adopted >= Math.max(ADOPTED_MIN, this.core.active.size / 4)) {
+      this.#adopted = 0;
+      this.core.unloadIdle();
+    }
+    return keys;
   }
 
   transport(): Transport {
@@ -349,17 +370,24 @@ export class Driver {
     this.core.checkWritable();
   }
 
-  /** The row of a group id that is known here. Throws `UNKNOWN_GROUP`. */
+  /** A group that is known here. Throws `UNKNOWN_GROUP`. */
   known(id: GroupId): Group {
-    const group = this.core.groups.get(encodeGroupId(id));
-    if (group === undefined) throw new ReplicationError("UNKNOWN_GROUP", `no group ${formatGroupId(id)} is known here`);
-    return group;
+    return this.core.groups.get(encodeGroupId(id)) ?? unknown(id);
+  }
+
+  /** The same by its key, to look at. Throws `UNKNOWN_GROUP`. */
+  view(key: string): GroupView {
+    return this.core.groups.view(key) ?? unknown(decodeGroupKey(key));
   }
 }
 
 /** Notices that something is well again. */
 function isGoodNews(code: string): boolean {
   return code === "STORAGE_RECOVERED" || code === "UNSTUCK";
+}
+
+function unknown(id: GroupId): never {
+  throw new ReplicationError("UNKNOWN_GROUP", `no group ${formatGroupId(id)} is known here`);
 }
 
 export function closed(): ReplicationError {

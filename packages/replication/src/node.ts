@@ -257,10 +257,11 @@ export class Node implements AsyncDisposable {
       {
         groups: [...this.#driver.core.groups.views()]
           .filter((group) => group.isStored && group.phase !== "deleted")
-          .map(({ id, isUnsettled }) => ({ id, isJournalled: isUnsettled })),
+          .map(({ id, key, isUnsettled }) => ({ id, key, isJournalled: isUnsettled })),
         contents: (signal) => this.#driver.storage.loadGroups(signal === undefined ? {} : { signal }),
-        status: (id) => this.#driver.status(this.#driver.known(id)),
+        status: (key) => this.#driver.status(this.#driver.view(key)),
         load: (id, signal) => this.#active(this.#driver.known(id), signal, false),
+        adopt: (page) => this.#driver.adopt(page),
         superseded: (signal) => listSuperseded(this.#driver.storage, signal),
       },
       options,

@@ -4,12 +4,30 @@ import { describe, expect, it } from "vitest";
 import { type RecoverySource, recoverGroups } from "./recovery.ts";
 import type { GroupStatus } from "./replica.ts";
 
-/** Stored groups of which it is noted when they are loaded; `bad` cannot be. */
-function source(names: readonly string[], journalled: readonly string[] = []): RecoverySource & { loaded: GroupId[] } {
+interface Watched extends RecoverySource {
+  readonly loaded: GroupId[];
+  /** Those that a scan brought. */
+  readonly adopted: GroupId[];
+}
+
+/** Stored groups of which it is noted when they are loaded; `bad` cannot be, and a scan does not bring the `stale`. */
+function source(
+  names: readonly string[],
+  journalled: readonly string[] = [],
+  stale: readonly string[] = names,
+): Watched {
   const loaded: GroupId[] = [];
+  const adopted: GroupId[] = [];
   return {
     loaded,
-    groups: names.map((id) => ({ id, isJournalled: journalled.includes(id) })),
+    adopted,
+    groups: names.map((id) => ({ id, key: id, isJournalled: journalled.includes(id) })),
+    adopt: (page) => {
+      const keys = page.map(({ row }) => row.key).filter((key) => !stale.includes(key) && !loaded.includes(key));
+      adopted.push(...keys);
+      loaded.push(...keys);
+      return keys;
+    },
     status: (id) => {
       const phase = loaded.includes(id) ? (id === "bad" ? "failed" : "active") : "stored";
       // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the rest of a status is of no account here
@@ -24,7 +42,7 @@ function source(names: readonly string[], journalled: readonly string[] = []): R
       yield names.map((id): StoredGroup => {
         const meta = {
           id,
-          key: `s${id}!`,
+          key: id,
           type: "gcounter",
           epoch: 1,
           vector: new VersionVector(),
@@ -74,6 +92,50 @@ describe("a recovery", () => {
       { id: "a", snapshotBytes: 99, snapshotAt: 7, journalEvents: 6, journalBytes: 80, damage: [], degraded: false },
       { id: "bad", journalEvents: 0, damage: [{ record: "journal", reason: "it rotted" }], degraded: true },
     ]);
+  });
+
+  it("takes from one scan those that come last, and loads the others before", async () => {
+    const groups = source(["a", "b", "c", "d", "e"], ["c"], []);
+    const progress: unknown[] = [];
+    const report = await recoverGroups(groups, {
+      priority: ({ id }) => (id === "d" ? 2 : 0),
+      onProgress: ({ done, group }) => progress.push([done, group.id]),
+    });
+    expect(groups.loaded).toEqual(["c", "d", "a", "b", "e"]);
+    expect(groups.adopted).toEqual(["a", "b", "e"]);
+    expect(progress).toEqual(["c", "d", "a", "b", "e"].map((id, index) => [index + 1, id]));
+    expect(report.recovered).toBe(5);
+  });
+
+  it("loads one by one what a scan does not bring, and when those that come last are few", async () => {
+    const stale = source(["a", "b", "c"], [], ["b"]);
+    expect(await recoverGroups(stale, {})).toMatchObject({ recovered: 3 });
+    expect(stale.loaded).toEqual(["a", "c", "b"]);
+    const few = source(["a", "b", "c", "d", "e"], [], []);
+    await recoverGroups(few, { priority: ({ id }) => "edcba".indexOf(String(id)) });
+    expect([few.loaded, few.adopted]).toEqual([["a", "b", "c", "d", "e"], []]);
+  });
+
+  it("goes on group by group when a scan breaks off", async () => {
+    const groups = source(["a", "b"], [], []);
+    groups.contents = async function* () {
+      yield* [];
+      throw new Error("a page cannot be read");
+    };
+    expect(await recoverGroups(groups, {})).toMatchObject({ recovered: 2 });
+    expect(groups.loaded).toEqual(["a", "b"]);
+  });
+
+  it("counts what was unloaded again for want of room, and not what was not read", async () => {
+    const groups = source(["a", "b", "c"], [], ["b"]);
+    groups.load = async () => {
+      throw new Error("the storage did not answer");
+    };
+    groups.status = (id) => {
+      // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the rest of a status is of no account here
+      return { id, phase: "stored", degraded: false, isKnownType: true, events: 2 } as GroupStatus;
+    };
+    expect(await recoverGroups(groups, {})).toMatchObject({ recovered: 2, failed: [], degraded: [] });
   });
 
   it("ends when it is aborted", async () => {

@@ -247,6 +247,16 @@ export class Core {
     if (!this.pipeline.located(group, current?.nextPosition ?? 0)) this.#table.loaded(group, current);
   }
 
+  /** Takes a group that rests for loaded, as it was read; false when it must be loaded after all. */
+  adopt(stored: StoredGroup): boolean {
+    return this.#table.adopt(stored);
+  }
+
+  /** Unloads the groups that nobody uses and for which there is no room; the clock does this, too. */
+  unloadIdle(): void {
+    this.#housekeeping.unloadIdle();
+  }
+
   /** Nothing stored is touched: the group stays as it is on disk, and takes no part until the next start. */
   loadFailed(group: Group, error: unknown): void {
     if (!this.pipeline.notLocated(group)) this.#table.loadFailed(group, error);

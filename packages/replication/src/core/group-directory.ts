@@ -9,6 +9,8 @@ export interface Groups {
   readonly size: number;
   has(key: string): boolean;
   get(key: string): Group | undefined;
+  /** A group to look at: one that rests goes on resting. */
+  view(key: string): GroupView | undefined;
   /** Every group; each is woken. */
   values(): Iterable<Group>;
   /** Every group, to look at: those that rest go on resting. */
@@ -56,6 +58,13 @@ export class GroupDirectory implements Groups {
     if (awake !== undefined) return awake;
     const row = this.#rows.find(key);
     return row === undefined ? undefined : this.#wake(row, key);
+  }
+
+  view(key: string): GroupView | undefined {
+    const awake = this.#awake.get(key);
+    if (awake !== undefined) return awake;
+    const row = this.#rows.find(key);
+    return row === undefined ? undefined : this.#read(row);
   }
 
   /** The groups whose keys have this hash and that have something to tell. */

@@ -10,6 +10,7 @@ import {
 } from "@coppice/storage";
 import { ReplicationError } from "../error.ts";
 import type { CommitPipeline } from "./commit-pipeline.ts";
+import { equalDigest } from "./digest.ts";
 import { HASH_MAX } from "./domain-index.ts";
 import type { Group } from "./group.ts";
 import { GroupDirectory } from "./group-directory.ts";
@@ -180,6 +181,22 @@ export class GroupTable {
     this.#directory.update(group);
     if (server.degraded || server.hasPending) this.#parts.repair(group);
     this.#resume(group);
+  }
+
+  /**
+   * Takes a group that rests for loaded, as it was read without being asked for. False when it does not rest, and when it
+   * may have changed since it was read.
+   */
+  adopt(stored: StoredGroup): boolean {
+    const { key, epoch, digest } = stored.row;
+    const group = this.#directory.get(key);
+    if (group?.phase !== "stored" || !group.isStored || group.epoch !== epoch) return false;
+    // It may have been loaded, written to, and unloaded again.
+    if (!group.isUnsettled && !equalDigest(group.digest(), digest)) return false;
+    group.usedAt = this.#parts.server.now();
+    group.phase = "loading";
+    this.loaded(group, stored);
+    return true;
   }
 
   /**
