@@ -89,6 +89,8 @@ export interface Plan {
   readonly watches: boolean;
   /** How many programs go from machine to machine, and read there what they have written or seen. */
   readonly sessions: number;
+  /** Whether each process loads all that is stored once it has booted. */
+  readonly recovers: boolean;
   readonly faults: readonly Fault[];
   /** Further limits of a scenario. */
   readonly limits?: Partial<Limits>;
@@ -136,6 +138,9 @@ export const PROFILES: Readonly<Record<string, readonly FaultKind[]>> = {
 /** In how many runs programs carry tokens: what they read asks peers, and would hide that nobody else does. */
 const SESSIONS_SHARE = 0.5;
 
+/** In how many runs every start is followed by a recovery. */
+const RECOVERS_SHARE = 0.3;
+
 /** How many runs are small, and how long they are, for a large one's length. */
 const SMALL_SHARE = 0.75;
 const SMALL_PART = 0.3;
@@ -181,6 +186,7 @@ export function drawPlan(seed: number, options: PlanOptions = {}): Plan {
     idleGraceMs: random.chance(0.4) ? random.between(20, 600) : 60_000,
     watches: random.chance(0.5),
     sessions: sessions.chance(SESSIONS_SHARE) ? 1 + sessions.int(3) : 0,
+    recovers: new Random(seed, "recovers").chance(RECOVERS_SHARE),
     faults: drawFaults(random, options.kinds ?? FAULT_KINDS, chaosMs),
     ...options.fixed,
   };

@@ -51,6 +51,7 @@ export class Scenario {
       queueBytesMax: 8 * 1024 * 1024,
       idleGraceMs: 60_000,
       watches: false,
+      recovers: false,
       sessions: 0,
       faults: [],
       limits,

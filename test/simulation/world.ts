@@ -283,7 +283,7 @@ export class World {
           ...this.plan.limits,
         },
         idleGraceMs: this.plan.idleGraceMs,
-        recovers: new Random(this.plan.seed, `${name} recovers`).chance(0.3),
+        recovers: this.plan.recovers,
         snapshotIntervalMs: machine.plan.snapshotIntervalMs,
         skewMs: () => machine.skewMs + (machine.plan.clockRate - 1) * this.timeline.now,
         diskDelayMs: () => {
