@@ -155,7 +155,7 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
   core(
     "a group is unloaded before it is stored",
     "commit-pipeline",
-    "if (!group.isStored || this.#dirty.has(group) || this.#due.has(group) || this.failure !== undefined)",
+    "if (this.#dirty.has(group) || this.#due.has(group) || this.failure !== undefined)",
     "return true; if (false)",
     { kinds: ["slow-disk"], fixed: { idleGraceMs: 10, watches: false } },
   ),

@@ -218,6 +218,17 @@ describe("a group that nobody has open", () => {
     expect(onB.value()).toBe(3);
     expect(Object.keys(a.group("c")?.vector ?? {})).toHaveLength(2);
   });
+
+  it("is unloaded when it was never written to, and can be written to later", async () => {
+    await using grove = new Grove();
+    const a = await grove.start("a", [], { idleGraceMs: 20, heartbeatMs: 20, storage: memoryStorage() });
+    (await a.open("c", gCounter)).close();
+    await expect.poll(() => a.group("c")?.phase).toBe("stored");
+    const counter = await a.open("c", gCounter);
+    expect(counter.value()).toBe(0);
+    await counter.mutate((c) => c.increment(1));
+    expect(counter.value()).toBe(1);
+  });
 });
 
 describe("a node", () => {

@@ -138,8 +138,10 @@ export class CommitPipeline {
 
   /** Whether everything in the group's server is stored, so that it can be loaded again as it is. */
   holds(group: Group): boolean {
-    if (!group.isStored || this.#dirty.has(group) || this.#due.has(group) || this.failure !== undefined) return false;
+    if (this.#dirty.has(group) || this.#due.has(group) || this.failure !== undefined) return false;
     if (this.#inFlight?.parts.has(group)) return false;
+    // What was never written to need not be stored.
+    if (!group.isStored) return group.vector.size === 0;
     if (this.#environment.durability(group) !== "snapshot") return true;
     return group.server?.version === group.snapshotVersion;
   }

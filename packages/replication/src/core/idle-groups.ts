@@ -37,6 +37,6 @@ export function idleGroups(
   return over < 0 ? idle : idle.slice(0, over);
 }
 
-function bytesOf({ snapshotBytes, journalBytes }: Group): number {
-  return GROUP_BYTES + snapshotBytes + journalBytes;
+function bytesOf({ snapshotBytes, journalBytes, server }: Group): number {
+  return GROUP_BYTES + snapshotBytes + journalBytes + (server?.tailBytes ?? 0);
 }

@@ -4,15 +4,18 @@ export interface Limits {
   readonly messageBytesMax: number;
   /** Events of one group that wait for others, in bytes. Default 4 MiB. */
   readonly pendingBytesMax: number;
-  /** Newest events of one group kept in memory to serve peers that are a little behind. Default 256 KiB. */
+  /**
+   * Newest events of one group kept in memory to serve peers that are a little behind, in bytes: about 300 for each run
+   * (what one actor wrote in one tick), and its own. Default 256 KiB.
+   */
   readonly tailBytesMax: number;
   /** Bytes queued for one peer before its events are dropped and its groups marked for comparison. Default 8 MiB. */
   readonly queueBytesMax: number;
   /** Bytes taken from peers while a commit is under way, before their links are paused. Default 32 MiB. */
   readonly uncommittedBytesMax: number;
   /**
-   * Loaded groups that nobody uses, in bytes (as stored, and 2 KiB for each): over this the longest unused are unloaded
-   * before `idleGraceMs` is over. Default 64 MiB.
+   * Loaded groups that nobody uses, in bytes (as stored, their newest events, and 2 KiB for each): over this the longest
+   * unused are unloaded before `idleGraceMs` is over. Default 64 MiB.
    */
   readonly idleBytesMax: number;
   /** Actors of one group; over this the whole group takes nothing more from peers. Default 100 000. */

@@ -129,6 +129,11 @@ export class ReplicationServer {
     return !this.pending.isEmpty;
   }
 
+  /** About what the events kept for peers take in memory. */
+  get tailBytes(): number {
+    return this.#tail.bytes;
+  }
+
   /** The last event issued here under the current actor. */
   get issued(): Issued | undefined {
     return this.#own.issued;

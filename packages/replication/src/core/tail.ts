@@ -2,6 +2,8 @@ import type { VersionVector } from "@coppice/crdt";
 import type { Run } from "./run.ts";
 
 const RUNS_FEW = 4;
+/** What a run takes in memory beside its bytes: the objects around them, and its place here. */
+const RUN_BYTES = 300;
 /** Runs looked at for one that a peer has otherwise. */
 const CONTRADICTING_MAX = 64;
 const NO_RUNS: Run[] = [];
@@ -22,6 +24,7 @@ export class Tail {
     this.#floor = floor.clone();
   }
 
+  /** About what the runs take in memory. */
   get bytes(): number {
     return this.#bytes;
   }
@@ -30,7 +33,7 @@ export class Tail {
     // Of exactly that length: an array that is spread or pushed to takes room for sixteen more.
     if (this.#runs.length < RUNS_FEW) this.#runs = this.#runs.concat([run]);
     else this.#runs.push(run);
-    this.#bytes += run.bytes.length;
+    this.#bytes += RUN_BYTES + run.bytes.length;
     this.#trim();
   }
 
@@ -84,7 +87,7 @@ export class Tail {
   #dropOldest(): void {
     const run = this.#runs[this.#start] as Run;
     this.#start++;
-    this.#bytes -= run.bytes.length;
+    this.#bytes -= RUN_BYTES + run.bytes.length;
     if (this.#floor.get(run.actor) < run.lastSeq) this.#floor.set(run.actor, run.lastSeq);
   }
 }
