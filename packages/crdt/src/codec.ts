@@ -330,6 +330,15 @@ export class Reader {
     }
   }
 
+  /** Whether these bytes come next; then it goes on behind them. */
+  skip(bytes: Uint8Array): boolean {
+    const { length } = bytes;
+    if (length > this.left) return false;
+    for (let index = 0; index < length; index++) if (this.#bytes[this.#at + index] !== bytes[index]) return false;
+    this.#at += length;
+    return true;
+  }
+
   actor(): Actor {
     return actorAt(this.#bytes, this.#skip(ACTOR_BYTES));
   }

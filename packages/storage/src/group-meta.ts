@@ -14,16 +14,7 @@
  * | vector   | a version vector                  |
  * | frontier | uint count, then that many actors |
  */
-import {
-  ACTOR_BYTES,
-  type Actor,
-  actorFromBytes,
-  malformed,
-  type Reader,
-  SEQ_MAX,
-  VersionVector,
-  type Writer,
-} from "@coppice/crdt";
+import { ACTOR_BYTES, type Actor, type Reader, VersionVector, type Writer } from "@coppice/crdt";
 import type { GroupMeta } from "./group-storage.ts";
 
 /** {@link GroupMeta} without the id, which is in the key, and the epoch. */
@@ -56,57 +47,27 @@ export function readFacts(reader: Reader): Facts {
 
 /** Throws `MALFORMED` as {@link VersionVector.decode} does. */
 export function readHistory(reader: Reader): History {
-  const vector = readVector(reader);
+  const vector = VersionVector.decode(reader);
   const frontier: Actor[] = [];
-  for (let left = reader.count(ACTOR_BYTES); left > 0; left--) frontier.push(readActor(reader));
+  for (let left = reader.count(ACTOR_BYTES); left > 0; left--) frontier.push(reader.actor());
   return { vector, frontier };
 }
 
-/** Many groups have few types: one string for each will do. */
-const types = new Map<string, string>();
+interface KnownType {
+  readonly type: string;
+  readonly bytes: Uint8Array;
+}
+
+/** Many groups have few types, and mostly that of the one before: one string for each will do. */
+const types = new Map<string, KnownType>();
 const TYPES_MAX = 1000;
+let last: KnownType = { type: "", bytes: new Uint8Array(1) };
 
 function readType(reader: Reader): string {
+  if (reader.skip(last.bytes)) return last.type;
+  const start = reader.at;
   const type = reader.string();
-  const known = types.get(type);
-  if (known !== undefined) return known;
-  if (types.size < TYPES_MAX) types.set(type, type);
-  return type;
-}
-
-/** What {@link VersionVector.decode} reads, by actors that are known already. */
-function readVector(reader: Reader): VersionVector {
-  const vector = new VersionVector();
-  let last = "";
-  for (let left = reader.count(ACTOR_BYTES + 1); left > 0; left--) {
-    const actor = readActor(reader);
-    const seq = reader.uintMax(SEQ_MAX, "a sequence number");
-    if (actor <= last || seq === 0) throw malformed("the entries of a version vector are out of order");
-    last = actor;
-    vector.set(actor, seq);
-  }
-  return vector;
-}
-
-/**
- * Few actors write most groups, and making an actor's text from its bytes is what costs most in reading a row: so the
- * last one of each slot is kept.
- */
-const SLOTS = 256;
-const known: { readonly bytes: Uint8Array; readonly actor: Actor }[] = [];
-
-function readActor(reader: Reader): Actor {
-  const bytes = reader.raw(ACTOR_BYTES);
-  const slot = ((bytes[0] as number) + 31 * (bytes[8] as number) + 7 * (bytes[15] as number)) % SLOTS;
-  const entry = known[slot];
-  if (entry !== undefined && isEqual(entry.bytes, bytes)) return entry.actor;
-  const actor = actorFromBytes(bytes);
-  // A copy of a Buffer by `slice` would keep all of the record in memory.
-  known[slot] = { bytes: Uint8Array.from(bytes), actor };
-  return actor;
-}
-
-function isEqual(a: Uint8Array, b: Uint8Array): boolean {
-  for (let index = 0; index < ACTOR_BYTES; index++) if (a[index] !== b[index]) return false;
-  return true;
+  last = types.get(type) ?? { type, bytes: reader.copy(start) };
+  if (types.size < TYPES_MAX) types.set(type, last);
+  return last.type;
 }

@@ -47,7 +47,7 @@ export function writeSeal(record: Uint8Array, seed: number): void {
 }
 
 /** Up to here plain code is faster than a call of zlib. */
-const SHORT_BYTES_MAX = 320;
+const SHORT_BYTES_MAX = 192;
 
 /** Length of the record without its seal. Throws `CORRUPT` when the seal does not fit. */
 export function checkSeal(bytes: Uint8Array, place: string): number {
