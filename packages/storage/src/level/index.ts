@@ -275,7 +275,7 @@ interface LevelIterator<Item> {
 
 const FIRST_PAGE_ENTRIES = 3;
 /** Operations put into a batch in one turn of the event loop: about a millisecond's worth. */
-const SLICE_OPS = 500;
+const SLICE_OPS = 1000;
 
 interface LevelWrite {
   readonly ops: readonly Op[];
