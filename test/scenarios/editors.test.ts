@@ -78,38 +78,73 @@ test.each([
   expect(served.defects).toEqual([]);
 });
 
+const DOCUMENT = "4NMNnkMhL8jXrdJ9jamS58PAVdXu";
+
+/** A client of automerge-repo that has opened the document. */
+async function joined(served: Served, senderId: string): Promise<WebSocket> {
+  const socket = await served.connect(`/v1/automerge-repo?token=${TOKEN}`);
+  socket.send(cbor.encode({ type: "join", senderId, peerMetadata: {}, supportedProtocolVersions: ["1"] }));
+  await once(socket, "message");
+  const [, data] = Automerge.generateSyncMessage(Automerge.init(), Automerge.initSyncState());
+  socket.send(cbor.encode({ type: "request", senderId, targetId: "a", documentId: DOCUMENT, data }));
+  await once(socket, "message");
+  return socket;
+}
+
+/** A change by itself, forged. */
+const FORGED: Readonly<Record<string, (change: Automerge.DecodedChange) => Uint8Array>> = {
+  "in an object that is not there": (change) => {
+    const ops = change.ops.map((op) => ({ ...op, obj: "9@0123456789abcdef" }));
+    return Automerge.encodeChange({ ...change, ops } as Automerge.DecodedChange);
+  },
+  "behind changes that are missing": (change) => Automerge.encodeChange({ ...change, seq: 9 }),
+};
+
+test.each(Object.entries(FORGED))(
+  "a change of Automerge %s ends its editor's connection, and the others go on",
+  async (_, forge) => {
+    const type = automergeDoc<Record<string, unknown>>();
+    const served = new Served(type);
+    const [a, b] = [await served.start("a"), await served.start("b", ["a"])];
+    const id = ["automerge", DOCUMENT];
+    const here = await a.open(id, type);
+    const there = await b.open(id, type);
+    here.mutate((mutator) => mutator.change((doc) => void (doc["title"] = "x")));
+    const other = await joined(served, "other");
+    const socket = await joined(served, "hostile");
+    const [honest = new Uint8Array()] = Automerge.getAllChanges(Automerge.from({ key: 1 }));
+    const { hash: _hash, ...change } = Automerge.decodeChange(honest);
+    const forged = forge(change as Automerge.DecodedChange);
+    const { hash } = Automerge.decodeChange(forged);
+    const data = Automerge.encodeSyncMessage({ heads: [hash], need: [], have: [], changes: [forged] });
+    socket.send(cbor.encode({ type: "sync", senderId: "hostile", targetId: "a", documentId: DOCUMENT, data }));
+    const closed = once(socket, "close", { signal: AbortSignal.timeout(5000) });
+    const [code, reason] = (await closed) as [number, Buffer];
+    expect({ code, reason: reason.toString() }).toEqual({ code: REFUSED, reason: "INVALID_REQUEST" });
+    const told = once(other, "message", { signal: AbortSignal.timeout(5000) });
+    there.mutate((mutator) => mutator.change((doc) => void (doc["title"] = "y")));
+    await told;
+    expect(here.value()).toEqual({ title: "y" });
+    await joined(served, "late");
+    expect(served.defects).toEqual([]);
+  },
+);
+
 test("a message of automerge-repo that can be read, but not passed on, is refused with its reason", async () => {
   const type = automergeDoc<Record<string, unknown>>();
   const served = new Served(type);
   const a = await served.start("a");
-  const documentId = "4NMNnkMhL8jXrdJ9jamS58PAVdXu";
-  const replica = await a.open(["automerge", documentId], type);
+  const replica = await a.open(["automerge", DOCUMENT], type);
   replica.mutate((mutator) => mutator.change((doc) => void (doc["title"] = "x")));
-  const [, data] = Automerge.generateSyncMessage(Automerge.init(), Automerge.initSyncState());
-  const join = async (senderId: string): Promise<WebSocket> => {
-    const socket = await served.connect(`/v1/automerge-repo?token=${TOKEN}`);
-    socket.send(cbor.encode({ type: "join", senderId, peerMetadata: {}, supportedProtocolVersions: ["1"] }));
-    await once(socket, "message");
-    socket.send(cbor.encode({ type: "request", senderId, targetId: "a", documentId, data }));
-    await once(socket, "message");
-    return socket;
-  };
-  await join("other");
-  const socket = await join("hostile");
-  const fields = {
-    type: "ephemeral",
-    senderId: "hostile",
-    targetId: "a",
-    documentId,
-    sessionId: "s",
-    count: 7,
-    data: 0,
-  };
-  const message = Buffer.from(cbor.encode(fields));
+  await joined(served, "other");
+  const socket = await joined(served, "hostile");
+  const head = { type: "ephemeral", senderId: "hostile", targetId: "a", documentId: DOCUMENT };
+  const message = Buffer.from(cbor.encode({ ...head, sessionId: "s", count: 7, data: 0 }));
   // A count that is the end of something that never began.
   message[message.indexOf("ecount") + "ecount".length] = 0xff;
   socket.send(message);
-  const [code, reason] = (await once(socket, "close", { signal: AbortSignal.timeout(5000) })) as [number, Buffer];
+  const closed = once(socket, "close", { signal: AbortSignal.timeout(5000) });
+  const [code, reason] = (await closed) as [number, Buffer];
   expect({ code, reason: reason.toString() }).toEqual({ code: REFUSED, reason: "INVALID_REQUEST" });
   expect(served.defects).toEqual([]);
 });

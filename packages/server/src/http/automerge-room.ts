@@ -1,6 +1,7 @@
 import type * as Automerge from "@automerge/automerge";
 import type { AutomergeMutator, AutomergeView } from "@coppice/crdt/automerge";
 import { type Replica, ReplicationError } from "@coppice/replication";
+import { ServerError } from "../error.ts";
 
 type Content = Record<string, unknown>;
 
@@ -60,15 +61,28 @@ export class AutomergeRoom {
   receive(client: AutomergeClient, message: Uint8Array): void {
     const state = this.#clients.get(client);
     if (state === undefined) return;
-    const automerge = this.#automerge;
-    const before = automerge.getHeads(this.#copy);
-    const accepted = client.mayWrite() ? message : this.#withoutChanges(message);
-    const [copy, next] = automerge.receiveSyncMessage(this.#copy, state, accepted);
-    this.#copy = copy;
+    const { changes, next } = this.#take(client.mayWrite() ? message : this.#withoutChanges(message), state);
     this.#clients.set(client, next);
-    const changes = automerge.getChangesSince(copy, before);
     if (changes.length > 0) this.#keep(changes);
     this.pump(client);
+  }
+
+  /** What a sync message brings into the copy. */
+  #take(
+    message: Uint8Array,
+    state: Automerge.SyncState,
+  ): { readonly changes: readonly Uint8Array[]; readonly next: Automerge.SyncState } {
+    const automerge = this.#automerge;
+    const before = automerge.getHeads(this.#copy);
+    try {
+      const [copy, next] = automerge.receiveSyncMessage(this.#copy, state, message);
+      this.#copy = copy;
+      return { changes: automerge.getChangesSince(copy, before), next };
+    } catch (cause) {
+      // It may hold a part of what was refused.
+      this.#copy = this.#copied();
+      throw new ServerError("INVALID_REQUEST", "Automerge refuses a sync message", { cause });
+    }
   }
 
   /** Sends a client the difference that it lacks, if it takes it now. */
