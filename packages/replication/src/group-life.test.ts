@@ -149,6 +149,7 @@ describe("delete", () => {
     await grove.stop("a");
     const again = await grove.start("a", ["b"], { storage });
     expect([...again.groups()]).toEqual([]);
+    expect([...again.countGroups()]).toEqual([["", 0]]);
     await away.connect("memory:/a");
     await grove.converged();
     expect(away.group("g")?.phase).toBe("deleted");

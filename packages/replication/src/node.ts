@@ -227,6 +227,11 @@ export class Node implements AsyncDisposable {
     }
   }
 
+  /** How many groups each domain has here; at once, however many there are. Deleted ones do not count. */
+  countGroups(): ReadonlyMap<string, number> {
+    return this.#driver.core.groups.counts();
+  }
+
   /**
    * The groups that changed here since a cursor, each once, in the order of their latest changes, at most `limit`
    * (1 000 by default) of them; and the cursor to go on with. `startOver`: the cursor is of another run of the node, or

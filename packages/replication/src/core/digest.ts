@@ -65,7 +65,11 @@ export function vectorDigest(seed: Digest, vector: Iterable<readonly [Actor, num
 
 /** 16 hexadecimal digits. */
 export function formatDigest(digest: Digest): string {
-  return digest.map((lane) => lane.toString(16).padStart(8, "0")).join("");
+  return formatLane(digest[0]) + formatLane(digest[1]);
+}
+
+function formatLane(lane: number): string {
+  return lane.toString(16).padStart(8, "0");
 }
 
 /** A group's place in lists and sketches: 32 bits of its key's hash. Two groups may share one. */

@@ -120,6 +120,21 @@ describe("the directory of groups", () => {
     }
   });
 
+  it("counts the groups of each domain that are not deleted, as they come and go", () => {
+    const groups = directory(3);
+    groups.addStored({ ...stored(3), epoch: 2 }, false);
+    groups.add("quiet", "squiet!", "gcounter", 1);
+    const count = (): unknown => Object.fromEntries(groups.counts());
+    expect(count()).toEqual({ words: 3, "": 1 });
+    const group = groups.get(keyOf(1));
+    group?.restart(2, "gcounter");
+    groups.rest();
+    expect(count()).toEqual({ words: 2, "": 1 });
+    groups.get(keyOf(1))?.restart(3, "gcounter");
+    groups.get(keyOf(3))?.restart(3, "gcounter");
+    expect(count()).toEqual({ words: 4, "": 1 });
+  });
+
   it("sums the digests of a domain's groups as they change, and leaves out those that have nothing to tell", () => {
     const groups = directory(3);
     groups.add("s-quiet", "s-quiet!", "gcounter", 1);

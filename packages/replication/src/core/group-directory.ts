@@ -1,7 +1,7 @@
 import { type CatalogueRow, type Digest, type GroupId, decodeGroupKey, domainOf } from "@coppice/storage";
 import { DomainIndex } from "./domain-index.ts";
 import { Group, type GroupView, emptyMeta } from "./group.ts";
-import { COUNTED, DEGRADED, GroupRows, type RowNumber, UNSETTLED } from "./group-rows.ts";
+import { COUNTED, DEGRADED, DELETED, GroupRows, type RowNumber, UNSETTLED } from "./group-rows.ts";
 import { RestingCodec, type RestingGroup, recordKey } from "./resting-group.ts";
 
 /** What is known of the groups of a node, by key. */
@@ -15,6 +15,8 @@ export interface Groups {
   values(): Iterable<Group>;
   /** Every group, to look at: those that rest go on resting. */
   views(): Iterable<GroupView>;
+  /** How many groups of each domain are not deleted. */
+  counts(): ReadonlyMap<string, number>;
 }
 
 /**
@@ -86,6 +88,14 @@ export class GroupDirectory implements Groups {
     }
   }
 
+  counts(): ReadonlyMap<string, number> {
+    const counts = this.#indexes.map(() => 0);
+    for (let row = 0; row < this.#rows.size; row++) {
+      if (!this.#rows.has(row, DELETED)) (counts[this.#rows.domain(row)] as number)++;
+    }
+    return new Map(this.#indexes.map(({ name }, number) => [name, counts[number] ?? 0]));
+  }
+
   /** Whether the digests of all groups of a domain are known. */
   isSettled(domain: string): boolean {
     return this.#rows.unsettled === 0 || this.#domains.get(domain)?.some(UNSETTLED) !== true;
@@ -144,7 +154,9 @@ export class GroupDirectory implements Groups {
 
   #add(resting: RestingGroup): RowNumber {
     const number = this.#domainOf(resting.key);
-    return this.#rows.add(resting.key, number, this.#codec.encode(resting), resting.meta.digest);
+    const row = this.#rows.add(resting.key, number, this.#codec.encode(resting), resting.meta.digest);
+    if (resting.meta.epoch % 2 === 0) this.#rows.set(row, DELETED, true);
+    return row;
   }
 
   /** What the rows call the domain of a key. All keys of a domain that is not the default one begin alike. */

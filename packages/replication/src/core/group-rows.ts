@@ -12,7 +12,8 @@ export const COUNTED = 1;
 export const UNSETTLED = 2;
 export const COMPARED = 4;
 export const DEGRADED = 8;
-export type RowFlag = typeof COUNTED | typeof UNSETTLED | typeof COMPARED | typeof DEGRADED;
+export const DELETED = 16;
+export type RowFlag = typeof COUNTED | typeof UNSETTLED | typeof COMPARED | typeof DEGRADED | typeof DELETED;
 
 /** How full the table of hashes gets before it doubles. */
 const LOAD_MAX = 0.8;

@@ -1,7 +1,7 @@
 import { type Actor, VersionVector } from "@coppice/crdt";
 import type { Digest, GroupId, GroupMeta } from "@coppice/storage";
 import { groupSeed } from "./digest.ts";
-import { COMPARED, DEGRADED, type GroupRows, type RowNumber, UNSETTLED } from "./group-rows.ts";
+import { COMPARED, DEGRADED, DELETED, type GroupRows, type RowNumber, UNSETTLED } from "./group-rows.ts";
 import type { Issued } from "./incarnation.ts";
 import type { ReplicationServer } from "./replication-server.ts";
 import type { RestingGroup } from "./resting-group.ts";
@@ -209,6 +209,7 @@ export class Group {
     this.isStored = false;
     this.#rows.set(this.row, UNSETTLED, false);
     this.#rows.set(this.row, DEGRADED, false);
+    this.#rows.set(this.row, DELETED, this.phase === "deleted");
     this.isCompared = false;
     this.snapshotAt = 0;
     this.snapshotVersion = 0;

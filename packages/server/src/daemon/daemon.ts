@@ -238,8 +238,7 @@ async function openGateway(
 }
 
 function announce(options: DaemonOptions, node: Node, gateway: Gateway | undefined, log: Log): void {
-  let groups = 0;
-  for (const group of node.groups()) if (group.phase !== "deleted") groups++;
+  const groups = [...node.countGroups().values()].reduce((sum, count) => sum + count, 0);
   const addresses = node.addresses();
   const tokenFile = tokenPath(options.data);
   const readTokenFile = readTokenPath(options.data);

@@ -56,9 +56,7 @@ export function domainRoutes(app: FastifyInstance, { node, domains }: RouteConte
     },
     (): DomainsBody => {
       const counts = new Map(domains.all.map(({ name }) => [name, 0]));
-      for (const { domain, phase } of node.groups()) {
-        if (phase !== "deleted") counts.set(domain, (counts.get(domain) ?? 0) + 1);
-      }
+      for (const [name, count] of node.countGroups()) if (count > 0) counts.set(name, count);
       const configured = new Map(domains.all.map((domain) => [domain.name, domain]));
       const names = [...counts].toSorted(([left], [right]) => (left < right ? -1 : 1));
       return { domains: names.map(([name, groups]) => domainBody(name, groups, configured.get(name))) };

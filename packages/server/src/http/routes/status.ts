@@ -43,7 +43,5 @@ export function statusRoutes(app: FastifyInstance, context: RouteContext): void 
 }
 
 function countGroups({ node }: RouteContext): number {
-  let count = 0;
-  for (const group of node.groups()) if (group.phase !== "deleted") count++;
-  return count;
+  return [...node.countGroups().values()].reduce((sum, count) => sum + count, 0);
 }
