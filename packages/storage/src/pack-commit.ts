@@ -82,17 +82,17 @@ function checkEpoch({ type, epoch }: GroupMeta, parity: 0 | 1): void {
 }
 
 async function packSnapshots(groups: readonly GroupSnapshot[], codec: Codec): Promise<PackedSnapshot[]> {
-  const packing = groups.map((group) => packSnapshot(group, codec));
-  // Most snapshots are small, and a promise for each would cost more than packing it.
-  await Promise.all(packing.filter((snapshot) => snapshot instanceof Promise));
-  const packed: PackedSnapshot[] = [];
-  for (const snapshot of packing) packed.push(snapshot instanceof Promise ? await snapshot : snapshot);
-  return packed;
+  // Mostly all are small, and a promise for each would cost more than packing it.
+  if (groups.every(isSmall)) return groups.map(packSmall);
+  return await Promise.all(groups.map(async (group) => (isSmall(group) ? packSmall(group) : packLarge(group, codec))));
 }
 
-function packSnapshot(group: GroupSnapshot, codec: Codec): PackedSnapshot | Promise<PackedSnapshot> {
+function isSmall({ body }: GroupSnapshot): boolean {
+  return body.length <= INLINE_BYTES_MAX;
+}
+
+function packSmall(group: GroupSnapshot): PackedSnapshot {
   const { epoch, journalPosition: position, body: bytes } = group;
-  if (bytes.length > INLINE_BYTES_MAX) return packLarge(group, codec);
   const body = { codec: CODEC_NONE, length: bytes.length, bytes } as const;
   return packed(group, draftRecord({ epoch, position }, group, body), undefined);
 }
