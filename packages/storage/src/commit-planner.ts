@@ -34,12 +34,9 @@ export class CommitPlanner {
     for (const { key, value } of commit.superseded) this.ops.push({ op: "put", key, value });
     for (const group of commit.created) this.#begin(group);
     for (const record of commit.records) this.#append(record);
-    let left = SLICE_SNAPSHOTS;
-    for (const snapshot of commit.snapshots) {
-      this.#snapshot(snapshot);
-      if (--left > 0) continue;
-      await nextTurn();
-      left = SLICE_SNAPSHOTS;
+    for (let from = 0; from < commit.snapshots.length; from += SLICE_SNAPSHOTS) {
+      if (from > 0) await nextTurn();
+      for (const snapshot of commit.snapshots.slice(from, from + SLICE_SNAPSHOTS)) this.#snapshot(snapshot);
     }
     for (const group of commit.repaired) this.#repaired(group);
     for (const group of commit.deletions) this.#begin(group);

@@ -129,18 +129,14 @@ class LevelBackend extends StorageBackend {
 
   /** Writes that came while another was under way go together. */
   async #write(writes: readonly LevelWrite[]): Promise<readonly unknown[]> {
+    const ops = writes.length === 1 ? (writes[0] as LevelWrite).ops : writes.flatMap((write) => write.ops);
     await this.#open().write(
       async (batch) => {
-        let left = SLICE_OPS;
-        for (const { ops } of writes) {
-          for (const op of ops) {
-            apply(batch, op);
-            if (--left > 0) continue;
-            await nextTurn();
-            left = SLICE_OPS;
-          }
+        for (let from = 0; from < ops.length; from += SLICE_OPS) {
+          if (from > 0) await nextTurn();
+          for (const op of ops.slice(from, from + SLICE_OPS)) apply(batch, op);
         }
-        if (writes.every(({ ops }) => ops.length === 0)) batch.put(MARKER_KEY, MARKER_VALUE);
+        if (ops.length === 0) batch.put(MARKER_KEY, MARKER_VALUE);
       },
       writes.some(({ sync }) => sync),
     );
