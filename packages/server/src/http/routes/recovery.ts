@@ -29,7 +29,7 @@ const responseSchema = {
   additionalProperties: false,
   properties: {
     groups: { type: "integer", description: "How many are stored" },
-    recovered: { type: "integer", description: "How many of them are loaded and whole" },
+    recovered: { type: "integer", description: "How many of them were loaded, and are whole" },
     events: { type: "integer" },
     durationMs: { type: "number" },
     degraded: listSchema("Loaded from an older snapshot or an incomplete journal: peers may have more"),
