@@ -10,7 +10,7 @@ import {
   slotOf,
   withDegraded,
 } from "./group-record.ts";
-import { readSlots } from "./group-records.ts";
+import { readSlots, type SlotValues } from "./group-records.ts";
 import { appendTo, emptyState, type GroupState, stateOf } from "./group-state.ts";
 import type { Damage } from "./group-storage.ts";
 import { decodeEntry, type JournalEntry } from "./journal-entry.ts";
@@ -35,6 +35,8 @@ export interface GroupReading {
 export interface ReadingOptions {
   /** Whether the snapshot is wanted; without, one that lies apart is not read, and its damage not found. */
   readonly snapshot: boolean;
+  /** The group's slots, when they were read before. */
+  readonly slots?: SlotValues | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -67,7 +69,8 @@ export async function readGroup(
 ): Promise<GroupReading | undefined> {
   const findings: Findings = { id, damage: [], repairs: [] };
   const { damage, repairs } = findings;
-  const records = await readRecords(engine, key, findings);
+  const slots = options.slots ?? (await readSlots(engine, [key]))[0];
+  const records = await readRecords(engine, key, slots?.values ?? [], findings);
   if (records === undefined) return undefined;
   const [top] = records;
   if (top === undefined) {
@@ -103,9 +106,12 @@ function putRecords(key: string, newest: GroupRecord, other: GroupRecord | undef
 }
 
 /** The group's records of its highest epoch, the newest first; undefined when there is nothing of it. */
-async function readRecords(engine: StoreEngine, key: string, findings: Findings): Promise<GroupRecord[] | undefined> {
-  const [slots] = await readSlots(engine, [key]);
-  const values = slots?.values ?? [];
+async function readRecords(
+  engine: StoreEngine,
+  key: string,
+  values: readonly (Uint8Array | undefined)[],
+  findings: Findings,
+): Promise<GroupRecord[] | undefined> {
   if (values.every((value) => value === undefined)) return undefined;
   const records: GroupRecord[] = [];
   const faults: { readonly slot: Slot; readonly value: Uint8Array | undefined; readonly reason: string }[] = [];

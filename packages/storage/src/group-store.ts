@@ -3,7 +3,7 @@ import { CommitPlanner } from "./commit-planner.ts";
 import { CommitQueue } from "./commit-queue.ts";
 import { StorageError, throwIfAborted } from "./error.ts";
 import { decodeGroupKey, encodeGroupId, encodeGroupPrefix, type GroupId } from "./group-id.ts";
-import { corruption, type GroupReading, readGroup } from "./group-reader.ts";
+import { corruption, type GroupReading, readGroup, type ReadingOptions } from "./group-reader.ts";
 import { type GroupRecord, recordSeed } from "./group-record.ts";
 import { readSlots, scanSlots, type SlotValues, wholeRecords } from "./group-records.ts";
 import { GroupStates } from "./group-states.ts";
@@ -123,9 +123,10 @@ class GroupStore implements GroupStorage {
   async load(id: GroupId, options: { signal?: AbortSignal } = {}): Promise<StoredGroup | undefined> {
     const key = encodeGroupId(id);
     const before = this.#queue.quiet;
-    const whole = await readWhole(this.#engine, key);
+    const [slots] = await readSlots(this.#engine, [key]);
+    const whole = slots && (await readWhole(this.#engine, slots));
     if (whole === undefined || !isAlive(whole.group) || !this.#isQuietSince(before)) {
-      return await this.#loadCarefully(key, id, options);
+      return await this.#loadCarefully(key, id, { snapshot: true, slots, signal: options.signal }, before);
     }
     // What is loaded is mostly written to next.
     this.#states.set(key, whole.state);
@@ -138,9 +139,14 @@ class GroupStore implements GroupStorage {
     return before !== undefined && this.#queue.quiet === before;
   }
 
-  async #loadCarefully(key: string, id: GroupId, options: { signal?: AbortSignal }): Promise<StoredGroup | undefined> {
-    const before = this.#queue.quiet;
-    let reading = await readGroup(this.#engine, key, id, { snapshot: true, signal: options.signal });
+  /** `before`: `quiet` before the slots were read. */
+  async #loadCarefully(
+    key: string,
+    id: GroupId,
+    options: ReadingOptions,
+    before: number | undefined,
+  ): Promise<StoredGroup | undefined> {
+    let reading = await readGroup(this.#engine, key, id, options);
     if (reading !== undefined && (reading.repairs.length > 0 || !this.#isQuietSince(before))) {
       reading = await this.#queue.alone(() => this.#readAndRepair(key, id, true));
     } else if (reading !== undefined) {

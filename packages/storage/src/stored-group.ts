@@ -1,6 +1,6 @@
 import { corruption, type GroupReading } from "./group-reader.ts";
 import { decodeApart, type GroupRecord, slotOf } from "./group-record.ts";
-import { readSlots, wholeRecords } from "./group-records.ts";
+import { type SlotValues, wholeRecords } from "./group-records.ts";
 import { type GroupState, stateOf } from "./group-state.ts";
 import type { CatalogueRow, StoredGroup } from "./group-storage.ts";
 import { unpackBody } from "./packed-body.ts";
@@ -23,12 +23,11 @@ export async function storedGroup(record: GroupRecord, reading: GroupReading): P
 /** The common case with the least work, for recoveries; undefined for all else, and the caller reads with care. */
 export async function readWhole(
   engine: StoreEngine,
-  key: string,
+  slots: SlotValues,
 ): Promise<{ readonly group: StoredGroup; readonly state: GroupState } | undefined> {
-  const [slots] = await readSlots(engine, [key]);
-  const records = slots && wholeRecords(slots);
+  const records = wholeRecords(slots);
   if (records === undefined) return undefined;
-  const { epoch, seq } = records.newest;
+  const { key, epoch, seq } = records.newest;
   if (await engine.journals.reaches(journalLog(key, epoch), seq)) return undefined;
   const group = await snapshotGroup(engine, records.newest);
   return group && { group, state: stateOf(records.newest, records.other) };

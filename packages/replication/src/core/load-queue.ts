@@ -5,8 +5,8 @@ export class LoadQueue {
   readonly #read: (group: Group) => void;
   readonly #max: number;
   readonly #reading = new Set<Group>();
-  readonly #awaited = new Set<Group>();
-  readonly #others = new Set<Group>();
+  readonly #awaited = new Line();
+  readonly #others = new Line();
 
   constructor(read: (group: Group) => void, max: number) {
     this.#read = read;
@@ -27,15 +27,43 @@ export class LoadQueue {
   }
 
   #next(): void {
-    for (const waiting of [this.#awaited, this.#others]) {
-      for (const group of waiting) {
-        if (this.#reading.size >= this.#max) return;
-        waiting.delete(group);
-        // It was deleted or created anew while it waited.
-        if (group.phase !== "loading") continue;
-        this.#reading.add(group);
-        this.#read(group);
-      }
+    while (this.#reading.size < this.#max) {
+      const group = this.#awaited.take() ?? this.#others.take();
+      if (group === undefined) return;
+      // It was deleted or created anew while it waited.
+      if (group.phase !== "loading") continue;
+      this.#reading.add(group);
+      this.#read(group);
     }
+  }
+}
+
+/** Groups that wait: first come, first served. */
+class Line {
+  readonly #groups = new Set<Group>();
+  /** Goes on where it stood: a new one would pass all that were taken before. */
+  #cursor = this.#groups.values();
+
+  has(group: Group): boolean {
+    return this.#groups.has(group);
+  }
+
+  add(group: Group): void {
+    this.#groups.add(group);
+  }
+
+  delete(group: Group): void {
+    this.#groups.delete(group);
+  }
+
+  take(): Group | undefined {
+    let next = this.#cursor.next();
+    if (next.done === true) {
+      this.#cursor = this.#groups.values();
+      next = this.#cursor.next();
+    }
+    if (next.done === true) return undefined;
+    this.#groups.delete(next.value);
+    return next.value;
   }
 }
