@@ -68,7 +68,8 @@ export function decodeGroupKey(key: string): GroupId {
     }
   }
   if (at !== end) throw badKey(key);
-  return elements;
+  // An array that was pushed to has room for sixteen more; ids are kept.
+  return elements.slice();
 }
 
 /** Throws `INVALID_GROUP_ID` as {@link encodeGroupId} does. */

@@ -50,7 +50,7 @@ interface RegisterExtra {
  * concurrent ones in `more`. An actor has at most one live write: its next one follows it.
  */
 export class RegisterStore {
-  /** Actor and kind in one small integer, and the time as two: there are as many registers as there are keys. */
+  /** Actor and kind in one small integer, and the time as two: other numbers would each take an object of their own. */
   #place: number;
   seq: number;
   #timeHigh: number;
@@ -63,7 +63,7 @@ export class RegisterStore {
     this.#place = ((actor + 1) << KIND_BITS) | kind;
     this.seq = seq;
     this.#timeHigh = Math.floor(time / TIME_LOW);
-    this.#timeLow = time - this.#timeHigh * TIME_LOW;
+    this.#timeLow = (time - this.#timeHigh * TIME_LOW) | 0;
     this.value = value;
     this.#extra = undefined;
   }
@@ -101,7 +101,7 @@ export class RegisterStore {
     this.#place = ((actor + 1) << KIND_BITS) | this.kind;
     this.seq = seq;
     this.#timeHigh = Math.floor(time / TIME_LOW);
-    this.#timeLow = time - this.#timeHigh * TIME_LOW;
+    this.#timeLow = (time - this.#timeHigh * TIME_LOW) | 0;
     this.value = value;
     if (more !== this.more) this.#extra = extraOf(this.sibling, more);
   }
