@@ -86,6 +86,14 @@ export function actorToBytes(actor: Actor): Uint8Array {
   return bytes;
 }
 
+let alone: Actor[] = [];
+
+/** A list of one actor, not to be changed: the very many groups with one writer share it. */
+export function soleActor(actor: Actor): Actor[] {
+  if (alone[0] !== actor) alone = [actor];
+  return alone;
+}
+
 /** Writes the 16 bytes of `actor` into `target` from `offset` on. */
 export function writeActorBytes(actor: Actor, target: Uint8Array, offset: number): void {
   const slot = (byteAt(actor, 15) ^ byteAt(actor, 7)) % RECENT_MAX;

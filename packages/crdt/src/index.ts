@@ -1,4 +1,13 @@
-export { ACTOR_BYTES, type Actor, actorFromBytes, actorNode, actorToBytes, createActor, parseActor } from "./actor.ts";
+export {
+  ACTOR_BYTES,
+  type Actor,
+  actorFromBytes,
+  actorNode,
+  actorToBytes,
+  createActor,
+  parseActor,
+  soleActor,
+} from "./actor.ts";
 export { type BoundedCounterMutator, type BoundedCounterView, boundedCounter } from "./bounded-counter.ts";
 export { type DynamicMapMutator, type DynamicMapView, builtinTypes } from "./builtin-types.ts";
 export { CLOCK_EPOCH_MS, CLOCK_STEPS_PER_MS, HybridClock, type HybridTime, hybridTime, unixMs } from "./clock.ts";

@@ -1,4 +1,4 @@
-import type { Actor } from "./actor.ts";
+import { type Actor, soleActor } from "./actor.ts";
 import { type Reader, type Writer, malformed } from "./codec.ts";
 
 /** Highest sequence number of an actor: below 2^31, so that it stays a small integer in every engine. */
@@ -49,7 +49,7 @@ export class VersionVector implements Iterable<[Actor, number]> {
       this.#seqs[at] = seq;
     } else if (this.#actors.length < FEW) {
       // Of exactly that length: an array that is spread or pushed to takes room for sixteen more.
-      this.#actors = this.#actors.concat([actor]);
+      this.#actors = this.#actors.length === 0 ? soleActor(actor) : this.#actors.concat([actor]);
       this.#seqs = this.#seqs.concat([seq]);
     } else {
       this.#add(actor, seq);

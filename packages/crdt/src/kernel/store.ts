@@ -1,4 +1,4 @@
-import type { Actor } from "../actor.ts";
+import { type Actor, soleActor } from "../actor.ts";
 import type { Value } from "../value.ts";
 import { SHAPE_COUNTER, SHAPE_LOG, SHAPE_MAP, SHAPE_REGISTER, shapeOf } from "./kinds.ts";
 
@@ -212,7 +212,8 @@ export class ActorTable {
     if (index < 0) {
       index = this.names.length;
       // Of exactly that length: an array that is spread or pushed to takes room for sixteen more.
-      if (index < NAMES_SEARCHED_MAX) this.#names = this.#names.concat([actor]);
+      if (index === 0) this.#names = soleActor(actor);
+      else if (index < NAMES_SEARCHED_MAX) this.#names = this.#names.concat([actor]);
       else this.#names.push(actor);
       this.#indexes?.set(actor, index);
     }

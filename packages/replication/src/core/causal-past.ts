@@ -1,10 +1,11 @@
-import { type Actor, VersionVector } from "@coppice/crdt";
+import { type Actor, VersionVector, soleActor } from "@coppice/crdt";
 import type { Digest } from "@coppice/storage";
 import { addDigest, entryHash, subtractDigest, vectorDigest } from "./digest.ts";
 import type { Dependency, DependencyRow, Run } from "./run.ts";
 
 const NONE: readonly Dependency[] = [];
 const NOBODY = "" as Actor;
+const NOWHERE: readonly Actor[] = [];
 
 /**
  * Which events a replica knows: the version vector, contiguous for each actor and closed under causality; its frontier,
@@ -14,11 +15,14 @@ const NOBODY = "" as Actor;
  * beside the vector and the digest, and entered when somebody looks or another actor comes.
  */
 export class CausalPast {
-  readonly #seed: Digest;
+  /** The digest of knowing nothing, and the present one, as signed lanes: a list each would take more than all else here. */
+  readonly #seedHigh: number;
+  readonly #seedLow: number;
+  #digestHigh: number;
+  #digestLow: number;
   #vector: VersionVector;
   /** Few, and nearly always one. */
   #frontier: readonly Actor[];
-  #digest: Digest;
   #head: Actor = NOBODY;
   #headSeq = 0;
   /** The entry of the head that the digest counts. */
@@ -26,10 +30,12 @@ export class CausalPast {
 
   /** @param seed the digest of knowing nothing: it stands for group, type and epoch */
   constructor(seed: Digest) {
-    this.#seed = seed;
+    this.#seedHigh = seed[0] | 0;
+    this.#seedLow = seed[1] | 0;
+    this.#digestHigh = this.#seedHigh;
+    this.#digestLow = this.#seedLow;
     this.#vector = new VersionVector();
-    this.#frontier = [];
-    this.#digest = seed;
+    this.#frontier = NOWHERE;
   }
 
   /** Begins with what is known already. */
@@ -38,8 +44,8 @@ export class CausalPast {
     this.#headSeq = 0;
     this.#headCounted = 0;
     this.#vector = vector.clone();
-    this.#frontier = [...new Set(frontier)];
-    this.#digest = vectorDigest(this.#seed, vector);
+    this.#frontier = listOf(new Set(frontier));
+    this.#setDigest(vectorDigest(this.#seed(), vector));
   }
 
   /** Not to be changed by callers. */
@@ -60,12 +66,23 @@ export class CausalPast {
   }
 
   digest(): Digest {
+    let digest: Digest = [this.#digestHigh >>> 0, this.#digestLow >>> 0];
     const [head, seq, counted] = [this.#head, this.#headSeq, this.#headCounted];
-    if (seq === counted) return this.#digest;
-    if (counted > 0) this.#digest = subtractDigest(this.#digest, entryHash(this.#seed, head, counted));
-    this.#digest = addDigest(this.#digest, entryHash(this.#seed, head, seq));
+    if (seq === counted) return digest;
+    if (counted > 0) digest = subtractDigest(digest, entryHash(this.#seed(), head, counted));
+    digest = addDigest(digest, entryHash(this.#seed(), head, seq));
     this.#headCounted = seq;
-    return this.#digest;
+    this.#setDigest(digest);
+    return digest;
+  }
+
+  #setDigest([high, low]: Digest): void {
+    this.#digestHigh = high | 0;
+    this.#digestLow = low | 0;
+  }
+
+  #seed(): Digest {
+    return [this.#seedHigh >>> 0, this.#seedLow >>> 0];
   }
 
   covers(dependencies: readonly Dependency[]): boolean {
@@ -90,7 +107,7 @@ export class CausalPast {
     for (const other of frontier) {
       if (other !== actor) dependencies.push({ actor: other, seq: this.known(other) });
     }
-    this.#frontier = [actor];
+    this.#frontier = soleActor(actor);
     this.#advance(actor, seq);
     return dependencies;
   }
@@ -99,7 +116,9 @@ export class CausalPast {
   follow(run: Run, from: number, to: number): void {
     const { actor } = run;
     for (const row of run.dependencies) if (row.index >= from && row.index < to) this.#passBy(row);
-    if (!this.#frontier.includes(actor)) this.#frontier = this.#frontier.concat([actor]);
+    const frontier = this.#frontier;
+    if (frontier.length === 0) this.#frontier = soleActor(actor);
+    else if (!frontier.includes(actor)) this.#frontier = frontier.concat([actor]);
     this.#advance(actor, run.firstSeq + to - 1);
   }
 
@@ -121,7 +140,7 @@ export class CausalPast {
       if (lead > 0 || (lead === 0 && theirs.has(actor))) union.add(actor);
     }
     for (const actor of theirs) if (vector.get(actor) > this.known(actor)) union.add(actor);
-    this.#frontier = [...union];
+    this.#frontier = listOf(union);
     for (const [actor, seq] of vector) if (this.known(actor) < seq) this.#advance(actor, seq);
   }
 
@@ -139,4 +158,10 @@ export class CausalPast {
     this.#headCounted = this.#vector.get(next);
     this.#headSeq = this.#headCounted;
   }
+}
+
+function listOf(actors: ReadonlySet<Actor>): readonly Actor[] {
+  const list = [...actors];
+  const [only] = list;
+  return list.length === 1 && only !== undefined ? soleActor(only) : list;
 }

@@ -1,5 +1,3 @@
-import type { Digest } from "@coppice/storage";
-import { equalDigest } from "./digest.ts";
 import type { Group } from "./group.ts";
 
 /** Changed groups remembered: whoever is further behind starts over. */
@@ -10,7 +8,9 @@ const OUTDATED_MAX = 1024;
 interface Entry {
   readonly key: string;
   readonly seq: number;
-  readonly digest: Digest;
+  /** The lanes of its digest then, signed. */
+  readonly high: number;
+  readonly low: number;
 }
 
 /** A part of what has changed. */
@@ -41,9 +41,10 @@ export class ChangeLog {
   /** The group may have changed. */
   note(group: Group): void {
     const digest = group.digest();
+    const [high, low] = [digest[0] | 0, digest[1] | 0];
     const known = this.#latest.get(group.key);
-    if (known !== undefined && equalDigest(known.digest, digest)) return;
-    const entry = { key: group.key, seq: ++this.#last, digest };
+    if (known?.high === high && known.low === low) return;
+    const entry = { key: group.key, seq: ++this.#last, high, low };
     this.#latest.set(group.key, entry);
     this.#entries.push(entry);
     if (this.#entries.length > 2 * this.#latest.size + OUTDATED_MAX) this.#rewrite();

@@ -1,21 +1,17 @@
 import type { Actor, VersionVector } from "@coppice/crdt";
 import type { Dependency, Run } from "./run.ts";
 
-/** Nothing; never added to. */
-const NO_LISTS: Map<Actor, Run[]> = new Map();
-const NO_RUNS: Set<Run> = new Set();
-
 /**
  * Runs that wait for events before them, under a byte cap. What came from a peer may be dropped at any time, since the
  * peer can be asked again; what came from the own journal is kept whatever the cap.
  */
 export class PendingBuffer {
   readonly #bytesMax: number;
-  /** By actor. A table of its own only once something waits. */
-  #runs: Map<Actor, Run[]> = NO_LISTS;
+  /** By actor. */
+  readonly #runs = new Map<Actor, Run[]>();
   #bytes = 0;
   /** Runs that nobody could send again. */
-  #journalled: Set<Run> = NO_RUNS;
+  readonly #journalled = new Set<Run>();
 
   constructor(bytesMax: number) {
     this.#bytesMax = bytesMax;
@@ -43,12 +39,9 @@ export class PendingBuffer {
     if (!fromJournal && this.#bytes + run.bytes.length > this.#bytesMax) return false;
     const place = list.findIndex((known) => known.firstSeq > run.firstSeq);
     list.splice(place < 0 ? list.length : place, 0, run);
-    if (this.#runs === NO_LISTS) this.#runs = new Map();
     this.#runs.set(run.actor, list);
     this.#bytes += run.bytes.length;
-    if (!fromJournal) return true;
-    if (this.#journalled === NO_RUNS) this.#journalled = new Set();
-    this.#journalled.add(run);
+    if (fromJournal) this.#journalled.add(run);
     return true;
   }
 
@@ -92,6 +85,9 @@ export class PendingBuffer {
     this.#journalled.delete(run);
   }
 }
+
+/** The buffer of a group whose events have all come in order; never added to. */
+export const NOTHING_PENDING: PendingBuffer = new PendingBuffer(0);
 
 /** What keeps a run from being applied: a gap before it in its actor's sequence, or else its dependencies. */
 function blockers(run: Run | undefined, vector: VersionVector): readonly Dependency[] {

@@ -7,7 +7,7 @@ import type { Incarnation, Issued } from "./incarnation.ts";
 import type { Limits } from "./limits.ts";
 import { type OpaqueState, opaqueType, reviveOpaque } from "./opaque.ts";
 import { OwnEvents, type WriterEnvironment } from "./own-events.ts";
-import { PendingBuffer } from "./pending.ts";
+import { NOTHING_PENDING, PendingBuffer } from "./pending.ts";
 import { type Run, RunWalk, decodeRuns } from "./run.ts";
 import { Tail } from "./tail.ts";
 
@@ -71,8 +71,7 @@ export class ReplicationServer {
   readonly #own: OwnEvents;
   #views: readonly { readonly type: AnyCrdtType; readonly view: unknown }[] = NO_VIEWS;
   #fresh: FreshRun[] = NO_FRESH;
-  /** Events that wait for others before them. */
-  readonly pending: PendingBuffer;
+  #pending: PendingBuffer = NOTHING_PENDING;
   readonly #tail: Tail;
   #opaqueBase: GroupSnapshot | undefined;
   #changes: Map<Origin, Set<string>> | undefined;
@@ -99,7 +98,6 @@ export class ReplicationServer {
     this.#past = new CausalPast(groupSeed(key, meta.type, meta.epoch));
     this.#clock = new HybridClock(environment.now, meta.time);
     this.#own = new OwnEvents(meta.id, environment, this.#past, this.#clock);
-    this.pending = new PendingBuffer(environment.limits.pendingBytesMax);
     // Without code there is no state to send instead: every event since the base is kept.
     const tailBytesMax = type === undefined ? Number.POSITIVE_INFINITY : environment.limits.tailBytesMax;
     this.#tail = new Tail(tailBytesMax, this.#past.vector);
@@ -125,8 +123,13 @@ export class ReplicationServer {
     return this.#past.frontier;
   }
 
+  /** Events that wait for others before them. */
+  get pending(): PendingBuffer {
+    return this.#pending;
+  }
+
   get hasPending(): boolean {
-    return !this.pending.isEmpty;
+    return !this.#pending.isEmpty;
   }
 
   /** About what the events kept for peers take in memory. */
@@ -307,15 +310,23 @@ export class ReplicationServer {
     if (run.lastSeq <= this.#past.known(run.actor)) return;
     this.#seal();
     this.#applyRun(run, source, repaired);
-    if (this.#past.known(run.actor) < run.lastSeq && !this.pending.add(run, fromJournal)) this.degraded = true;
+    if (this.#past.known(run.actor) < run.lastSeq && !this.#wait(run, fromJournal)) this.degraded = true;
     this.#applyPending(source, repaired);
   }
 
+  /** Keeps what must wait for events before it; false when there is no room. */
+  #wait(run: Run, fromJournal: boolean): boolean {
+    if (this.#pending === NOTHING_PENDING) {
+      this.#pending = new PendingBuffer(this.#environment.limits.pendingBytesMax);
+    }
+    return this.#pending.add(run, fromJournal);
+  }
+
   #applyPending(source: PeerId | undefined, repaired: boolean): void {
-    let progress = !this.pending.isEmpty;
+    let progress = this.hasPending;
     while (progress) {
       progress = false;
-      for (const waiting of this.pending.candidates(this.#past.vector)) {
+      for (const waiting of this.#pending.candidates(this.#past.vector)) {
         if (this.#applyRun(waiting, source, repaired)) progress = true;
       }
     }

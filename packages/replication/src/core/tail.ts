@@ -1,12 +1,13 @@
-import type { VersionVector } from "@coppice/crdt";
+import { VersionVector } from "@coppice/crdt";
+import { type PackedRun, memoryOf, pack, unpack } from "./packed-run.ts";
 import type { Run } from "./run.ts";
 
 const RUNS_FEW = 4;
-/** What a run takes in memory beside its bytes: the objects around them, and its place here. */
-const RUN_BYTES = 300;
 /** Runs looked at for one that a peer has otherwise. */
 const CONTRADICTING_MAX = 64;
-const NO_RUNS: Run[] = [];
+const NO_RUNS: (Run | PackedRun)[] = [];
+/** A floor that the tail always reaches back to; never changed. */
+const GROUND = new VersionVector();
 
 /**
  * The newest runs of a group, in the order in which they were applied, under a byte cap: what brings a peer up to date
@@ -14,14 +15,14 @@ const NO_RUNS: Run[] = [];
  */
 export class Tail {
   #bytesMax: number;
-  #runs: Run[] = NO_RUNS;
+  #runs: (Run | PackedRun)[] = NO_RUNS;
   #start = 0;
   #bytes = 0;
   #floor: VersionVector;
 
   constructor(bytesMax: number, floor: VersionVector) {
     this.#bytesMax = bytesMax;
-    this.#floor = floor.clone();
+    this.#floor = copyOf(floor);
   }
 
   /** About what the runs take in memory. */
@@ -31,9 +32,10 @@ export class Tail {
 
   add(run: Run): void {
     // Of exactly that length: an array that is spread or pushed to takes room for sixteen more.
-    if (this.#runs.length < RUNS_FEW) this.#runs = this.#runs.concat([run]);
-    else this.#runs.push(run);
-    this.#bytes += RUN_BYTES + run.bytes.length;
+    const kept = pack(run);
+    if (this.#runs.length < RUNS_FEW) this.#runs = this.#runs.concat([kept]);
+    else this.#runs.push(kept);
+    this.#bytes += memoryOf(kept);
     this.#trim();
   }
 
@@ -56,7 +58,7 @@ export class Tail {
     this.#runs = NO_RUNS;
     this.#start = 0;
     this.#bytes = 0;
-    this.#floor = vector.clone();
+    this.#floor = copyOf(vector);
   }
 
   /** The runs that a replica at `vector` lacks, in causal order; undefined when the tail does not reach back to it. */
@@ -64,8 +66,8 @@ export class Tail {
     if (!vector.includes(this.#floor)) return undefined;
     const missing: Run[] = [];
     for (let index = this.#start; index < this.#runs.length; index++) {
-      const run = this.#runs[index] as Run;
-      if (run.lastSeq > vector.get(run.actor)) missing.push(run);
+      const kept = this.#runs[index] as Run | PackedRun;
+      if (kept.lastSeq > vector.get(kept.actor)) missing.push(unpack(kept));
     }
     return missing;
   }
@@ -77,17 +79,25 @@ export class Tail {
   contradicts(run: Run): boolean {
     const oldest = Math.max(this.#start, this.#runs.length - CONTRADICTING_MAX);
     for (let index = this.#runs.length - 1; index >= oldest; index--) {
-      const known = this.#runs[index] as Run;
-      if (known.actor !== run.actor || known.firstSeq !== run.firstSeq || known.count !== run.count) continue;
+      const kept = this.#runs[index] as Run | PackedRun;
+      if (kept.actor !== run.actor || kept.lastSeq !== run.lastSeq) continue;
+      const known = unpack(kept);
+      if (known.count !== run.count) continue;
       return known.bytes.length !== run.bytes.length || known.bytes.some((byte, at) => byte !== run.bytes[at]);
     }
     return false;
   }
 
   #dropOldest(): void {
-    const run = this.#runs[this.#start] as Run;
+    const oldest = this.#runs[this.#start] as Run | PackedRun;
     this.#start++;
-    this.#bytes -= RUN_BYTES + run.bytes.length;
-    if (this.#floor.get(run.actor) < run.lastSeq) this.#floor.set(run.actor, run.lastSeq);
+    this.#bytes -= memoryOf(oldest);
+    if (this.#floor.get(oldest.actor) >= oldest.lastSeq) return;
+    if (this.#floor === GROUND) this.#floor = new VersionVector();
+    this.#floor.set(oldest.actor, oldest.lastSeq);
   }
+}
+
+function copyOf(floor: VersionVector): VersionVector {
+  return floor.size === 0 ? GROUND : floor.clone();
 }
