@@ -24,8 +24,8 @@ export interface EventWalk extends Stamp {
 }
 
 /**
- * The event being made while a `mutate` callback runs. The shell keeps one for each open group and moves its stamp on,
- * so a mutator may hold it; it must read the stamp at each operation.
+ * The event being made while a `mutate` callback runs. The shell moves the stamp of one on through several
+ * callbacks, so a mutator may hold it; it must read the stamp at each operation.
  *
  * An operation (1) checks its arguments, (2) calls `begin()`, (3) appends to `delta`, (4) changes the state at once,
  * and (5) registers how to take the change back.

@@ -134,10 +134,10 @@ export function increments(
   amount = 1,
 ): Run {
   const builder = new RunBuilder();
-  const transaction = new GroupTransaction(builder);
+  const transaction = new GroupTransaction(builder, 0);
   const mutator = gCounter.mutator(gCounter.create(), transaction);
   for (let seq = 1; seq < firstSeq + count; seq++) {
-    transaction.start(builder, actor, seq, seq, undefined);
+    transaction.start(actor, seq, seq, undefined);
     mutator.increment(amount);
     transaction.commit();
     if (seq < firstSeq) builder.deltas.reset();

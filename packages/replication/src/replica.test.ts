@@ -70,6 +70,31 @@ describe("mutate", () => {
     expect(counter.value()).toBe(0);
   });
 
+  it("lets go of nothing while a callback runs: what came before it follows when it is over", async () => {
+    await using grove = new Grove();
+    const storage = memoryStorage();
+    const node = await grove.start("a", [], { storage });
+    const counter = await node.open("g", gCounter);
+    counter.mutate((c) => c.increment(1));
+    let isSynced: Promise<unknown> | undefined;
+    expect(() =>
+      counter.mutate((c) => {
+        c.increment(2);
+        isSynced = node.sync();
+        throw new Error("no");
+      }),
+    ).toThrow("no");
+    await isSynced;
+    await counter.mutate((c) => {
+      c.increment(4);
+      void node.sync();
+      c.increment(8);
+    });
+    await node.close();
+    const again = await grove.start("a", [], { storage });
+    expect((await again.open("g", gCounter)).value()).toBe(13);
+  });
+
   it("keeps the value's identity until the next change", async () => {
     await using grove = new Grove();
     const node = await grove.start("a");

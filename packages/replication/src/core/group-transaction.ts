@@ -2,19 +2,20 @@ import type { Actor, HybridTime, Transaction, Writer } from "@coppice/crdt";
 import type { RunBuilder } from "./run-builder.ts";
 import type { UndoLog } from "./undo-log.ts";
 
-/** The one transaction of an open group: its stamp moves on with each `mutate`, and it writes into the tick's builder. */
+/** A group's transaction of one tick: its stamp moves on with each `mutate`, and it writes into the tick's builder. */
 export class GroupTransaction implements Transaction {
-  delta: Writer;
+  readonly delta: Writer;
   actor: Actor = "" as Actor;
   seq = 0;
   time: HybridTime = 0;
-  serial = 0;
+  serial: number;
   touched: Set<string> | undefined = undefined;
-  #undos: UndoLog;
+  readonly #undos: UndoLog;
   #isOpen = false;
   #start = 0;
 
-  constructor(builder: RunBuilder) {
+  constructor(builder: RunBuilder, serial: number) {
+    this.serial = serial;
     this.delta = builder.deltas;
     this.#undos = builder.undos;
   }
@@ -37,9 +38,7 @@ export class GroupTransaction implements Transaction {
   }
 
   /** Starts an event. */
-  start(builder: RunBuilder, actor: Actor, seq: number, time: HybridTime, touched: Set<string> | undefined): void {
-    this.delta = builder.deltas;
-    this.#undos = builder.undos;
+  start(actor: Actor, seq: number, time: HybridTime, touched: Set<string> | undefined): void {
     this.actor = actor;
     this.seq = seq;
     this.time = time;

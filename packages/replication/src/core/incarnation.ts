@@ -1,4 +1,4 @@
-import type { Actor, VersionVector } from "@coppice/crdt";
+import { type Actor, SEQ_MAX, type VersionVector } from "@coppice/crdt";
 import { type GroupId, formatGroupId } from "@coppice/storage";
 import type { NoticeSubject } from "./context.ts";
 
@@ -77,8 +77,13 @@ export class Incarnation {
     this.#take(vector, true);
   }
 
+  /** Whether the current actor has no sequence numbers left. */
+  get isExhausted(): boolean {
+    return this.#seq >= SEQ_MAX - 1;
+  }
+
   /** Takes a new actor: the sequence of this one is used up. */
-  exhausted(vector: VersionVector): void {
+  renew(vector: VersionVector): void {
     this.#take(vector, true);
   }
 

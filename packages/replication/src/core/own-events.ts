@@ -1,8 +1,7 @@
-import { type Actor, type AnyCrdtType, type HybridClock, SEQ_MAX } from "@coppice/crdt";
-import type { GroupId } from "@coppice/storage";
+import type { AnyCrdtType, HybridClock } from "@coppice/crdt";
 import type { CausalPast } from "./causal-past.ts";
 import { GroupTransaction } from "./group-transaction.ts";
-import { type ActorSource, Incarnation, type Issued } from "./incarnation.ts";
+import type { ActorSource, Incarnation } from "./incarnation.ts";
 import type { RunBuilder, RunBuilders } from "./run-builder.ts";
 import type { Run } from "./run.ts";
 
@@ -17,64 +16,48 @@ interface Binding {
   readonly mutator: unknown;
 }
 
-/** The events that this process makes in one group: under which actor, each as a whole or not at all, a run a tick. */
+/**
+ * The events that this process makes in one group in one tick: each as a whole or not at all, together a run. A group has
+ * this, with its transaction and its mutators, only from the first write of a tick to the end of the tick.
+ */
 export class OwnEvents {
-  readonly #environment: WriterEnvironment;
+  readonly #builders: RunBuilders;
   readonly #past: CausalPast;
   readonly #clock: HybridClock;
-  /** Under which actor this process writes. */
-  readonly incarnation: Incarnation;
-  #transaction: GroupTransaction | undefined;
-  /** From the first event of a tick to its end. */
-  #builder: RunBuilder | undefined;
+  readonly #incarnation: Incarnation;
+  readonly #builder: RunBuilder;
+  readonly #transaction: GroupTransaction;
   #bindings: readonly Binding[] = NO_BINDINGS;
-  #made = 0;
 
-  constructor(group: GroupId, environment: WriterEnvironment, past: CausalPast, clock: HybridClock) {
-    this.#environment = environment;
+  /** @param serial that of the group's last callback */
+  constructor(
+    builders: RunBuilders,
+    past: CausalPast,
+    clock: HybridClock,
+    incarnation: Incarnation,
+    serial: number,
+  ) {
+    this.#builders = builders;
     this.#past = past;
     this.#clock = clock;
-    this.incarnation = new Incarnation(group, environment);
+    this.#incarnation = incarnation;
+    this.#builder = builders.take();
+    this.#transaction = new GroupTransaction(this.#builder, serial);
   }
 
-  /** Rises with each event made. */
-  get made(): number {
-    return this.#made;
-  }
-
-  /** The last event issued here under the current actor. */
-  get issued(): Issued | undefined {
-    return this.incarnation.issued;
+  /** How many events were made. */
+  get count(): number {
+    return this.#builder.count;
   }
 
   /** Whether a callback is running. */
   get isOpen(): boolean {
-    return this.#transaction?.isOpen === true;
+    return this.#transaction.isOpen;
   }
 
-  /** See `Incarnation.resume`. */
-  resume(issued: Issued): void {
-    this.incarnation.resume(issued, this.#past.vector);
-  }
-
-  /** Whether a peer claims more of this incarnation than was issued here: a copy of this process' data writes elsewhere. */
-  isReused(actor: Actor, seq: number): boolean {
-    return this.incarnation.isReused(actor, seq);
-  }
-
-  /** Writes on as a new actor, since a peer knows event `seq` of this one. What was made must have been taken. */
-  replace(seq: number): void {
-    this.incarnation.replace(this.#past.vector, seq);
-  }
-
-  /** Whether the current actor has no sequence numbers left. */
-  get isExhausted(): boolean {
-    return this.incarnation.seq >= SEQ_MAX - 1;
-  }
-
-  /** Writes on as a new actor. What was made must have been taken. */
-  renew(): void {
-    this.incarnation.exhausted(this.#past.vector);
+  /** That of the last callback; see `Transaction.serial`. */
+  get serial(): number {
+    return this.#transaction.serial;
   }
 
   /**
@@ -97,7 +80,6 @@ export class OwnEvents {
       }
     } catch (error) {
       transaction.rollback();
-      this.#rest();
       throw error;
     }
     this.#end(transaction);
@@ -111,11 +93,6 @@ export class OwnEvents {
     this.#end(transaction);
   }
 
-  /** The state is another one. */
-  rebind(): void {
-    this.#bindings = NO_BINDINGS;
-  }
-
   #mutator(type: AnyCrdtType, state: unknown, transaction: GroupTransaction): unknown {
     for (const binding of this.#bindings) if (binding.type === type) return binding.mutator;
     const mutator: unknown = type.mutator(state, transaction);
@@ -124,38 +101,27 @@ export class OwnEvents {
   }
 
   #start(touched: Set<string> | undefined): GroupTransaction {
-    const builder = (this.#builder ??= this.#environment.builders.take());
-    const transaction = (this.#transaction ??= new GroupTransaction(builder));
-    const actor = this.incarnation.issuer ?? this.incarnation.actor(this.#past.vector);
-    transaction.start(builder, actor, this.incarnation.seq + 1, this.#clock.next(), touched);
+    const transaction = this.#transaction;
+    const incarnation = this.#incarnation;
+    const actor = incarnation.issuer ?? incarnation.actor(this.#past.vector);
+    transaction.start(actor, incarnation.seq + 1, this.#clock.next(), touched);
     return transaction;
   }
 
   #end(transaction: GroupTransaction): void {
     const { hasWritten, actor, seq, time } = transaction;
     transaction.commit();
-    if (!hasWritten) return this.#rest();
-    this.incarnation.issue(seq);
-    this.#builder?.add(actor, seq, time, this.#past.extend(actor, seq));
-    this.#made++;
+    if (!hasWritten) return;
+    this.#incarnation.issue(seq);
+    this.#builder.add(actor, seq, time, this.#past.extend(actor, seq));
   }
 
-  /** Lets go of a builder that holds nothing. */
-  #rest(): void {
-    const builder = this.#builder;
-    if (builder === undefined || builder.count > 0) return;
-    builder.undos.clear();
-    this.#builder = undefined;
-    this.#environment.builders.giveBack(builder);
-  }
-
-  /** Takes the events made since the last call; undefined when there are none. */
+  /** Ends the tick: the events made, as a run; undefined when there are none. */
   take(): Run | undefined {
     const builder = this.#builder;
-    if (builder === undefined || builder.count === 0) return undefined;
-    const run = builder.take();
-    this.#builder = undefined;
-    this.#environment.builders.giveBack(builder);
+    const run = builder.count === 0 ? undefined : builder.take();
+    builder.undos.clear();
+    this.#builders.giveBack(builder);
     return run;
   }
 }

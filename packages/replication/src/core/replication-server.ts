@@ -3,7 +3,7 @@ import type { Digest, GroupId, GroupMeta, GroupSnapshot, StoredGroup } from "@co
 import type { PeerId } from "../transport.ts";
 import { CausalPast } from "./causal-past.ts";
 import { groupSeed } from "./digest.ts";
-import type { Incarnation, Issued } from "./incarnation.ts";
+import { Incarnation, type Issued } from "./incarnation.ts";
 import type { Limits } from "./limits.ts";
 import { type OpaqueState, opaqueType, reviveOpaque } from "./opaque.ts";
 import { OwnEvents, type WriterEnvironment } from "./own-events.ts";
@@ -68,7 +68,12 @@ export class ReplicationServer {
   #state: unknown;
   #stopWatching: (() => void) | undefined;
   #isDirty = false;
-  readonly #own: OwnEvents;
+  /** Under which actor this process writes. */
+  readonly incarnation: Incarnation;
+  /** From the first write of a tick to its end. */
+  #own: OwnEvents | undefined;
+  /** That of the last callback; see `Transaction.serial`. */
+  #serial = 0;
   #views: readonly { readonly type: AnyCrdtType; readonly view: unknown }[] = NO_VIEWS;
   #fresh: FreshRun[] = NO_FRESH;
   #pending: PendingBuffer = NOTHING_PENDING;
@@ -97,7 +102,7 @@ export class ReplicationServer {
     this.#state = this.#type.create();
     this.#past = new CausalPast(groupSeed(key, meta.type, meta.epoch));
     this.#clock = new HybridClock(environment.now, meta.time);
-    this.#own = new OwnEvents(meta.id, environment, this.#past, this.#clock);
+    this.incarnation = new Incarnation(meta.id, environment);
     // Without code there is no state to send instead: every event since the base is kept.
     const tailBytesMax = type === undefined ? Number.POSITIVE_INFINITY : environment.limits.tailBytesMax;
     this.#tail = new Tail(tailBytesMax, this.#past.vector);
@@ -139,17 +144,12 @@ export class ReplicationServer {
 
   /** The last event issued here under the current actor. */
   get issued(): Issued | undefined {
-    return this.#own.issued;
-  }
-
-  /** Under which actor this process writes. */
-  get incarnation(): Incarnation {
-    return this.#own.incarnation;
+    return this.incarnation.issued;
   }
 
   /** See `Incarnation.resume`. */
   resume(issued: Issued): void {
-    this.#own.resume(issued);
+    this.incarnation.resume(issued, this.#past.vector);
   }
 
   /** The group's digest: O(1) for each event since it was last asked for. */
@@ -203,10 +203,11 @@ export class ReplicationServer {
 
   /** Makes an event of what the type changed by itself, or was changed to behind our back; see `CrdtType.settle`. */
   #settleType(): void {
-    if (this.#type.settle === undefined || this.#own.isOpen) return;
-    const before = this.#own.made;
-    this.#own.settle(this.#type, this.#state, this.#touchedIfWatched("local"));
-    if (this.#own.made !== before) this.#made();
+    if (this.#type.settle === undefined || this.#own?.isOpen === true) return;
+    const own = this.#ownEvents();
+    const before = own.count;
+    own.settle(this.#type, this.#state, this.#touchedIfWatched("local"));
+    this.#wrote(own, before);
   }
 
   #replay(bytes: Uint8Array): boolean {
@@ -230,7 +231,6 @@ export class ReplicationServer {
     this.#opaqueBase = undefined;
     this.#tail.limit(this.#environment.limits.tailBytesMax);
     this.#watchType();
-    this.#own.rebind();
     this.#views = NO_VIEWS;
     this.#changed("remote");
   }
@@ -268,28 +268,44 @@ export class ReplicationServer {
 
   /** See `OwnEvents.mutate`. */
   mutate<Mutator, Result>(type: AnyCrdtType, fn: (mutator: Mutator) => Result): Result {
-    const before = this.#own.made;
+    const own = this.#ownEvents();
+    const before = own.count;
     try {
-      return this.#own.mutate(type, this.#state, this.#touchedIfWatched("local"), fn);
+      return own.mutate(type, this.#state, this.#touchedIfWatched("local"), fn);
     } finally {
-      if (this.#own.made !== before) this.#made();
+      this.#wrote(own, before);
       this.#settleType();
     }
   }
 
-  /** An own event was made. */
-  #made(): void {
+  /** The own events of this tick. */
+  #ownEvents(): OwnEvents {
+    return (this.#own ??= new OwnEvents(
+      this.#environment.builders,
+      this.#past,
+      this.#clock,
+      this.incarnation,
+      this.#serial,
+    ));
+  }
+
+  /** A callback is over that began with `before` events in this tick. */
+  #wrote(own: OwnEvents, before: number): void {
+    if (own.isOpen) return;
+    if (own.count === 0) return this.#seal();
+    // Those made before may still wait for the end of this callback.
+    if (own.count === before) return this.#wake();
     this.#changed("local");
-    if (!this.#own.isExhausted) return;
+    if (!this.incarnation.isExhausted) return;
     this.#seal();
-    this.#own.renew();
+    this.incarnation.renew(this.#past.vector);
   }
 
   /** A peer claims more of this incarnation than was issued here: a copy of this process' data writes elsewhere. */
   #checkIncarnation(actor: Actor, seq: number): void {
-    if (!this.#own.isReused(actor, seq)) return;
+    if (!this.incarnation.isReused(actor, seq)) return;
     this.#seal();
-    this.#own.replace(seq);
+    this.incarnation.replace(this.#past.vector, seq);
   }
 
   // Receiving
@@ -381,7 +397,7 @@ export class ReplicationServer {
    */
   joinState(theirs: StateTransfer): boolean {
     if (this.#past.vector.includes(theirs.vector)) return false;
-    const { issued } = this.#own;
+    const { issued } = this;
     if (issued !== undefined) this.#checkIncarnation(issued.actor, theirs.vector.get(issued.actor));
     this.#seal();
     if (this.isOpaque) {
@@ -468,11 +484,14 @@ export class ReplicationServer {
     return changes;
   }
 
-  /** Puts the own events of this tick behind everything applied so far. */
+  /** Puts the own events of this tick behind everything applied so far; within a callback, only after it. */
   #seal(): void {
-    const run = this.#own.take();
-    if (run === undefined) return;
-    this.#record({ run, source: undefined, repaired: false });
+    const own = this.#own;
+    if (own === undefined || own.isOpen) return;
+    this.#own = undefined;
+    this.#serial = own.serial;
+    const run = own.take();
+    if (run !== undefined) this.#record({ run, source: undefined, repaired: false });
   }
 
   #record(fresh: FreshRun): void {
@@ -495,6 +514,10 @@ export class ReplicationServer {
   #changed(origin: Origin): void {
     this.version++;
     if (this.watchers > 0) this.#touched(origin);
+    this.#wake();
+  }
+
+  #wake(): void {
     if (this.#isDirty) return;
     this.#isDirty = true;
     this.#environment.dirty(this.key);
