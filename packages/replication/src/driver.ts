@@ -15,7 +15,7 @@ import { formatDigest } from "./core/digest.ts";
 import type { NoticeSubject } from "./core/context.ts";
 import type { Group, GroupView } from "./core/group.ts";
 import { nodeBytes } from "./core/node-name.ts";
-import type { Changes, Origin } from "./core/replication-server.ts";
+import type { Changes, Origin } from "./core/changes.ts";
 import { ReplicationError } from "./error.ts";
 import type { MetricsRegistry } from "./metrics.ts";
 import { type Recorder, exportMetrics } from "./node-metrics.ts";

@@ -1,6 +1,6 @@
 export type { Durability } from "./core/commit-pipeline.ts";
 export { DEFAULT_LIMITS, type Limits } from "./core/limits.ts";
-export type { Origin } from "./core/replication-server.ts";
+export type { Origin } from "./core/changes.ts";
 export { ReplicationError, type ReplicationErrorCode } from "./error.ts";
 export {
   type MemoryFaults,

@@ -1,6 +1,7 @@
 import type { AnyCrdtType, CrdtType } from "@coppice/crdt";
 import type { GroupId } from "@coppice/storage";
-import type { Origin, ReplicationServer } from "./core/replication-server.ts";
+import type { Origin } from "./core/changes.ts";
+import type { ReplicationServer } from "./core/replication-server.ts";
 import { Presence, type PresenceHost } from "./presence.ts";
 import type { WaitOptions } from "./waiting.ts";
 import type { AckLevel, Write } from "./write.ts";

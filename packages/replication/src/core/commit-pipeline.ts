@@ -1,8 +1,9 @@
 import type { GroupCommit, GroupMeta, GroupSnapshot, JournalRecord } from "@coppice/storage";
 import type { NoticeSubject } from "./context.ts";
 import { type Group, emptyMeta } from "./group.ts";
-import type { FreshRun, ReplicationServer } from "./replication-server.ts";
+import type { ReplicationServer } from "./replication-server.ts";
 import { encodeRuns } from "./run.ts";
+import type { FreshRun } from "./transfer.ts";
 
 /** Snapshots in one commit at most: the others wait for the next, so that no tick blocks for long. */
 const SNAPSHOTS_PER_COMMIT = 256;

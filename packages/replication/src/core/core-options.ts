@@ -5,7 +5,7 @@ import type { Durability } from "./commit-pipeline.ts";
 import type { NoticeSubject } from "./context.ts";
 import type { Group } from "./group.ts";
 import type { Limits } from "./limits.ts";
-import type { Changes } from "./replication-server.ts";
+import type { Changes } from "./changes.ts";
 
 /** What the core asks of the world. None of these may call back into the core before they return. */
 export interface CoreEffects {

@@ -7,8 +7,8 @@ import type { Group } from "./group.ts";
 import { encodeMessage } from "./message-codec.ts";
 import type { Events, Heartbeat } from "./messages.ts";
 import type { Peer } from "./peer.ts";
-import type { FreshRun } from "./replication-server.ts";
 import { Run } from "./run.ts";
+import type { FreshRun } from "./transfer.ts";
 
 /** Alarms of conflicting events given at most. */
 const ALARMS_MAX = 1000;

@@ -30,13 +30,7 @@ export class OwnEvents {
   #bindings: readonly Binding[] = NO_BINDINGS;
 
   /** @param serial that of the group's last callback */
-  constructor(
-    builders: RunBuilders,
-    past: CausalPast,
-    clock: HybridClock,
-    incarnation: Incarnation,
-    serial: number,
-  ) {
+  constructor(builders: RunBuilders, past: CausalPast, clock: HybridClock, incarnation: Incarnation, serial: number) {
     this.#builders = builders;
     this.#past = past;
     this.#clock = clock;

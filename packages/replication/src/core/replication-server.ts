@@ -2,6 +2,7 @@ import { type Actor, type AnyCrdtType, HybridClock, type HybridTime, type Versio
 import type { Digest, GroupId, GroupMeta, GroupSnapshot, StoredGroup } from "@coppice/storage";
 import type { PeerId } from "../transport.ts";
 import { CausalPast } from "./causal-past.ts";
+import { type Changes, type Origin, keysOf } from "./changes.ts";
 import { groupSeed } from "./digest.ts";
 import { Incarnation, type Issued } from "./incarnation.ts";
 import type { Limits } from "./limits.ts";
@@ -10,6 +11,7 @@ import { OwnEvents, type WriterEnvironment } from "./own-events.ts";
 import { NOTHING_PENDING, PendingBuffer } from "./pending.ts";
 import { type Run, RunWalk, decodeRuns } from "./run.ts";
 import { Tail } from "./tail.ts";
+import type { FreshRun, StateTransfer } from "./transfer.ts";
 
 /** What a replication server needs from its node. */
 export interface ServerEnvironment extends WriterEnvironment {
@@ -19,31 +21,6 @@ export interface ServerEnvironment extends WriterEnvironment {
   /** This group has something to commit, publish or tell its watchers; called once until `settle()`. */
   dirty(key: string): void;
 }
-
-/** A run applied in this tick, with where it came from. */
-export interface FreshRun {
-  readonly run: Run;
-  /** The peer it came from; undefined for own events. */
-  readonly source: PeerId | undefined;
-  /** Whether it came by anti-entropy, not by gossip. */
-  readonly repaired: boolean;
-}
-
-/** A state as peers exchange it. */
-export interface StateTransfer {
-  readonly vector: VersionVector;
-  readonly frontier: readonly Actor[];
-  readonly time: HybridTime;
-  /** Whether `body` is complete; otherwise it is only what the receiver was thought to lack. */
-  readonly whole: boolean;
-  readonly body: Uint8Array;
-}
-
-/** Where a change came from. */
-export type Origin = "local" | "remote";
-
-/** Top-level keys that changed, by origin, since the watchers were last told. */
-export type Changes = ReadonlyMap<Origin, ReadonlySet<string>>;
 
 /** Nothing; never added to. */
 const NO_FRESH: FreshRun[] = [];
@@ -500,20 +477,13 @@ export class ReplicationServer {
     this.#tail.add(fresh.run);
   }
 
-  #touched(origin: Origin): Set<string> {
-    const changes = (this.#changes ??= new Map());
-    let keys = changes.get(origin);
-    if (keys === undefined) changes.set(origin, (keys = new Set()));
-    return keys;
-  }
-
   #touchedIfWatched(origin: Origin): Set<string> | undefined {
-    return this.watchers > 0 ? this.#touched(origin) : undefined;
+    return this.watchers > 0 ? keysOf((this.#changes ??= new Map()), origin) : undefined;
   }
 
   #changed(origin: Origin): void {
     this.version++;
-    if (this.watchers > 0) this.#touched(origin);
+    this.#touchedIfWatched(origin);
     this.#wake();
   }
 
