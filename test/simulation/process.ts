@@ -222,6 +222,7 @@ export class SimProcess {
         commit: (commit, sync) => this.#commit(core, commit, sync),
         changed: (group) => this.#events.changed(this, group),
         presenceChanged: () => {},
+        broadcast: () => {},
         moved: (group) => {
           if (group.phase === "active" && !this.#seen.has(group)) {
             this.#seen.add(group);
@@ -398,6 +399,7 @@ export class SimProcess {
       roster: () => ({ others: roster.filter((name) => name !== machine), size: roster.length }),
       watch: notSimulated,
       watchPresence: notSimulated,
+      watchBroadcasts: notSimulated,
     };
   }
 

@@ -42,6 +42,7 @@ export class Driver {
   readonly #options: ResolvedNodeOptions;
   readonly #watchers = new Map<Group, Set<Watcher>>();
   readonly #presenceWatchers = new Map<Group, Set<() => void>>();
+  readonly #broadcastWatchers = new Map<Group, Set<(message: Uint8Array, origin: PeerId) => void>>();
   readonly #peerWatchers = new Set<(event: PeerEvent, peer: PeerId) => void>();
   readonly #waiters = new Map<Group, Set<() => void>>();
   /** Where the peers seen in this run said last that they can be dialled; latest first. */
@@ -85,6 +86,10 @@ export class Driver {
         changed: (group, changes) => this.#tell(group, changes),
         presenceChanged: (group) => {
           for (const watcher of this.#presenceWatchers.get(group) ?? []) this.#guard(group, watcher);
+        },
+        broadcast: (group, message, origin) => {
+          for (const watcher of this.#broadcastWatchers.get(group) ?? [])
+            this.#guard(group, () => watcher(message, origin));
         },
         moved: (group) => {
           for (const check of this.#waiters.get(group) ?? []) check();
@@ -293,6 +298,10 @@ export class Driver {
 
   watchPresence(group: Group, watcher: () => void): () => void {
     return addTo(this.#presenceWatchers, group, watcher);
+  }
+
+  watchBroadcasts(group: Group, watcher: (message: Uint8Array, origin: PeerId) => void): () => void {
+    return addTo(this.#broadcastWatchers, group, watcher);
   }
 
   watchPeers(watcher: (event: PeerEvent, peer: PeerId) => void): () => void {

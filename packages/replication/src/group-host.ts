@@ -37,6 +37,7 @@ export interface HostEnvironment {
   roster(group: Group): { readonly others: readonly PeerId[]; readonly size: number };
   watch(group: Group, fn: (origin: Origin, keys: ReadonlySet<string>) => void): () => void;
   watchPresence(group: Group, fn: () => void): () => void;
+  watchBroadcasts(group: Group, fn: (message: Uint8Array, origin: PeerId) => void): () => void;
 }
 
 /** One replica's way to its group, its node's core and its storage. */
@@ -64,11 +65,20 @@ export class GroupHost implements ReplicaHost {
     return {
       set: (state) => {
         this.server();
-        this.#core.setPresence(this.#group, state);
+        this.#core.presence.set(this.#group, state);
       },
-      states: () => this.#core.presence(this.#group),
+      states: () => this.#core.presence.states(this.#group),
       watch: (fn) => this.#environment.watchPresence(this.#group, fn),
     };
+  }
+
+  broadcast(message: Uint8Array): boolean {
+    this.server();
+    return this.#core.broadcasts.send(this.#group, message);
+  }
+
+  watchBroadcasts(fn: (message: Uint8Array, origin: PeerId) => void): () => void {
+    return this.#environment.watchBroadcasts(this.#group, fn);
   }
 
   server(): ReplicationServer {
@@ -267,6 +277,6 @@ export class GroupHost implements ReplicaHost {
     if (this.#isReleased) return;
     this.#isReleased = true;
     this.#group.handles--;
-    if (this.#group.handles === 0) this.#core.setPresence(this.#group, undefined);
+    if (this.#group.handles === 0) this.#core.presence.set(this.#group, undefined);
   }
 }

@@ -250,6 +250,30 @@ describe("what a peer must not make a node hold or do", () => {
     expect(counter.presence.states().size).toBe(1);
   });
 
+  it("broadcasts of more nodes than a group may have, larger than they may be, or without end", async () => {
+    await using grove = new Grove();
+    const { node, ghost, left } = await haunted(grove, { limits: { eventsPerSecondMax: 20_000 } });
+    const counter = await node.open("c", gCounter);
+    const heard = new Set<string>();
+    counter.onBroadcast((_message, from) => void heard.add(from));
+    const say = (origin: string, clock: number, bytes: number): Message => {
+      return { kind: "broadcast", key: group.key, origin, clock, message: new Uint8Array(bytes) };
+    };
+    ghost.say(...Array.from({ length: 1000 }, (_, index) => say(`g${index}`, 1, 10)));
+    await expect.poll(() => heard.size).toBe(256);
+    for (let clock = 2; clock < 400 && left.length === 0; clock++) {
+      ghost.say(say("g1", clock, 65_536));
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    await expect.poll(() => left).toContain("ghost");
+    expect(codes(grove)).toContain("MALFORMED_FRAME");
+    await ghost.leave();
+    const other = new Ghost(grove, "other");
+    await other.haunt("a");
+    other.say(say("g1", 1000, 65_537));
+    await expect.poll(() => left).toContain("other");
+  });
+
   it("a message of fragments without end", async () => {
     await using grove = new Grove();
     const { ghost, left } = await haunted(grove, { limits: { messageBytesMax: 100_000 } });

@@ -1,3 +1,4 @@
+export { BROADCAST_BYTES_MAX } from "./core/messages.ts";
 export type { Durability } from "./core/commit-pipeline.ts";
 export { DEFAULT_LIMITS, type Limits } from "./core/limits.ts";
 export type { Origin } from "./core/changes.ts";

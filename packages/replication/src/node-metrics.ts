@@ -64,6 +64,14 @@ const COUNTERS: readonly [Metric, Read][] = [
     ({ driver }) => one(driver.core.watch.orphaned),
   ],
   [
+    metric("coppice_broadcasts_total", "Broadcasts of groups, by what became of them", "outcome"),
+    ({ driver: { core } }) => [
+      sample(core.counts.broadcastsSent, { outcome: "sent" }),
+      sample(core.counts.broadcastsReceived, { outcome: "received" }),
+      sample(core.counts.broadcastsDropped, { outcome: "dropped" }),
+    ],
+  ],
+  [
     metric("coppice_peer_received_bytes_total", "Bytes received over the link that stands", "peer"),
     perPeer(({ counts }) => counts.bytesIn),
   ],

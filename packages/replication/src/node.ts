@@ -83,6 +83,7 @@ export class Node implements AsyncDisposable {
     },
     watch: (group, fn) => this.#driver.watch(group, fn),
     watchPresence: (group, fn) => this.#driver.watchPresence(group, fn),
+    watchBroadcasts: (group, fn) => this.#driver.watchBroadcasts(group, fn),
   };
   #closing: Promise<void> | undefined;
 

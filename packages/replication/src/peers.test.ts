@@ -112,6 +112,65 @@ describe("verify", () => {
   });
 });
 
+describe("broadcasts", () => {
+  it("reach every other node of the group once and in order, over others too, and are not stored", async () => {
+    await using grove = new Grove();
+    const options = { peerExchange: false };
+    const a = await grove.start("a", [], options);
+    const b = await grove.start("b", ["a"], options);
+    const c = await grove.start("c", ["a", "b"], options);
+    const d = await grove.start("d", ["b", "c"], options);
+    const [onA, onB, onC, onD] = await Promise.all([a, b, c, d].map((node) => node.open("doc", gCounter)));
+    onA?.mutate((counter) => counter.increment(1));
+    await grove.converged();
+    const heard = [onA, onB, onC, onD].map((replica) => {
+      const messages: string[] = [];
+      replica?.onBroadcast((message, from) => void messages.push(`${from}${message.join()}`));
+      return messages;
+    });
+    for (const byte of [1, 2, 3]) expect(onA?.broadcast(Uint8Array.of(byte))).toBe(true);
+    onD?.broadcast(Uint8Array.of(4));
+    await expect.poll(() => heard.map((messages) => messages.length)).toEqual([1, 4, 4, 3]);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    const ofA = ["a1", "a2", "a3"];
+    const expected = [["d4"], [...ofA, "d4"], [...ofA, "d4"], ofA];
+    expect(heard.map((messages) => messages.toSorted((x, y) => (x < y ? -1 : 1)))).toEqual(expected);
+    expect(heard[1]?.filter((message) => message.startsWith("a"))).toEqual(ofA);
+    expect(d.group("doc")?.events).toBe(1);
+  });
+
+  it("of a node that restarted are heard, and handles that are closed hear nothing", async () => {
+    await using grove = new Grove();
+    const b = await grove.start("b");
+    const onB = await b.open("doc", gCounter);
+    const [heard, unheard]: number[][] = [[], []];
+    onB.onBroadcast((message) => void heard?.push(...message));
+    const closed = await b.open("doc", gCounter);
+    closed.onBroadcast((message) => void unheard?.push(...message));
+    closed.close();
+    for (const byte of [1, 2]) {
+      const a = await grove.start("a", ["b"]);
+      const onA = await a.open("doc", gCounter);
+      await expect.poll(() => (a.members("doc").length > 1 ? onA.broadcast(Uint8Array.of(byte)) : false)).toBe(true);
+      await expect.poll(() => heard).toContain(byte);
+      grove.crash("a");
+    }
+    expect(unheard).toEqual([]);
+    expect(() => closed.broadcast(Uint8Array.of(1))).toThrow(/closed/);
+  });
+
+  it("are bounded in size and rate", async () => {
+    await using grove = new Grove();
+    const node = await grove.start("a");
+    const group = await node.open("doc", gCounter);
+    expect(() => group.broadcast(new Uint8Array(65_537))).toThrow(RangeError);
+    let taken = 0;
+    while (taken < 100 && group.broadcast(new Uint8Array(65_536))) taken++;
+    expect(taken).toBeGreaterThanOrEqual(63);
+    expect(taken).toBeLessThan(100);
+  });
+});
+
 describe("presence", () => {
   it("is told to the others at once, relayed, and gone with the node; never stored", async () => {
     await using grove = new Grove();

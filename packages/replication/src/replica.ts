@@ -1,8 +1,10 @@
 import type { AnyCrdtType, CrdtType } from "@coppice/crdt";
 import type { GroupId } from "@coppice/storage";
 import type { Origin } from "./core/changes.ts";
+import { BROADCAST_BYTES_MAX } from "./core/messages.ts";
 import type { ReplicationServer } from "./core/replication-server.ts";
 import { Presence, type PresenceHost } from "./presence.ts";
+import type { PeerId } from "./transport.ts";
 import type { WaitOptions } from "./waiting.ts";
 import type { AckLevel, Write } from "./write.ts";
 
@@ -96,6 +98,8 @@ export interface ReplicaHost {
   readBarrier(options: ReadBarrierOptions): Promise<void>;
   watch(fn: (origin: Origin, keys: ReadonlySet<string>) => void): () => void;
   presence(): PresenceHost;
+  broadcast(message: Uint8Array): boolean;
+  watchBroadcasts(fn: (message: Uint8Array, origin: PeerId) => void): () => void;
   release(): void;
 }
 
@@ -166,7 +170,11 @@ export class Replica<Value, Mutator extends View, View = Mutator> implements Dis
   /** Calls `fn` after each change, from now on; returns how to stop. What `fn` throws is reported as a notice. */
   subscribe(fn: (change: Change<Value>) => void): () => void {
     this.#host.server();
-    const stopWatching = this.#host.watch((origin, keys) => fn(this.#change(origin, keys)));
+    return this.#untilClosed(this.#host.watch((origin, keys) => fn(this.#change(origin, keys))));
+  }
+
+  /** Stops something when told to, or with this handle. */
+  #untilClosed(stopWatching: () => void): () => void {
     const stop = (): void => {
       this.#stops?.delete(stop);
       stopWatching();
@@ -232,6 +240,24 @@ export class Replica<Value, Mutator extends View, View = Mutator> implements Dis
         return value();
       },
     };
+  }
+
+  /**
+   * Tells the other nodes that have the group open something that nobody stores: it arrives at most once, after what
+   * this node broadcast before, and may be lost. At most 64 KiB (`RangeError`). False, and nobody is told, when this
+   * node has broadcast 4 MiB in the last second. Throws `CLOSED`, `GROUP_DELETED`.
+   */
+  broadcast(message: Uint8Array): boolean {
+    if (message.length > BROADCAST_BYTES_MAX) {
+      throw new RangeError(`a broadcast of ${message.length} bytes is above ${BROADCAST_BYTES_MAX}`);
+    }
+    return this.#host.broadcast(message);
+  }
+
+  /** Calls `fn` with what other nodes broadcast in the group, from now on; returns how to stop. */
+  onBroadcast(fn: (message: Uint8Array, from: PeerId) => void): () => void {
+    this.#host.server();
+    return this.#untilClosed(this.#host.watchBroadcasts(fn));
   }
 
   /**

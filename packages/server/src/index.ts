@@ -120,6 +120,7 @@ export {
 } from "@coppice/crdt";
 export {
   type AckLevel,
+  BROADCAST_BYTES_MAX,
   type Change,
   type ChangedGroups,
   type CollectionReport,

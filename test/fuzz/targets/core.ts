@@ -42,6 +42,7 @@ class Machine {
         commit: () => this.#commits++,
         changed: () => {},
         presenceChanged: () => {},
+        broadcast: () => {},
         moved: () => {},
         discovered: () => {},
         notice: () => {},

@@ -172,6 +172,7 @@ interface YjsWire {
 }
 
 interface Room {
+  close(): void;
   join(client: object): void;
   receive(client: object, message: Uint8Array): void;
 }
@@ -179,9 +180,9 @@ interface Room {
 /** An editor on y-websocket: what it sends becomes events that say all of it, or is refused. */
 async function editorTarget(): Promise<Target> {
   const { awarenessMessage, wire } = await internal<YjsWire>("server/dist/http/yjs-wire.js");
-  const { YjsRoom } = await internal<{ readonly YjsRoom: new (yjs: object, replica: object) => Room }>(
-    "server/dist/http/yjs-room.js",
-  );
+  const { YjsRoom } = await internal<{
+    readonly YjsRoom: new (yjs: object, replica: object, members: () => []) => Room;
+  }>("server/dist/http/yjs-room.js");
   const Y = await import("yjs");
   const { checkYjsUpdate, yjsDoc } = await import("@coppice/crdt/yjs");
   const type = yjsDoc({ text: "text", map: "map" });
@@ -206,13 +207,19 @@ async function editorTarget(): Promise<Target> {
     run(input) {
       const [replica, other] = createReplicas<unknown, unknown, YjsMutator, YjsMutator>(type, 2);
       if (replica === undefined || other === undefined) return false;
+      let hear: (message: Uint8Array) => void = () => undefined;
       const room = new YjsRoom(
         { ...Y, checkYjsUpdate },
         {
           mutate: (change: (mutator: YjsMutator) => unknown) => replica.mutate(change),
           read: (read: (view: YjsMutator) => unknown) => read(type.view(replica.state as never)),
+          broadcast: () => true,
+          onBroadcast: (heard: typeof hear) => {
+            hear = heard;
+          },
           close: () => undefined,
         },
+        () => [],
       );
       const client = { send: () => undefined, mayWrite: () => true };
       room.join(client);
@@ -220,6 +227,8 @@ async function editorTarget(): Promise<Target> {
         room.receive(client, input);
         return true;
       }, isRefused);
+      hear(input);
+      room.close();
       replica.settle();
       for (const event of replica.events.values()) other.receive(event);
       must(other.canonical() === replica.canonical(), "the document has something that no event says");

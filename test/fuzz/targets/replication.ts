@@ -21,6 +21,7 @@ const RARE: readonly Message[] = [
   { kind: "hello", protocol: 1, heard: true, domains: ["a", "", "ü"] },
   { kind: "hello", protocol: 1, heard: false, domains: undefined },
   { kind: "presence", key: "sa!", origin: "n1", clock: 7, state: Uint8Array.of(1, 2) },
+  { kind: "broadcast", key: "sa!", origin: "n1", clock: 7, message: Uint8Array.of(1, 2) },
   { kind: "check", key: "sa!", epoch: 1, id: 3, isReply: true, digest: [1, 2], hash: "ab" },
   { kind: "more", domain: "a", version: 2, from: 64, upto: 96 },
   { kind: "fragment", id: 1, index: 0, count: 2, bytes: Uint8Array.of(9, 9) },

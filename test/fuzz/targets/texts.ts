@@ -64,7 +64,7 @@ async function inviteTarget(): Promise<Target> {
 async function repoTarget(): Promise<Target> {
   const { readRepoMessage, relayedMessage, repoMessage } = await internal<{
     readRepoMessage(bytes: Uint8Array): { readonly type: string; readonly fields?: ReadonlyMap<string, unknown> };
-    relayedMessage(fields: ReadonlyMap<string, unknown>, targetId: string): Uint8Array;
+    relayedMessage(message: object, targetId: string): Uint8Array;
     repoMessage(fields: object): Uint8Array;
   }>("server/dist/http/automerge-wire.js");
   const documentId = "4NMNnkMhL8jXrdJ9jamS58PAVdXu";
@@ -83,8 +83,7 @@ async function repoTarget(): Promise<Target> {
       if (message === undefined) return false;
       mustBeBounded(message, input, 256);
       if (message.fields === undefined) return true;
-      const { fields } = message;
-      const relayed = accept(() => relayedMessage(fields, "t2"), isNamed("ServerError"));
+      const relayed = accept(() => relayedMessage(message, "t2"), isNamed("ServerError"));
       if (relayed === undefined) return false;
       must(readRepoMessage(relayed).type === "ephemeral", "a message is passed on as another");
       return true;

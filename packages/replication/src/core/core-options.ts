@@ -26,6 +26,8 @@ export interface CoreEffects {
   changed(group: Group, changes: Changes): void;
   /** The presence states of a group's nodes changed. */
   presenceChanged(group: Group): void;
+  /** A message that another node broadcast in a group. */
+  broadcast(group: Group, message: Uint8Array, origin: PeerId): void;
   /** Something about the group's phase or comparison with peers changed. */
   moved(group: Group): void;
   /** A peer that a link would be good to may be reached there. */

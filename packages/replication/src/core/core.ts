@@ -5,6 +5,7 @@ import type { Link, PeerId } from "../transport.ts";
 import { type AckHandle, Acknowledgements, type PeerAckLevel } from "./acknowledgements.ts";
 import { AntiEntropy } from "./anti-entropy.ts";
 import { Backpressure } from "./backpressure.ts";
+import { Broadcasts } from "./broadcasts.ts";
 import { CatchUp, type Point } from "./catch-up.ts";
 import { ClockGuard } from "./clock-guard.ts";
 import { CommitPipeline } from "./commit-pipeline.ts";
@@ -47,7 +48,8 @@ export class Core {
   readonly #exchange: PeerExchange;
   readonly #protocol: PeerProtocol;
   readonly #verification: Verification;
-  readonly #presence: PresenceTable;
+  readonly presence: PresenceTable;
+  readonly broadcasts: Broadcasts;
   readonly #stability: Stability;
   readonly #catchUp: CatchUp;
   readonly watch: SyncWatch;
@@ -87,7 +89,14 @@ export class Core {
     this.#antiEntropy = new AntiEntropy(context, this.#acknowledgements);
     this.#gossip = new Gossip(context, this.#antiEntropy, this.#acknowledgements, options);
     this.#verification = new Verification(context);
-    this.#presence = new PresenceTable(context, options.self, (group) => this.#effects.presenceChanged(group));
+    const wake = (): void => this.#wake();
+    this.presence = new PresenceTable(context, options.self, (group) => this.#effects.presenceChanged(group), wake);
+    this.broadcasts = new Broadcasts(context, {
+      self: options.self,
+      heartbeatMs: options.heartbeatMs,
+      received: (...what) => this.#effects.broadcast(...what),
+      wake,
+    });
     this.#stability = new Stability(context, this.#antiEntropy);
     this.#exchange = new PeerExchange(context, {
       self: options.self,
@@ -108,7 +117,8 @@ export class Core {
       antiEntropy: this.#antiEntropy,
       acknowledgements: this.#acknowledgements,
       verification: this.#verification,
-      presence: this.#presence,
+      presence: this.presence,
+      broadcasts: this.broadcasts,
       stability: this.#stability,
       exchange: this.#exchange,
       catchUp: this.#catchUp,
@@ -384,17 +394,6 @@ export class Core {
     return handle;
   }
 
-  /** This node's ephemeral state in a group; undefined to leave. */
-  setPresence(group: Group, state: Uint8Array | undefined): void {
-    this.#presence.set(group, state);
-    this.#wake();
-  }
-
-  /** The ephemeral states of all nodes in a group. */
-  presence(group: Group): Map<PeerId, Uint8Array> {
-    return this.#presence.states(group);
-  }
-
   // Time
 
   /** Call about every 100 ms: heartbeats, comparison with a random peer, snapshots that are due. */
@@ -405,7 +404,8 @@ export class Core {
       this.#protocol.greetAgain();
       this.#gossip.heartbeat();
       this.#acknowledgements.resend();
-      this.#presence.tick();
+      this.presence.tick();
+      this.broadcasts.tick();
       this.#pullPending();
       this.#gossip.pullDeferred();
       this.#antiEntropy.tick();

@@ -9,6 +9,10 @@ export interface Counts {
   acksReceived: number;
   framesRejected: number;
   unloads: number;
+  /** Messages broadcast here, received from other nodes, and dropped for a limit or a full queue. */
+  broadcastsSent: number;
+  broadcastsReceived: number;
+  broadcastsDropped: number;
 }
 
 export function noCounts(): Counts {
@@ -20,5 +24,8 @@ export function noCounts(): Counts {
     acksReceived: 0,
     framesRejected: 0,
     unloads: 0,
+    broadcastsSent: 0,
+    broadcastsReceived: 0,
+    broadcastsDropped: 0,
   };
 }

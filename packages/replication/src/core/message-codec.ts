@@ -14,10 +14,12 @@ import {
   type Member,
   type Message,
   type PointMessage,
+  type Broadcast,
   type Presence,
   type Sketch,
   type State,
   type Vector,
+  BROADCAST_BYTES_MAX,
   PRESENCE_BYTES_MAX,
 } from "./messages.ts";
 import { CELL_WORDS, SKETCH_CELLS_MAX } from "./sketch.ts";
@@ -42,6 +44,7 @@ const KINDS = [
   "more",
   "members",
   "point",
+  "broadcast",
 ];
 const INTENTS: readonly VectorIntent[] = ["ask", "answer", "tell"];
 const REPAIRED = 1;
@@ -112,16 +115,22 @@ function writeBody(writer: Writer, message: Message): void {
     case "point":
       return writePoint(writer, message);
     case "presence":
-      writer.string(message.key);
-      writer.string(message.origin);
-      writer.uint(message.clock);
-      return writer.bytes(message.state);
+      return writeTold(writer, message, message.state);
+    case "broadcast":
+      return writeTold(writer, message, message.message);
     case "fragment":
       writer.uint(message.id);
       writer.uint(message.index);
       writer.uint(message.count);
       return writer.bytes(message.bytes);
   }
+}
+
+function writeTold(writer: Writer, { key, origin, clock }: Presence | Broadcast, bytes: Uint8Array): void {
+  writer.string(key);
+  writer.string(origin);
+  writer.uint(clock);
+  writer.bytes(bytes);
 }
 
 function writePoint(writer: Writer, { key, epoch, id, isReply, vector }: PointMessage): void {
@@ -251,6 +260,8 @@ function readMessage(reader: Reader, kind: string | undefined): Message | undefi
       return readCheck(reader);
     case "presence":
       return readPresence(reader);
+    case "broadcast":
+      return readBroadcast(reader);
     case "point":
       return readPoint(reader);
     case "sketch":
@@ -358,6 +369,13 @@ function readPresence(reader: Reader): Presence {
   const state = reader.bytes();
   if (state.length > PRESENCE_BYTES_MAX) throw malformed(`a presence state of ${state.length} bytes`);
   return { kind: "presence", key, origin, clock, state };
+}
+
+function readBroadcast(reader: Reader): Broadcast {
+  const [key, origin, clock] = [reader.string(), reader.string(), reader.uint()];
+  const message = reader.bytes();
+  if (message.length > BROADCAST_BYTES_MAX) throw malformed(`a broadcast of ${message.length} bytes`);
+  return { kind: "broadcast", key, origin, clock, message };
 }
 
 function readMany<Item>(reader: Reader, bytesEach: number, read: (reader: Reader) => Item): Item[] {

@@ -23,6 +23,7 @@
  * | 15   | more      | string domain, uint version, uint from, uint upto: these cells were too few, send so many   |
  * | 16   | members   | uint n, n * (string peer, strings addresses, strings domains): linked here (`peer-exchange.ts`) |
  * | 17   | point     | string key, uint epoch, uint id, byte reply, vector: the frontier; empty in a question       |
+ * | 18   | broadcast | string key, string origin, uint clock, bytes message (at most 64 KiB)                       |
  *
  * cell: four uint32, little-endian. group: string type, uint epoch, string key. hash: uint of 32 bits. digest: two uint32,
  * little-endian. What changes least from one group to the next stands first: see `frames.ts`.
@@ -35,6 +36,9 @@ import type { PeerId } from "../transport.ts";
 export const PROTOCOL_VERSION = 1;
 /** Bytes of one presence state. */
 export const PRESENCE_BYTES_MAX = 4096;
+
+/** Bytes of one broadcast. */
+export const BROADCAST_BYTES_MAX: number = 64 * 1024;
 
 /** Which group, of which type, in which epoch. */
 export interface GroupRef {
@@ -161,6 +165,15 @@ export interface Presence {
   readonly state: Uint8Array;
 }
 
+/** A message of one node to all others of a group, never stored. */
+export interface Broadcast {
+  readonly kind: "broadcast";
+  readonly key: string;
+  readonly origin: string;
+  readonly clock: number;
+  readonly message: Uint8Array;
+}
+
 /** Cells of the sketch of a domain. Those of one version belong together. */
 export interface Sketch {
   readonly kind: "sketch";
@@ -221,4 +234,5 @@ export type Message =
   | Conflict
   | Fragment
   | Check
-  | Presence;
+  | Presence
+  | Broadcast;

@@ -54,7 +54,7 @@ export class PeerMeter {
 }
 
 /** Fills up at a rate; something larger than it can hold is let through once it is full. */
-class Bucket {
+export class Bucket {
   readonly #perMs: number;
   readonly #size: number;
   #level: number;

@@ -4,6 +4,7 @@ import { ReplicationError } from "../error.ts";
 import type { Link, PeerId } from "../transport.ts";
 import type { Acknowledgements } from "./acknowledgements.ts";
 import type { AntiEntropy } from "./anti-entropy.ts";
+import type { Broadcasts } from "./broadcasts.ts";
 import type { CatchUp } from "./catch-up.ts";
 import type { CoreContext } from "./context.ts";
 import type { Gossip } from "./gossip.ts";
@@ -29,6 +30,7 @@ export interface ProtocolParts {
   readonly acknowledgements: Acknowledgements;
   readonly verification: Verification;
   readonly presence: PresenceTable;
+  readonly broadcasts: Broadcasts;
   readonly stability: Stability;
   readonly exchange: PeerExchange;
   readonly catchUp: CatchUp;
@@ -160,6 +162,8 @@ export class PeerProtocol {
         return this.#parts.reads.onPoint(peer, message);
       case "presence":
         return presence.onPresence(peer, message);
+      case "broadcast":
+        return this.#parts.broadcasts.onBroadcast(peer, message);
       case "members":
         return this.#parts.exchange.onMembers(message);
       case "fragment": {

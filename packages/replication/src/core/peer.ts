@@ -104,6 +104,13 @@ export class Peer {
     this.#queueBytes += message.length;
   }
 
+  /** Queues a message that may as well be lost; false when there is no room for it. */
+  postIfRoom(message: Uint8Array): boolean {
+    if (this.#queueBytes + message.length > this.#queueBytesMax) return false;
+    this.post(message);
+    return true;
+  }
+
   /**
    * Hands what is queued to the transport, unless that takes no more. Returns the groups of which something was dropped
    * and for which there is room again.

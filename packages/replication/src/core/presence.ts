@@ -30,15 +30,17 @@ export class PresenceTable {
   readonly #core: CoreContext;
   readonly #self: PeerId;
   readonly #changed: (group: Group) => void;
+  readonly #wake: () => void;
   readonly #entries = new Map<Group, Map<PeerId, Entry>>();
   readonly #own = new Map<Group, Uint8Array>();
   #clock = 0;
   #nextRepeatAt = 0;
 
-  constructor(core: CoreContext, self: PeerId, changed: (group: Group) => void) {
+  constructor(core: CoreContext, self: PeerId, changed: (group: Group) => void, wake: () => void) {
     this.#core = core;
     this.#self = self;
     this.#changed = changed;
+    this.#wake = wake;
   }
 
   /** This node's state in a group; undefined to leave. */
@@ -47,6 +49,7 @@ export class PresenceTable {
     if (state !== undefined) this.#own.set(group, state);
     this.#say(group, state ?? GONE);
     this.#changed(group);
+    this.#wake();
   }
 
   /** The states of all nodes in a group, this one's included. */

@@ -2,6 +2,8 @@ import type * as Automerge from "@automerge/automerge";
 import type { AutomergeMutator, AutomergeView } from "@coppice/crdt/automerge";
 import { type Replica, ReplicationError } from "@coppice/replication";
 import { ServerError } from "../error.ts";
+import { type EphemeralMessage, readRepoMessage, relayedMessage } from "./automerge-wire.ts";
+import { tellOtherRooms } from "./room-broadcast.ts";
 
 type Content = Record<string, unknown>;
 
@@ -12,23 +14,30 @@ export interface AutomergeClient {
   /** A sync message of Automerge. */
   sync(message: Uint8Array): void;
   /** An ephemeral message of another client. */
-  relay(fields: ReadonlyMap<string, unknown>): void;
+  relay(message: EphemeralMessage): void;
   /** The document is gone. */
   gone(): void;
   /** Whether its token allows changes, now. */
   mayWrite(): boolean;
 }
 
+/** Sessions of clients whose ephemeral messages are counted; of more, those longest silent are forgotten. */
+const SESSIONS_MAX = 1000;
+
 /**
  * A document and everyone who edits it through this server. The room has a copy of its own, with which it takes part in
  * Automerge's sync protocol as any peer; what that brings goes into the replica as one event, and what the replica gets
  * from elsewhere goes into the copy. The protocol sends differences, so a slow client just gets a larger one later.
+ * Ephemeral messages go to the other clients here and, by broadcast, to those of the rooms on other nodes: each once, for
+ * a client that is connected to several nodes passes on what it hears.
  */
 export class AutomergeRoom {
   readonly #automerge: typeof Automerge;
   readonly #replica: Replica<Content, AutomergeMutator<Content>, AutomergeView<Content>>;
   readonly #clients = new Map<AutomergeClient, Automerge.SyncState>();
   readonly #stop: () => void;
+  /** The count of the latest ephemeral message of each session; latest last. */
+  readonly #counts = new Map<string, number>();
   #copy: Automerge.Doc<Content>;
   #isScheduled = false;
 
@@ -41,6 +50,7 @@ export class AutomergeRoom {
     this.#replica = replica;
     this.#copy = this.#copied();
     this.#stop = replica.subscribe(() => this.#schedule());
+    replica.onBroadcast((message) => this.#hear(message));
   }
 
   /** Whether the group was deleted, on whatever node. */
@@ -94,8 +104,36 @@ export class AutomergeRoom {
     if (message !== null) client.sync(message);
   }
 
-  relay(from: AutomergeClient, fields: ReadonlyMap<string, unknown>): void {
-    for (const client of this.#clients.keys()) if (client !== from && client.isReady()) client.relay(fields);
+  /** Passes on an ephemeral message of a client. Throws `INVALID_REQUEST` for one that cannot be passed on. */
+  relay(from: AutomergeClient, message: EphemeralMessage): void {
+    if (!this.#isNew(message)) return;
+    this.#relay(message, from);
+    tellOtherRooms(this.#replica, relayedMessage(message));
+  }
+
+  /** What the room of another node says. One of another version may say what is not understood here. */
+  #hear(bytes: Uint8Array): void {
+    try {
+      const message = readRepoMessage(bytes);
+      if (message.type === "ephemeral" && this.#isNew(message)) this.#relay(message);
+    } catch (error) {
+      if (!(error instanceof ServerError)) throw error;
+    }
+  }
+
+  #relay(message: EphemeralMessage, from?: AutomergeClient): void {
+    for (const client of this.#clients.keys()) if (client !== from && client.isReady()) client.relay(message);
+  }
+
+  #isNew({ senderId, sessionId, count }: EphemeralMessage): boolean {
+    const session = JSON.stringify([senderId, sessionId]);
+    const latest = this.#counts.get(session);
+    if (latest !== undefined && latest >= count) return false;
+    this.#counts.delete(session);
+    this.#counts.set(session, count);
+    const [oldest] = this.#counts.keys();
+    if (this.#counts.size > SESSIONS_MAX && oldest !== undefined) this.#counts.delete(oldest);
+    return true;
   }
 
   close(): void {

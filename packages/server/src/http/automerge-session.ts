@@ -85,7 +85,7 @@ export class AutomergeSession {
     else if (this.#peerId === undefined) throw new ServerError("INVALID_REQUEST", "the first message must be a join");
     else if (message.type === "ephemeral") {
       const desk = this.#desks.get(message.documentId);
-      if (desk?.client.mayWrite() === true) desk.room?.relay(desk.client, message.fields);
+      if (desk?.client.mayWrite() === true) desk.room?.relay(desk.client, message);
     } else if (message.type !== "other") this.#sync(message.documentId, message.data);
   }
 
@@ -120,7 +120,7 @@ export class AutomergeSession {
     const client: AutomergeClient = {
       isReady: () => !this.#socket.isFull,
       sync: (data) => this.#send({ type: "sync", documentId, data }),
-      relay: (fields) => void this.#socket.send(relayedMessage(fields, this.#peerId ?? "")),
+      relay: (message) => void this.#socket.send(relayedMessage(message, this.#peerId ?? "")),
       gone: () => {
         this.#desks.get(documentId)?.leave();
         this.#desks.delete(documentId);

@@ -23,10 +23,20 @@ export const PROTOCOL_VERSION = "1";
 export type RepoMessage =
   | { readonly type: "join"; readonly senderId: string; readonly versions: readonly unknown[] | undefined }
   | { readonly type: "sync" | "request"; readonly documentId: string; readonly data: Uint8Array }
-  | { readonly type: "ephemeral"; readonly documentId: string; readonly fields: ReadonlyMap<string, unknown> }
+  | ({ readonly type: "ephemeral" } & EphemeralMessage)
   | { readonly type: "other" };
 
-const PEER_ID_LENGTH_MAX = 256;
+/** What a client tells the others of a document: `count` goes up within a session of a sender. */
+export interface EphemeralMessage {
+  readonly documentId: string;
+  readonly senderId: string;
+  readonly sessionId: string;
+  readonly count: number;
+  /** All of it. */
+  readonly fields: ReadonlyMap<string, unknown>;
+}
+
+const NAME_LENGTH_MAX = 256;
 /** Base58 of 16 random bytes and a checksum. */
 const DOCUMENT_ID = /^[1-9A-HJ-NP-Za-km-z]{20,40}$/;
 
@@ -36,14 +46,21 @@ export function readRepoMessage(bytes: Uint8Array): RepoMessage {
   const type = fields.get("type");
   if (type === "join") {
     const versions = fields.get("supportedProtocolVersions");
-    return { type, senderId: peerId(fields), versions: Array.isArray(versions) ? versions : undefined };
+    return { type, senderId: nameOf(fields, "senderId"), versions: Array.isArray(versions) ? versions : undefined };
   }
   if (type === "sync" || type === "request") {
     const data = fields.get("data");
     if (!(data instanceof Uint8Array)) throw malformed("a sync message without data");
-    return { type, documentId: documentId(fields), data };
+    return { type, documentId: documentIdOf(fields), data };
   }
-  if (type === "ephemeral") return { type, documentId: documentId(fields), fields };
+  if (type === "ephemeral") {
+    const [documentId, senderId, sessionId] = [
+      documentIdOf(fields),
+      nameOf(fields, "senderId"),
+      nameOf(fields, "sessionId"),
+    ];
+    return { type, documentId, senderId, sessionId, count: countOf(fields), fields };
+  }
   if (typeof type === "string") return { type: "other" };
   throw malformed("a message without a type");
 }
@@ -52,8 +69,11 @@ export function repoMessage(fields: { readonly [name: string]: unknown }): Uint8
   return encode(fields);
 }
 
-/** An ephemeral message as it is passed on. Throws `INVALID_REQUEST` for what can be read, but not written. */
-export function relayedMessage(fields: ReadonlyMap<string, unknown>, targetId: string): Uint8Array {
+/**
+ * An ephemeral message as it is passed on, to a client or, without a target, to other nodes. Throws `INVALID_REQUEST`
+ * for what can be read, but not written.
+ */
+export function relayedMessage({ fields }: EphemeralMessage, targetId = ""): Uint8Array {
   try {
     return encode(new Map([...fields, ["targetId", targetId]]));
   } catch (cause) {
@@ -73,13 +93,19 @@ function decodeMap(bytes: Uint8Array): ReadonlyMap<string, unknown> {
   return decoded as Map<string, unknown>;
 }
 
-function peerId(fields: ReadonlyMap<string, unknown>): string {
-  const id = fields.get("senderId");
-  if (typeof id === "string" && id.length > 0 && id.length <= PEER_ID_LENGTH_MAX) return id;
-  throw malformed("no peer id");
+function nameOf(fields: ReadonlyMap<string, unknown>, field: string): string {
+  const name = fields.get(field);
+  if (typeof name === "string" && name.length > 0 && name.length <= NAME_LENGTH_MAX) return name;
+  throw malformed(`no ${field}`);
 }
 
-function documentId(fields: ReadonlyMap<string, unknown>): string {
+function countOf(fields: ReadonlyMap<string, unknown>): number {
+  const count = fields.get("count");
+  if (Number.isSafeInteger(count)) return count as number;
+  throw malformed("no count");
+}
+
+function documentIdOf(fields: ReadonlyMap<string, unknown>): string {
   const id = fields.get("documentId");
   if (typeof id === "string" && DOCUMENT_ID.test(id)) return id;
   throw malformed("no document id");

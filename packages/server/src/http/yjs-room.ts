@@ -1,6 +1,9 @@
 import type { YjsMutator, YjsView, checkYjsUpdate } from "@coppice/crdt/yjs";
-import type { Replica } from "@coppice/replication";
+import { BROADCAST_BYTES_MAX, type PeerId, type Replica } from "@coppice/replication";
 import type * as Yjs from "yjs";
+import { ServerError } from "../error.ts";
+import { AwarenessTable, awarenessMessages } from "./yjs-awareness.ts";
+import { tellOtherRooms } from "./room-broadcast.ts";
 import {
   type AwarenessEntry,
   MESSAGE_AWARENESS,
@@ -26,31 +29,42 @@ export interface YjsClient {
   mayWrite(): boolean;
 }
 
-/** Most clients that one connection may speak for; a page is one. */
-const PRESENCES_MAX = 100;
+const SWEEP_MS = 1000;
 
 interface Seat {
-  /** What the connection says of its editors: presence is never stored. */
-  readonly presences: Map<number, AwarenessEntry>;
   /** The state vector of the last that fitted its queue; undefined while it gets everything. */
   behindSince: Uint8Array | undefined;
 }
 
-/** A document and everyone who edits it through this server. */
+/**
+ * A document and everyone who edits it through this server. The rooms of a document on several nodes tell each other by
+ * broadcast what their editors say of themselves, in the awareness messages of the protocol: a change at once, all of it
+ * when a room asks, which it does when it opens and when a node is linked.
+ */
 export class YjsRoom {
   readonly #yjs: YjsLibrary;
   readonly #replica: Replica<unknown, YjsMutator, YjsView>;
   readonly #doc: Yjs.Doc;
   readonly #clients = new Map<YjsClient, Seat>();
   readonly #onUpdate: (update: Uint8Array, origin: unknown) => void;
+  readonly #awareness = new AwarenessTable<YjsClient>();
+  readonly #members: () => readonly PeerId[];
+  readonly #sweeping: NodeJS.Timeout;
+  #met: ReadonlySet<PeerId>;
 
-  /** The replica is the room's from now on. */
-  constructor(yjs: YjsLibrary, replica: Replica<unknown, YjsMutator, YjsView>) {
+  /** The replica is the room's from now on. `members`: the nodes that replicate the group now. */
+  constructor(yjs: YjsLibrary, replica: Replica<unknown, YjsMutator, YjsView>, members: () => readonly PeerId[]) {
     this.#yjs = yjs;
     this.#replica = replica;
+    this.#members = members;
+    this.#met = new Set(members());
     this.#doc = replica.read(({ doc }) => doc);
     this.#onUpdate = (update, origin) => this.#tell(wire(MESSAGE_SYNC, SYNC_UPDATE, update), origin);
     this.#doc.on("update", this.#onUpdate);
+    replica.onBroadcast((message) => this.#hear(message));
+    this.#ask();
+    this.#sweeping = setInterval(() => this.#sweep(), SWEEP_MS);
+    this.#sweeping.unref();
   }
 
   get size(): number {
@@ -58,9 +72,9 @@ export class YjsRoom {
   }
 
   join(client: YjsClient): void {
-    this.#clients.set(client, { presences: new Map(), behindSince: undefined });
+    this.#clients.set(client, { behindSince: undefined });
     client.send(this.#question());
-    const present = this.#presences();
+    const present = this.#awareness.present();
     if (present.length > 0) client.send(awarenessMessage(present));
   }
 
@@ -71,15 +85,15 @@ export class YjsRoom {
     if (seat === undefined || since === undefined) return;
     seat.behindSince = undefined;
     const missed = wire(MESSAGE_SYNC, SYNC_UPDATE, this.#yjs.encodeStateAsUpdate(this.#doc, since));
-    const fits = client.send(missed) && client.send(awarenessMessage(this.#presences()));
+    const fits = client.send(missed) && client.send(awarenessMessage(this.#awareness.all()));
     if (!fits) seat.behindSince = this.#yjs.encodeStateVector(this.#doc);
   }
 
   leave(client: YjsClient): void {
-    const presences = [...(this.#clients.get(client)?.presences.values() ?? [])];
     this.#clients.delete(client);
-    const gone = presences.map(({ client: id, clock }) => ({ client: id, clock: clock + 1, state: "null" }));
-    if (gone.length > 0) this.#tell(awarenessMessage(gone), undefined);
+    const gone = this.#awareness.leave(client, performance.now());
+    this.#tellAwareness(gone);
+    this.#share(gone);
   }
 
   /** Throws for what is no message, and what `Replica.mutate` throws. */
@@ -87,11 +101,12 @@ export class YjsRoom {
     const reader = new WireReader(message);
     const kind = reader.uint();
     if (kind === MESSAGE_SYNC) this.#sync(client, reader);
-    else if (kind === MESSAGE_AWARENESS) this.#awareness(client, reader.bytes());
-    else if (kind === MESSAGE_QUERY_AWARENESS) client.send(awarenessMessage(this.#presences()));
+    else if (kind === MESSAGE_AWARENESS) this.#receiveAwareness(client, reader.bytes());
+    else if (kind === MESSAGE_QUERY_AWARENESS) client.send(awarenessMessage(this.#awareness.present()));
   }
 
   close(): void {
+    clearInterval(this.#sweeping);
     this.#doc.off("update", this.#onUpdate);
     this.#replica.close();
   }
@@ -120,22 +135,64 @@ export class YjsRoom {
     this.#replica.mutate(({ doc }) => this.#yjs.applyUpdate(doc, update, client));
   }
 
-  #awareness(client: YjsClient, bytes: Uint8Array): void {
-    const presences = this.#clients.get(client)?.presences;
-    if (presences === undefined || !client.mayWrite()) return;
-    for (const entry of readAwareness(bytes)) {
-      if (entry.state === "null") presences.delete(entry.client);
-      else if (presences.size < PRESENCES_MAX) presences.set(entry.client, entry);
+  #receiveAwareness(client: YjsClient, bytes: Uint8Array): void {
+    const entries = readAwareness(bytes);
+    if (!this.#clients.has(client)) return;
+    if (client.mayWrite()) this.#share(this.#take(entries, client));
+    // A client that hears nothing for 30 seconds, not even its own words, takes the connection for dead.
+    else client.send(awarenessMessage([]));
+  }
+
+  /** Tells the editors here what is news, and returns it. */
+  #take(entries: readonly AwarenessEntry[], from: YjsClient | undefined): readonly AwarenessEntry[] {
+    const { news, replies } = this.#awareness.take(entries, from, performance.now());
+    this.#tellAwareness(news);
+    for (const { to, entry } of replies) {
+      if (to === undefined) this.#share([entry]);
+      else to.send(awarenessMessage([entry]));
     }
-    this.#tell(wire(MESSAGE_AWARENESS, bytes), client);
+    return news;
+  }
+
+  /** What the room of another node says. One of another version may say what is not understood here. */
+  #hear(message: Uint8Array): void {
+    try {
+      const reader = new WireReader(message);
+      const kind = reader.uint();
+      if (kind === MESSAGE_QUERY_AWARENESS) this.#share(this.#awareness.own());
+      else if (kind === MESSAGE_AWARENESS) this.#take(readAwareness(reader.bytes()), undefined);
+    } catch (error) {
+      if (!(error instanceof ServerError)) throw error;
+    }
+  }
+
+  #sweep(): void {
+    const members = this.#members();
+    const isJoined = members.some((member) => !this.#met.has(member));
+    this.#met = new Set(members);
+    if (isJoined) {
+      this.#ask();
+      this.#share(this.#awareness.own());
+    }
+    this.#tellAwareness(this.#awareness.expire(performance.now()));
+  }
+
+  #tellAwareness(entries: readonly AwarenessEntry[]): void {
+    if (entries.length > 0) this.#tell(awarenessMessage(entries), undefined);
+  }
+
+  /** Tells the rooms of other nodes. */
+  #share(entries: readonly AwarenessEntry[]): void {
+    for (const message of awarenessMessages(entries, BROADCAST_BYTES_MAX)) tellOtherRooms(this.#replica, message);
+  }
+
+  /** Asks the rooms of other nodes who is there. */
+  #ask(): void {
+    tellOtherRooms(this.#replica, wire(MESSAGE_QUERY_AWARENESS));
   }
 
   #question(): Uint8Array {
     return wire(MESSAGE_SYNC, SYNC_STEP_1, this.#yjs.encodeStateVector(this.#doc));
-  }
-
-  #presences(): AwarenessEntry[] {
-    return [...this.#clients.values()].flatMap(({ presences }) => [...presences.values()]);
   }
 
   #tell(message: Uint8Array, except: unknown): void {

@@ -20,6 +20,9 @@ export const SYNC_STEP_1 = 0;
 export const SYNC_STEP_2 = 1;
 export const SYNC_UPDATE = 2;
 
+/** The state of a client that has left. */
+export const GONE = "null";
+
 const CONTINUES = 0x80;
 const LOW_BITS = 0x7f;
 

@@ -21,9 +21,11 @@ interface Note {
 const types = [...builtinTypes, automergeDoc()];
 const RETRY_MS = 100;
 
-function client(url: string, name: string, token = TOKEN): Repo {
-  const address = `${url.replace("http", "ws")}/v1/automerge-repo?token=${token}`;
-  const repo = new Repo({ peerId: name as PeerId, network: [new WebSocketClientAdapter(address, RETRY_MS)] });
+function client(url: string | readonly string[], name: string, token = TOKEN): Repo {
+  const network = [url].flat().map((each) => {
+    return new WebSocketClientAdapter(`${each.replace("http", "ws")}/v1/automerge-repo?token=${token}`, RETRY_MS);
+  });
+  const repo = new Repo({ peerId: name as PeerId, network });
   onTestFinished(() => void repo.shutdown());
   return repo;
 }
@@ -158,7 +160,7 @@ test("a token for other domains is told that there is nothing, and a revoked one
   expect(await served.call("GET", `/v1/status?token=${TOKEN}`, { token: undefined })).toMatchObject({ status: 401 });
 });
 
-test("clients of two nodes edit one document", async () => {
+test("clients of two nodes edit one document, and hear each other's ephemeral messages once", async () => {
   const network = createMemoryNetwork();
   const nodes: { node: Node; url: string }[] = [];
   for (const name of ["one", "two"]) {
@@ -177,6 +179,25 @@ test("clients of two nodes edit one document", async () => {
   await expect.poll(() => mine.doc().items, { timeout: 5000 }).toEqual(["from b"]);
   mine.change((note) => void (note.title = "Bye"));
   await expect.poll(() => title(theirs), { timeout: 5000 }).toBe("Bye");
+
+  // One that is connected to both passes on what it hears, so that everything goes round.
+  const both = client(
+    nodes.map(({ url }) => url),
+    "both",
+  );
+  await both.find<Note>(mine.url);
+  const heard = new Map<string, unknown[]>();
+  for (const [name, handle] of [["a", mine] as const, ["b", theirs] as const]) {
+    heard.set(name, []);
+    handle.on("ephemeral-message", ({ message, senderId }) => heard.get(name)?.push([senderId, message]));
+  }
+  for (const cursor of [1, 2, 3]) mine.broadcast({ cursor });
+  await expect.poll(() => heard.get("b")).toEqual([1, 2, 3].map((cursor) => ["a", { cursor }]));
+  theirs.broadcast({ cursor: 9 });
+  await expect.poll(() => heard.get("a")).toEqual([["b", { cursor: 9 }]]);
+  await new Promise((resolve) => setTimeout(resolve, 200));
+  expect(heard.get("a")).toHaveLength(1);
+  expect(heard.get("b")).toHaveLength(3);
 });
 
 test("what is no message of the protocol ends the connection, and no other", async () => {

@@ -1,4 +1,5 @@
 import { builtinTypes } from "@coppice/crdt";
+import { createMemoryNetwork } from "@coppice/replication";
 import { yjsDoc } from "@coppice/crdt/yjs";
 import { expect, onTestFinished, test } from "vitest";
 import { WebSocket } from "ws";
@@ -82,6 +83,39 @@ test("presence is passed on, and goes with the connection", async () => {
   a.provider.ws?.close();
   a.provider.shouldConnect = false;
   await expect.poll(seen).toBeUndefined();
+});
+
+test("presence reaches the editors at other nodes, and goes with the connection there, too", async () => {
+  const network = createMemoryNetwork();
+  const [one, two] = await Promise.all(
+    ["one", "two"].map((name) => serve({ types }, { types, transport: network.transport(name), syncIntervalMs: 200 })),
+  );
+  if (one === undefined || two === undefined) throw new TypeError("two were started");
+  const a = edit(one, "n");
+  await expect.poll(() => a.provider.synced).toBe(true);
+  a.provider.awareness.setLocalStateField("user", { name: "Ann" });
+  // Linked only when both rooms are open: they tell each other then.
+  const b = edit(two, "n");
+  await expect.poll(() => b.provider.synced).toBe(true);
+  await two.node.connect("memory:/one");
+  const seenBy = (editor: Editor): unknown => editor.provider.awareness.getStates().get(a.doc.clientID);
+  await expect.poll(() => seenBy(b), { timeout: 5000 }).toEqual({ user: { name: "Ann" } });
+  a.provider.awareness.setLocalStateField("cursor", 3);
+  await expect.poll(() => seenBy(b)).toEqual({ user: { name: "Ann" }, cursor: 3 });
+  // A room that opens asks.
+  const other = edit(two, "other");
+  other.provider.awareness.setLocalStateField("user", { name: "Bob" });
+  const asked = edit(one, "other");
+  await expect.poll(() => asked.provider.awareness.getStates().has(other.doc.clientID)).toBe(true);
+
+  const reader = edit(two, "n", READ_TOKEN);
+  await expect.poll(() => seenBy(reader)).toEqual({ user: { name: "Ann" }, cursor: 3 });
+  a.provider.disconnect();
+  await expect.poll(() => seenBy(b)).toBeUndefined();
+  // It comes back with the clock that it had, and is seen at once.
+  a.provider.connect();
+  await expect.poll(() => seenBy(b), { timeout: 5000 }).toEqual({ user: { name: "Ann" }, cursor: 3 });
+  expect(a.provider.awareness.getStates().has(reader.doc.clientID)).toBe(false);
 });
 
 test("a token for reading sees everything and changes nothing", async () => {

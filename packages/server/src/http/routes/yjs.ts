@@ -85,5 +85,5 @@ async function openRoom(context: RouteContext, yjs: YjsLibrary, id: GroupId): Pr
   if (replica.type.name !== YJS_TYPE) {
     throw new ReplicationError("TYPE_CONFLICT", `the group ${formatGroupId(id)} is no ${YJS_TYPE}`);
   }
-  return new YjsRoom(yjs, replica as Replica<unknown, YjsMutator, YjsView>);
+  return new YjsRoom(yjs, replica as Replica<unknown, YjsMutator, YjsView>, () => node.members(id));
 }
