@@ -196,6 +196,21 @@ test("serves HTTPS with a certificate, and starts on no open address without one
   const trusting = { NODE_EXTRA_CA_CERTS: cert };
   expect(await coppice(["add", "n", "--data", data], trusting)).toMatchObject({ status: 0, out: "1\n" });
   expect(await coppice(["get", "n", "--data", data])).toMatchObject({ status: 3 });
+
+  // Renewed: first one that does not go with the key, then both.
+  const [, , renewed = "", , renewedKey = ""] = fixture.match(/-----BEGIN[^`]*/g) ?? [];
+  const renewedCert = join(data, "renewed.pem");
+  await Promise.all([writeFile(renewedCert, renewed), writeFile(cert, renewed)]);
+  await until(async () => daemon.events.includes("certificate-refused"), 30_000);
+  await writeFile(join(data, "trusted.pem"), certificate);
+  const former = { NODE_EXTRA_CA_CERTS: join(data, "trusted.pem") };
+  expect(await coppice(["get", "n", "--data", data], former)).toMatchObject({ status: 0 });
+  await writeFile(key, renewedKey);
+  await until(async () => daemon.events.includes("certificate-renewed"), 30_000);
+  expect(await coppice(["get", "n", "--data", data], { NODE_EXTRA_CA_CERTS: renewedCert })).toMatchObject({
+    status: 0,
+  });
+  expect(await coppice(["get", "n", "--data", data], former)).toMatchObject({ status: 3 });
 });
 
 test("a signal that a runner passes on twice is one request", async () => {

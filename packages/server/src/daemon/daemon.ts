@@ -8,6 +8,8 @@ import { NoticeLog } from "../http/notice-log.ts";
 import { type Gateway, startGateway } from "../http/gateway.ts";
 import { VERSION } from "../version.ts";
 import { loadViews } from "./view-modules.ts";
+import type { TlsOptions } from "../http/app.ts";
+import { followCertificate } from "./certificate.ts";
 import type { Invite } from "../admission/invite-text.ts";
 import { TokenStore } from "../auth/token-store.ts";
 import type { DomainSettings } from "./domain-settings.ts";
@@ -68,6 +70,7 @@ export async function runDaemon(options: DaemonOptions, log: Log, stop: AbortSig
     const { admission, interest, networkKey } = membership;
     const invites = new Invites(admission, node, interest, networkKey);
     const gateway = await openGateway(options, { node, types, storage, invites, notices }, log);
+    const unfollow = gateway === undefined ? undefined : followRenewals(http, gateway, log);
     try {
       announce(options, node, gateway, log);
       await fired(stop);
@@ -75,6 +78,7 @@ export async function runDaemon(options: DaemonOptions, log: Log, stop: AbortSig
         signal: stop.reason instanceof Error ? stop.reason.message : String(stop.reason),
       });
     } finally {
+      unfollow?.();
       await gateway?.close();
     }
   } finally {
@@ -235,6 +239,13 @@ async function openGateway(
     throw error;
   }
   return gateway;
+}
+
+/** A renewed certificate is served without a restart; returns how to stop that, where there is one. */
+function followRenewals(http: HttpOptions | undefined, gateway: Gateway, log: Log): (() => void) | undefined {
+  if (http?.tls === undefined || http.tlsFiles === undefined) return undefined;
+  const renew = (tls: TlsOptions): Date => gateway.renewCertificate(tls);
+  return followCertificate({ files: http.tlsFiles, current: http.tls, renew, log });
 }
 
 function announce(options: DaemonOptions, node: Node, gateway: Gateway | undefined, log: Log): void {

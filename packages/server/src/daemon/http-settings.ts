@@ -27,8 +27,16 @@ export interface HttpOptions {
   readonly allowOrigins: readonly string[];
   readonly allowRemote: boolean;
   readonly tls?: TlsOptions;
+  /** Where that was read. */
+  readonly tlsFiles?: TlsFiles;
   readonly automergeDomain: string;
   readonly limits: HttpLimits;
+}
+
+/** Paths of a certificate and its key, as PEM. */
+export interface TlsFiles {
+  readonly cert: string;
+  readonly key: string;
 }
 
 const PORT_MAX = 65_535;
@@ -98,7 +106,7 @@ export async function httpOptions(settings: HttpSettings): Promise<HttpOptions |
     const detail = `--http must be HOST:PORT, such as 127.0.0.1:7475 or [::1]:0, or "off", not ${JSON.stringify(http)}`;
     throw new ServerError("INVALID_OPTIONS", detail);
   }
-  const tls = await readTls(settings);
+  const tlsFiles = tlsFilesOf(settings);
   return {
     host,
     port,
@@ -106,7 +114,7 @@ export async function httpOptions(settings: HttpSettings): Promise<HttpOptions |
     allowOrigins: allowOrigin,
     allowRemote: httpAllowRemote,
     automergeDomain: settings.automergeDomain,
-    ...(tls === undefined ? {} : { tls }),
+    ...(tlsFiles === undefined ? {} : { tlsFiles, tls: await readTls(tlsFiles) }),
     // Every limit has its setting.
     limits: Object.fromEntries(
       LIMIT_NAMES.map((limit) => [limit, settings[limitSetting(limit)]]),
@@ -114,12 +122,17 @@ export async function httpOptions(settings: HttpSettings): Promise<HttpOptions |
   };
 }
 
-async function readTls({ httpTlsCert, httpTlsKey }: HttpSettings): Promise<TlsOptions | undefined> {
+function tlsFilesOf({ httpTlsCert, httpTlsKey }: HttpSettings): TlsFiles | undefined {
   if (httpTlsCert === undefined && httpTlsKey === undefined) return undefined;
   if (httpTlsCert === undefined || httpTlsKey === undefined) {
     throw new ServerError("INVALID_OPTIONS", "--http-tls-cert and --http-tls-key go together");
   }
-  return { cert: await readPem(httpTlsCert), key: await readPem(httpTlsKey) };
+  return { cert: httpTlsCert, key: httpTlsKey };
+}
+
+/** Throws `INVALID_OPTIONS` for a file that cannot be read. */
+export async function readTls({ cert, key }: TlsFiles): Promise<TlsOptions> {
+  return { cert: await readPem(cert), key: await readPem(key) };
 }
 
 async function readPem(path: string): Promise<string> {

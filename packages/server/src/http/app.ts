@@ -1,4 +1,6 @@
+import { X509Certificate, createPrivateKey } from "node:crypto";
 import type { Socket } from "node:net";
+import { Server as TlsServer, createSecureContext } from "node:tls";
 import { type FastifyInstance, type FastifyReply, fastify } from "fastify";
 import { ServerError } from "../error.ts";
 import { limitConnections } from "./connections.ts";
@@ -22,6 +24,7 @@ export interface AppOptions {
 const HEADERS_TIMEOUT_MS = 10_000;
 const REQUEST_TIMEOUT_MS = 30_000;
 const PARAM_LENGTH_MAX = 4096;
+const TLS_VERSION_MIN = "TLSv1.2";
 
 /** An application without routes that answers every failure as a problem. Throws `INVALID_OPTIONS` for a bad certificate. */
 export function createApp({ limits, tls, onError }: AppOptions): FastifyInstance {
@@ -38,7 +41,7 @@ export function createApp({ limits, tls, onError }: AppOptions): FastifyInstance
       sendProblem(error, reply as FastifyReply, onError),
     clientErrorHandler: refuseConnection,
   };
-  const app = tls === undefined ? fastify({ ...options, http: server }) : createTlsApp(options, { ...server, ...tls });
+  const app = tls === undefined ? fastify({ ...options, http: server }) : createTlsApp(options, server, tls);
   app.server.maxConnections = limits.connectionsMax;
   limitConnections(app.server, limits.connectionsPerAddressMax);
   app.removeContentTypeParser("text/plain");
@@ -52,14 +55,45 @@ export function createApp({ limits, tls, onError }: AppOptions): FastifyInstance
   return app;
 }
 
-function createTlsApp(options: object, https: object): FastifyInstance {
+function createTlsApp(options: object, server: object, tls: TlsOptions): FastifyInstance {
   try {
+    const https = { ...server, ...checkedTls(tls) };
     // Fastify has a type of its own for each kind of server; nothing here depends on which it is.
-    return fastify({ ...options, https: { ...https, minVersion: "TLSv1.2" } }) as unknown as FastifyInstance;
+    return fastify({ ...options, https }) as unknown as FastifyInstance;
   } catch (cause) {
-    const reason = cause instanceof Error ? cause.message : String(cause);
-    throw new ServerError("INVALID_OPTIONS", `the certificate and its key cannot be used: ${reason}`, { cause });
+    throw unusable(cause);
   }
+}
+
+/**
+ * Connections from now on get another certificate. Returns when that ends. Throws `INVALID_OPTIONS` for one that cannot be
+ * used or has ended, and for a server without TLS: then nothing changes.
+ */
+export function replaceCertificate({ server }: FastifyInstance, tls: TlsOptions): Date {
+  if (!(server instanceof TlsServer))
+    throw new ServerError("INVALID_OPTIONS", "the server has no certificate to renew");
+  try {
+    const options = checkedTls(tls);
+    const endsAt = new Date(new X509Certificate(tls.cert).validTo);
+    if (endsAt.getTime() <= Date.now()) throw new Error(`it ended at ${endsAt.toISOString()}`);
+    server.setSecureContext(options);
+    return endsAt;
+  } catch (cause) {
+    throw unusable(cause);
+  }
+}
+
+/** What a server is to be given: it takes an empty text for none, and what it was given counts even where it throws. */
+function checkedTls({ cert, key }: TlsOptions): TlsOptions & { readonly minVersion: typeof TLS_VERSION_MIN } {
+  if (!new X509Certificate(cert).checkPrivateKey(createPrivateKey(key))) throw new Error("they do not belong together");
+  const options = { cert, key, minVersion: TLS_VERSION_MIN } as const;
+  createSecureContext(options);
+  return options;
+}
+
+function unusable(cause: unknown): ServerError {
+  const reason = cause instanceof Error ? cause.message : String(cause);
+  return new ServerError("INVALID_OPTIONS", `the certificate and its key cannot be used: ${reason}`, { cause });
 }
 
 function sendProblem(error: unknown, reply: FastifyReply, onError: AppOptions["onError"]): void {

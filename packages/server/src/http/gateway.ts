@@ -10,7 +10,7 @@ import type { Scope } from "../auth/grant.ts";
 import { TokenStore } from "../auth/token-store.ts";
 import { ServerError } from "../error.ts";
 import { bracketed, checkBind, hostNames, listen } from "./address.ts";
-import { type TlsOptions, createApp } from "./app.ts";
+import { type TlsOptions, createApp, replaceCertificate } from "./app.ts";
 import type { RouteContext } from "./context.ts";
 import { type HttpLimits, checkLimits } from "./limits.ts";
 import { Places } from "./places.ts";
@@ -106,6 +106,14 @@ export class Gateway implements AsyncDisposable {
     this.#app = app;
     this.#closing = closing;
     this.#closeUnused = closeUnused;
+  }
+
+  /**
+   * Serves new connections with another certificate; those that are open go on. Returns when that ends. Throws
+   * `INVALID_OPTIONS`, and keeps the former, for one that cannot be used or has ended.
+   */
+  renewCertificate(tls: TlsOptions): Date {
+    return replaceCertificate(this.#app, tls);
   }
 
   /** Stops listening, ends what waits, and lets running requests finish, for ten seconds; idempotent. The node stays open. */

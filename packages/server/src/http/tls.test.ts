@@ -6,7 +6,7 @@ import { WebSocket } from "ws";
 import { builtinTypes } from "@coppice/crdt";
 import { createNode } from "@coppice/replication";
 import { type Gateway, type GatewayOptions, startGateway } from "./gateway.ts";
-import { CERT, KEY } from "./tls.test-support.ts";
+import { CERT, ENDED_CERT, KEY, RENEWED_CERT, RENEWED_KEY } from "./tls.test-support.ts";
 
 const TOKEN = "t".repeat(43);
 
@@ -66,6 +66,38 @@ test("with TLS an address that other machines reach needs no permission, but its
   const gateway = await start({ host: "0.0.0.0", allowHosts: ["box.example"] });
   expect(await status(gateway, { host: "box.example" })).toBe(200);
   expect(await status(gateway, { host: "other.example" })).toBe(421);
+});
+
+/** The name in the certificate that a new connection gets. */
+async function servedName(gateway: Gateway): Promise<unknown> {
+  const socket = connect({ port: Number(new URL(gateway.url).port), rejectUnauthorized: false });
+  await once(socket, "secureConnect");
+  const { CN } = socket.getPeerCertificate().subject;
+  socket.destroy();
+  return CN;
+}
+
+test("another certificate is served from the next connection on, and one that cannot be used is not", async () => {
+  const gateway = await start();
+  const url = `${gateway.url.replace("https", "wss")}/v1/watch`;
+  const open = new WebSocket(url, { ca: CERT, headers: { authorization: `Bearer ${TOKEN}` } });
+  await once(open, "open");
+  const refused = [
+    { cert: RENEWED_CERT, key: KEY },
+    { cert: RENEWED_CERT, key: "" },
+    { cert: "", key: "" },
+    { cert: RENEWED_CERT.slice(0, 300), key: RENEWED_KEY },
+    { cert: ENDED_CERT, key: RENEWED_KEY },
+  ];
+  for (const tls of refused) {
+    expect(() => gateway.renewCertificate(tls)).toThrow(expect.objectContaining({ code: "INVALID_OPTIONS" }));
+    expect(await servedName(gateway)).toBe("coppice-test");
+  }
+  expect(() => gateway.renewCertificate({ cert: ENDED_CERT, key: RENEWED_KEY })).toThrow(/it ended at 2021/);
+  expect(gateway.renewCertificate({ cert: RENEWED_CERT, key: RENEWED_KEY }).getUTCFullYear()).toBe(2126);
+  expect(await servedName(gateway)).toBe("coppice-renewed");
+  expect(open.readyState).toBe(open.OPEN);
+  open.close();
 });
 
 test.each([
