@@ -85,3 +85,19 @@ test("a read that fails once leaves a group out until it is asked for again, and
   expect(story.value("n0")).toBe(value);
   await story.conclude();
 });
+
+test("a group that is asked for while its node closes is not called degraded", async () => {
+  const story = new Scenario({ machines: [{}, {}], groups: ["counter"] });
+  await story.start("n0", "n1");
+  await story.open("n0");
+  await story.open("n1");
+  await story.write("n1", { settleMs: 200 });
+  await story.close("n0");
+  await story.start("n0");
+  story.slowDisk("n0", 300);
+  // Its event makes n0 load the group.
+  await story.write("n1", { settleMs: 20 });
+  expect(await story.close("n0")).toBe(true);
+  story.slowDisk("n0", 1);
+  await story.conclude();
+});

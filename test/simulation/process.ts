@@ -6,6 +6,7 @@ import {
   type GroupId,
   type GroupStorage,
   type NodeRecord,
+  StorageError,
   createGroupStore,
   encodeGroupId,
 } from "@coppice/storage";
@@ -282,7 +283,9 @@ export class SimProcess {
       }
       core.loaded(group, stored);
     } catch (error) {
-      core.loadFailed(group, error);
+      // As the driver does.
+      const isClosed = error instanceof StorageError && error.code === "NOT_OPEN";
+      if (!this.#hasStopped || !isClosed) core.loadFailed(group, error);
     }
   }
 

@@ -186,6 +186,11 @@ export class Scenario {
     faults.fail = (asked) => (asked === operation ? new Error(`simulated: no ${operation}`) : undefined);
   }
 
+  /** From here on the disk takes so many times as long. */
+  slowDisk(name: string, times: number): void {
+    this.#machine(name).diskSlowness = times;
+  }
+
   /** A bit flips in every journal record of a group. What was promised of this disk is void then. */
   rotJournal(name: string, at = 0): void {
     const machine = this.#machine(name);

@@ -3,6 +3,7 @@ import {
   type GroupCommit,
   type GroupId,
   type GroupStorage,
+  StorageError,
   type StoredGroup,
   decodeGroupKey,
   domainOf,
@@ -193,7 +194,9 @@ export class Driver {
       this.#options.logger.debug({ event: "group-loaded", group: formatGroupId(group.id), ms }, "a group was loaded");
       this.core.loaded(group, stored);
     } catch (error) {
-      this.core.loadFailed(group, error);
+      // Nobody waits any more for what a storage did not read because it closes.
+      const isClosed = error instanceof StorageError && error.code === "NOT_OPEN";
+      if (!this.#isStopped || !isClosed) this.core.loadFailed(group, error);
     }
   }
 
