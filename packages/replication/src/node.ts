@@ -159,7 +159,7 @@ export class Node implements AsyncDisposable {
     this.#checkOpen();
     const group = this.#driver.core.open(id, type, options.recreate ?? false);
     await this.#active(group, options.signal);
-    if (isUnknownToAll && group.vector.size === 0) group.isCompared = true;
+    if (isUnknownToAll && group.isEmpty) group.isCompared = true;
     return new Replica<Value, Mutator, View>(group.id, type, this.#host(group, type));
   }
 

@@ -6,6 +6,8 @@ import type { Dependency, DependencyRow, Run } from "./run.ts";
 const NONE: readonly Dependency[] = [];
 const NOBODY = "" as Actor;
 const NOWHERE: readonly Actor[] = [];
+/** Shared by all groups of which nothing is known, or only the head; never changed. */
+const EMPTY = new VersionVector();
 
 /**
  * Which events a replica knows: the version vector, contiguous for each actor and closed under causality; its frontier,
@@ -34,7 +36,7 @@ export class CausalPast {
     this.#seedLow = seed[1] | 0;
     this.#digestHigh = this.#seedHigh;
     this.#digestLow = this.#seedLow;
-    this.#vector = new VersionVector();
+    this.#vector = EMPTY;
     this.#frontier = NOWHERE;
   }
 
@@ -50,10 +52,18 @@ export class CausalPast {
 
   /** Not to be changed by callers. */
   get vector(): VersionVector {
-    if (this.#head !== NOBODY && this.#vector.get(this.#head) !== this.#headSeq) {
-      this.#vector.set(this.#head, this.#headSeq);
-    }
+    if (this.#head !== NOBODY && this.#vector.get(this.#head) !== this.#headSeq) this.#enterHead();
     return this.#vector;
+  }
+
+  #enterHead(): void {
+    if (this.#vector === EMPTY) this.#vector = new VersionVector();
+    this.#vector.set(this.#head, this.#headSeq);
+  }
+
+  /** Whether nothing is known. */
+  get isEmpty(): boolean {
+    return this.#headSeq === 0 && this.#vector.size === 0;
   }
 
   /** How many events of an actor are known. */
@@ -152,7 +162,7 @@ export class CausalPast {
   #behead(next: Actor): void {
     if (this.#head !== NOBODY) {
       this.digest();
-      this.#vector.set(this.#head, this.#headSeq);
+      this.#enterHead();
     }
     this.#head = next;
     this.#headCounted = this.#vector.get(next);

@@ -38,7 +38,7 @@ export class DomainIndex {
 
   /** Takes the group, with its digest as it is now, into the sum. A group that says nothing yet is left out. */
   update(group: Group): void {
-    const isSilent = group.vector.size === 0 && group.epoch === 1;
+    const isSilent = group.isEmpty && group.epoch === 1;
     if (isSilent && !this.#rows.has(group.row, COUNTED)) return;
     this.count(group.row, group.digest());
   }

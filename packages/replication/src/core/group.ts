@@ -20,6 +20,7 @@ export type GroupView = Readonly<
     | "epoch"
     | "phase"
     | "vector"
+    | "isEmpty"
     | "digest"
     | "server"
     | "isStored"
@@ -139,6 +140,11 @@ export class Group {
   set watchers(count: number) {
     this.#watchers = count;
     if (this.#server !== undefined) this.#server.watchers = count;
+  }
+
+  /** Whether no event of it is known. */
+  get isEmpty(): boolean {
+    return this.#server?.isEmpty ?? this.#meta.vector.size === 0;
   }
 
   digest(): Digest {

@@ -100,6 +100,11 @@ export class ReplicationServer {
     return this.#past.vector;
   }
 
+  /** Whether no event is known. */
+  get isEmpty(): boolean {
+    return this.#past.isEmpty;
+  }
+
   /** The actors whose latest event no known event follows. */
   get frontier(): readonly Actor[] {
     return this.#past.frontier;
