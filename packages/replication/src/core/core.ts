@@ -464,14 +464,18 @@ export class Core {
     this.#tickClock.end();
     const changed = [...this.#changed];
     this.#changed.clear();
+    // What came from peers is told before anything else is done with it; what was written here leaves before it is told.
+    for (const group of changed) this.#tell(group, true);
     this.pipeline.flush();
     if (this.pipeline.isIdle) this.#backpressure.release();
-    for (const group of changed) {
-      this.#catchUp.moved(group);
-      const changes = group.server?.takeChanges();
-      if (changes !== undefined && changes.size > 0) this.#effects.changed(group, changes);
-    }
+    for (const group of changed) this.#catchUp.moved(group);
     this.#send();
+    for (const group of changed) this.#tell(group, false);
+  }
+
+  #tell(group: Group, onlyRemote: boolean): void {
+    const changes = group.server?.takeChanges(onlyRemote);
+    if (changes !== undefined && changes.size > 0) this.#effects.changed(group, changes);
   }
 
   /** The commit that the core asked for is done, or has failed. */

@@ -18,10 +18,13 @@ const SHARED_BYTES_MAX = 255;
 /** Sharing fewer than these saves less than copying them costs. */
 const SHARED_BYTES_MIN = 4;
 
+/** Used again for each frame, and no longer than one. */
+const writer = new Writer(1024);
+
 /** Packs encoded messages into frames, cutting those that do not fit into fragments. */
 export function packFrames(messages: readonly Uint8Array[], nextFragmentId: () => number): Uint8Array[] {
   const frames: Uint8Array[] = [];
-  const writer = new Writer(1024);
+  writer.reset();
   const room = FRAME_BYTES_MAX - FRAME_OVERHEAD;
   let formers: (Uint8Array | undefined)[] = [];
   const add = (message: Uint8Array): void => {

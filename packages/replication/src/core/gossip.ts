@@ -86,8 +86,8 @@ export class Gossip {
   }
 
   onEvents(peer: Peer, message: Events): void {
-    // A copy: the run is kept for a while, and must not keep the whole frame alive.
-    const run = Run.decode(message.run.slice());
+    // It may be kept for long: its bytes are a part of the message's own, not of the frame's.
+    const run = Run.decode(message.run);
     const group = this.#antiEntropy.groupFor(message.group, true);
     if (group === undefined) return;
     if (group.epoch < message.group.epoch && !this.#core.enterEpoch(group, message.group)) {

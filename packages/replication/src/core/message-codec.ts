@@ -52,11 +52,17 @@ const WANTS_APPLIED = 2;
 const WANTS_DURABLE = 4;
 const HASH_MAX = 2 ** 32 - 1;
 
+/** Bytes up to which the writer of one message serves for the next. */
+const KEPT_BYTES_MAX = 64 * 1024;
+let kept = new Writer(1024);
+
 /** Encodes one message: `byte kind, body`. */
 export function encodeMessage(message: Message): Uint8Array {
-  const writer = new Writer(128);
+  const writer = kept;
+  writer.reset();
   writer.byte(KINDS.indexOf(message.kind) + 1);
   writeBody(writer, message);
+  if (writer.capacity > KEPT_BYTES_MAX) kept = new Writer(1024);
   return writer.take();
 }
 

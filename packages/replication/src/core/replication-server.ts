@@ -262,13 +262,8 @@ export class ReplicationServer {
 
   /** The own events of this tick. */
   #ownEvents(): OwnEvents {
-    return (this.#own ??= new OwnEvents(
-      this.#environment.builders,
-      this.#past,
-      this.#clock,
-      this.incarnation,
-      this.#serial,
-    ));
+    const { builders } = this.#environment;
+    return (this.#own ??= new OwnEvents(builders, this.#past, this.#clock, this.incarnation, this.#serial));
   }
 
   /** A callback is over that began with `before` events in this tick. */
@@ -457,8 +452,9 @@ export class ReplicationServer {
     this.#isDirty = false;
   }
 
-  /** Takes what changed since the last call; undefined when nobody watched. */
-  takeChanges(): Changes | undefined {
+  /** Takes what changed since the last call; undefined when nobody watched, and with `onlyRemote` if any is local. */
+  takeChanges(onlyRemote: boolean): Changes | undefined {
+    if (onlyRemote && this.#changes?.has("local")) return undefined;
     // The next change must be told of again, also while a commit that holds these is still to be made.
     this.#isDirty = false;
     const changes = this.#changes;

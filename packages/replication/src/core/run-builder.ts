@@ -5,8 +5,6 @@ import { UndoLog } from "./undo-log.ts";
 /** Builders kept for the next tick, and the most bytes that one of them may hold. */
 const KEPT_MAX = 64;
 const KEPT_BYTES_MAX = 64 * 1024;
-/** Bytes of a run around its columns, at most. */
-const HEAD_BYTES_MAX = 40;
 
 const NO_ROWS: readonly DependencyRow[] = [];
 
@@ -21,6 +19,8 @@ export class RunBuilder {
   readonly undos: UndoLog = new UndoLog();
   readonly #times = new Writer(16);
   readonly #lengths = new Writer(16);
+  /** Where the run is put together. */
+  readonly #run = new Writer();
   #rows: DependencyRow[] = [];
   #actor = "" as Actor;
   #firstSeq = 0;
@@ -34,7 +34,7 @@ export class RunBuilder {
 
   /** Bytes that it holds memory for. */
   get capacity(): number {
-    return this.deltas.capacity + this.#times.capacity + this.#lengths.capacity;
+    return this.deltas.capacity + this.#times.capacity + this.#lengths.capacity + this.#run.capacity;
   }
 
   /** Takes everything written to `deltas` since the last event as the next event of the same actor. */
@@ -54,8 +54,8 @@ export class RunBuilder {
   /** The collected events as a run; starts anew. There must be one. */
   take(): Run {
     const rows = this.#rows.length === 0 ? NO_ROWS : this.#rows;
-    const bytes = this.#times.length + this.#lengths.length + this.deltas.length;
-    const writer = new Writer(HEAD_BYTES_MAX + bytes);
+    const writer = this.#run;
+    writer.reset();
     writer.actor(this.#actor);
     writer.uint(this.#firstSeq);
     writer.uint(this.#count);
