@@ -110,6 +110,7 @@ export {
   readValue,
   rwSet,
   schemaMap,
+  soleActor,
   struct,
   tree,
   twoPSet,

@@ -82,7 +82,7 @@ interface GroupRecordModule {
   decodeRecord(bytes: Uint8Array, key: string, slot: Slot): GroupRecord;
   decodeApart(bytes: Uint8Array, key: string, place: { epoch: number; slot: Slot }): GroupRecord;
   recordSeed(key: string): number;
-  writeRecord(writer: Writer, place: { epoch: number; position: number }, meta: object, body: unknown): void;
+  draftRecord(place: { epoch: number; position: number }, meta: object, body: unknown): Uint8Array;
   finishRecord(record: Uint8Array, head: object, seed: number): void;
 }
 
@@ -110,11 +110,9 @@ function slotOf(bytes: Uint8Array): Slot {
 }
 
 async function groupTarget(): Promise<Target> {
-  const { decodeRecord, writeRecord, finishRecord, recordSeed } = await recordModule();
+  const { decodeRecord, draftRecord, finishRecord, recordSeed } = await recordModule();
   const encode = ({ place, meta, body, head }: ReturnType<typeof partsOf>): Uint8Array => {
-    const writer = new Writer();
-    writeRecord(writer, place, meta, body);
-    const bytes = writer.take();
+    const bytes = draftRecord(place, meta, body);
     finishRecord(bytes, head, recordSeed(PLACE));
     return bytes;
   };

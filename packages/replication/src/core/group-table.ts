@@ -161,13 +161,7 @@ export class GroupTable {
       } catch (error) {
         return this.loadFailed(group, error);
       }
-      for (const { record, action, reason } of stored.damage) {
-        this.#parts.server.notice(
-          "STORAGE_DAMAGED",
-          `group ${formatGroupId(group.id)}: a ${record} record was ${action}: ${reason}`,
-          { group: group.id },
-        );
-      }
+      this.#tellDamage(stored);
     }
     group.activate(server);
     group.journalBytes = stored?.records.reduce((sum, record) => sum + record.bytes.length, 0) ?? 0;
@@ -190,9 +184,13 @@ export class GroupTable {
   adopt(stored: StoredGroup): boolean {
     const { key, epoch, digest } = stored.row;
     const group = this.#directory.get(key);
-    if (group?.phase !== "stored" || !group.isStored || group.epoch !== epoch) return false;
+    const rests = group?.phase === "stored" && group.isStored && group.epoch === epoch;
     // It may have been loaded, written to, and unloaded again.
-    if (!group.isUnsettled && !equalDigest(group.digest(), digest)) return false;
+    if (!rests || !(group.isUnsettled || equalDigest(group.digest(), digest))) {
+      // Reading has repaired it: the load that follows finds no damage.
+      this.#tellDamage(stored);
+      return false;
+    }
     group.usedAt = this.#parts.server.now();
     group.phase = "loading";
     this.loaded(group, stored);
@@ -221,6 +219,13 @@ export class GroupTable {
       { group: group.id },
     );
     this.#parts.moved(group);
+  }
+
+  #tellDamage({ row: { id }, damage }: StoredGroup): void {
+    for (const { record, action, reason } of damage) {
+      const message = `group ${formatGroupId(id)}: a ${record} record was ${action}: ${reason}`;
+      this.#parts.server.notice("STORAGE_DAMAGED", message, { group: id });
+    }
   }
 
   #resume(group: Group): void {
