@@ -45,7 +45,8 @@ function difference(world: World): string | undefined {
   const alive = world.machines.filter(({ isGone }) => !isGone);
   for (const machine of alive) {
     const { core } = machine.process ?? {};
-    if (core === undefined) return `${machine.name} is not running`;
+    // What a closing process takes after its last snapshot is gone with it.
+    if (core === undefined || machine.process?.isClosing === true) return `${machine.name} is not running`;
     if (!core.pipeline.isIdle || core.pipeline.failure !== undefined) return `${machine.name} is still committing`;
     for (const { key, name } of world.groups) {
       const group = core.groups.get(key);
