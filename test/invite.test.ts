@@ -46,6 +46,77 @@ test("an invite brings a new node in, once, and for good", { timeout: 180_000 },
   await hasValue(host, "notes/a", 7);
 });
 
+async function peersOf(daemon: Daemon): Promise<readonly (string | undefined)[]> {
+  return ((await call(daemon, "/v1/peers")) as { peers: { id: string }[] }).peers.map(({ id }) => id);
+}
+
+async function linked(daemon: Daemon, ...others: readonly Daemon[]): Promise<void> {
+  await until(async () => {
+    const peers = await peersOf(daemon);
+    return others.every(({ ready }) => peers.includes(ready.peerId));
+  }, 60_000);
+}
+
+async function inviteOf(host: Daemon, label: string): Promise<string> {
+  return (await coppice(["invite", "--label", label, "--data", host.data])).out.trim();
+}
+
+test(
+  "whom an invite lets in, every member admits, and whom one member forgets, none",
+  { timeout: 300_000 },
+  async () => {
+    const settings = ["--sync-interval", "0.3"];
+    const one = await Daemon.start(await temporaryDirectory(), ...settings);
+    const join = async (label: string, ...more: string[]): Promise<Daemon> => {
+      const invite = await inviteOf(one, label);
+      return await Daemon.start(await temporaryDirectory(), "--join", invite, ...settings, ...more);
+    };
+    const two = await join("two");
+    const three = await join("three");
+    await linked(two, one, three);
+    // A list of its own stays what counts.
+    const listed = await join("listed", "--allow", one.ready.peerId ?? "");
+    await linked(listed, one);
+    const late = await join("late");
+    await linked(late, one, two, three);
+    await until(async () => (await coppice(["invite", "list", "--data", three.data])).out.includes("late (told by "));
+    expect(two.events).toContain("peer-introduced");
+    expect(await peersOf(listed)).toEqual([one.ready.peerId]);
+
+    // The host of the invites is not needed any more, not even after a restart.
+    await one.stop("SIGKILL");
+    await late.stop();
+    const again = await Daemon.start(late.data, ...settings);
+    await linked(again, two, three);
+    await coppice(["add", "notes/a", "3", "--data", again.data]);
+    await hasValue(two, "notes/a", 3);
+
+    expect(await coppice(["invite", "forget", again.ready.peerId ?? "", "--data", two.data])).toMatchObject({
+      status: 0,
+    });
+    await until(async () => (await peersOf(again)).length === 0, 60_000);
+    // One that was away hears of it, and does not bring it back.
+    const back = await Daemon.start(one.data, "--listen", one.listenAddress, ...settings);
+    await linked(back, two, three);
+    await until(async () => back.events.includes("peer-removed"), 30_000);
+    await three.stop();
+    const threeAgain = await Daemon.start(three.data, ...settings);
+    await linked(threeAgain, two);
+    await coppice(["add", "notes/a", "--data", again.data]);
+    await new Promise((resolve) => setTimeout(resolve, 5000));
+    for (const daemon of [back, two, threeAgain]) {
+      expect(await peersOf(daemon)).not.toContain(again.ready.peerId);
+      await hasValue(daemon, "notes/a", 3);
+    }
+
+    // A new invite does.
+    await again.stop();
+    const returned = await Daemon.start(again.data, "--join", await inviteOf(two, "returned"), ...settings);
+    await linked(returned, two, threeAgain);
+    await hasValue(back, "notes/a", 4);
+  },
+);
+
 test("an invite that has ended, was revoked, or is none starts nothing", { timeout: 120_000 }, async () => {
   const host = await Daemon.start(await temporaryDirectory());
   const made = await coppice(["invite", "--json", "--data", host.data]);

@@ -109,6 +109,27 @@ async function addressTarget(): Promise<Target> {
   };
 }
 
+/** What members tell of whom they admit. */
+async function introductionsTarget(): Promise<Target> {
+  const { decodeIntroductions, encodeIntroductions } = await internal<{
+    decodeIntroductions(bytes: Uint8Array): object;
+    encodeIntroductions(told: object): Uint8Array;
+  }>("replication/dist/libp2p/introductions.js");
+  const roll = [{ peer: "12D3KooWx", at: 1_800_000_000_000, isRemoved: true, label: "ü" }];
+  return {
+    name: "introductions",
+    seeds: [encodeIntroductions({ roll, members: ["12D3KooWy"] }), encodeIntroductions({ roll: [], members: [] })],
+    run(input) {
+      const told = accept(() => decodeIntroductions(input), isNamed("CrdtError"));
+      if (told === undefined) return false;
+      mustBeBounded(told, input);
+      const bytes = encodeIntroductions(told);
+      mustEqual(encodeIntroductions(decodeIntroductions(bytes)), bytes, "it is not written as it was read");
+      return true;
+    },
+  };
+}
+
 /** A key that an operator pastes. */
 async function networkKeyTarget(): Promise<Target> {
   const { createNetworkKey, parseNetworkKey } = await internal<{
@@ -133,6 +154,7 @@ export function textTargets(): Map<string, () => Promise<Target>> {
     ["invite", inviteTarget],
     ["repo-message", repoTarget],
     ["address", addressTarget],
+    ["introductions", introductionsTarget],
     ["network-key", networkKeyTarget],
   ]);
 }

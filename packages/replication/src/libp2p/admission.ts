@@ -16,6 +16,7 @@ import type { Libp2p } from "libp2p";
 import { ReplicationError } from "../error.ts";
 import type { PeerId } from "../transport.ts";
 import { abortQuietly } from "./abort-quietly.ts";
+import type { Roll } from "./introductions.ts";
 import { dialAlone } from "./node.ts";
 
 export const ADMISSION_PROTOCOL = "/coppice/admission/1";
@@ -28,6 +29,8 @@ export interface Admission {
   isOpen(): boolean;
   /** A peer, whose id is proven, presents an invite. Resolves to whether it is admitted, once that is stored. */
   redeem(peer: PeerId, invite: Uint8Array): Promise<boolean>;
+  /** What members tell each other of admission; without it they tell each other nothing. */
+  readonly roll?: Roll;
 }
 
 /** An invite to present. */
@@ -172,7 +175,7 @@ async function presentAt(node: Libp2p, address: Multiaddr, invite: Uint8Array, s
 }
 
 /** Collects the few bytes that a stream brings. */
-class ShortReader {
+export class ShortReader {
   readonly #bytes: number[] = [];
   #isEnded = false;
   #wake: () => void = () => undefined;

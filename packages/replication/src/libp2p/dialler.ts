@@ -228,7 +228,8 @@ export class Dialler {
     const peer = connection.remotePeer.toString();
     if (this.#isWanted(target)) {
       target.peer = peer;
-      admit(peer);
+      // Whoever is only heard of is admitted for another reason, which may end.
+      if (target.origin === "wanted") admit(peer);
     }
     const standing = linkTo(peer);
     if (standing !== undefined || signal.aborted) {

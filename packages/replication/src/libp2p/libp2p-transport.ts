@@ -16,6 +16,7 @@ import {
 } from "../transport.ts";
 import { checkPeerId, parseDialAddress, parseHint, parseListenAddress, peerOf, withoutPeer } from "./address.ts";
 import { Dialler } from "./dialler.ts";
+import { Introducer } from "./introductions.ts";
 import { LinkTable } from "./link-table.ts";
 import { type LocalDiscovery, discoverLocally } from "./local-discovery.ts";
 import { parseNetworkKey } from "./network-key.ts";
@@ -100,6 +101,7 @@ interface Running {
   readonly table: LinkTable;
   readonly dialler: Dialler;
   readonly heartbeat: NodeJS.Timeout;
+  readonly introducer: Introducer | undefined;
   /** Set once started, where wanted. */
   local?: LocalDiscovery;
 }
@@ -118,6 +120,8 @@ class Libp2pTransport implements Transport {
   #stopping: Promise<void> | undefined;
   #running: Running | undefined;
   readonly #dialled: Set<PeerId>;
+  /** Linked in the last run, where nobody says who is admitted. */
+  readonly #remembered = new Set<PeerId>();
   #events: TransportEvents | undefined;
   readonly #reception: Reception | undefined;
   readonly #refused = new Set<PeerId>();
@@ -149,6 +153,7 @@ class Libp2pTransport implements Transport {
     const { invitation } = this.#options;
     try {
       await this.#reception?.open(node);
+      await running.introducer?.open(node);
       await node.start();
       signal?.throwIfAborted();
       if (invitation !== undefined) await presentInvite(node, invitation, signal);
@@ -157,6 +162,7 @@ class Libp2pTransport implements Transport {
       if (this.#stopping !== undefined) throw new ReplicationError("CLOSED", "stopped while starting");
     } catch (error) {
       clearInterval(running.heartbeat);
+      running.introducer?.close();
       this.#reception?.close();
       await running.local?.stop();
       await node.stop();
@@ -217,14 +223,24 @@ class Libp2pTransport implements Transport {
       const peer = address === undefined ? undefined : peerOf(address);
       if (address === undefined || peer === undefined || peer === running.node.peerId.toString()) continue;
       // Without a list of its own, a node admits whom it has dialled on purpose, in the last run too.
-      if (source === "record" && !this.#options.isAllowGiven) this.#dialled.add(peer);
+      if (source === "record" && !this.#options.isAllowGiven) this.#remembered.add(peer);
       if (this.#admits(peer)) running.dialler.follow(address);
     }
   }
 
   #admits(peer: PeerId): boolean {
     const { allow, admission } = this.#options;
-    return allow === "any" || allow.has(peer) || this.#dialled.has(peer) || admission?.admits(peer) === true;
+    if (allow === "any" || allow.has(peer) || this.#dialled.has(peer)) return true;
+    if (admission?.roll?.isRemoved(peer) === true) return false;
+    return this.#remembered.has(peer) || admission?.admits(peer) === true;
+  }
+
+  /** Ends the links to peers that are admitted no longer. */
+  #dropRemoved(): void {
+    const links = this.#running?.table.peers() ?? [];
+    for (const peer of links) {
+      if (this.#options.admission?.roll?.isRemoved(peer) === true && !this.#admits(peer)) void this.disconnect(peer);
+    }
   }
 
   /** A guest, who is connected only to present an invite, gets no further. */
@@ -254,6 +270,7 @@ class Libp2pTransport implements Transport {
     this.#running = undefined;
     clearInterval(running.heartbeat);
     running.dialler.stop();
+    running.introducer?.close();
     this.#reception?.close();
     await running.local?.stop();
     await running.table.stop();
@@ -270,9 +287,16 @@ class Libp2pTransport implements Transport {
       incarnation,
       addresses: () => node.getMultiaddrs().map(String),
       events,
-      onUp: (link) => dialler.onUp(link),
-      onDown: (link) => dialler.onDown(link),
+      onUp: (link) => {
+        dialler.onUp(link);
+        introducer?.changed();
+      },
+      onDown: (link) => {
+        dialler.onDown(link);
+        introducer?.changed();
+      },
     });
+    const introducer = this.#newIntroducer(self, table);
     const dialler: Dialler = new Dialler({
       self,
       dial: (address, signal) => dialAlone(node, address, signal),
@@ -287,16 +311,29 @@ class Libp2pTransport implements Transport {
     });
     const heartbeat = setInterval(() => {
       table.beat();
+      introducer?.tell();
       closeUnused(node);
     }, this.#options.heartbeatMs).unref();
-    return { context, node, table, dialler, heartbeat };
+    return { context, node, table, dialler, heartbeat, introducer };
+  }
+
+  #newIntroducer(self: PeerId, table: LinkTable): Introducer | undefined {
+    const roll = this.#options.admission?.roll;
+    if (roll === undefined) return undefined;
+    roll.onChange(() => this.#dropRemoved());
+    return new Introducer({ self, roll, admits: (peer) => this.#admits(peer), linked: () => table.peers() });
   }
 
   #noticeRefused(peer: PeerId): void {
     if (this.#refused.has(peer) || this.#stopping !== undefined) return;
     if (this.#refused.size >= REFUSED_MAX) this.#refused.clear();
     this.#refused.add(peer);
-    const message = `refused ${peer}: to admit it, add its id to \`allow\``;
+    const introducer = this.#options.admission?.roll?.introducerOf(peer);
+    const advice = "to admit it, add its id to `allow`";
+    const message =
+      introducer === undefined
+        ? `refused ${peer}: ${advice}, or let it come by an invite`
+        : `refused ${peer}, which an invite of ${introducer} let in: ${advice}, or take introductions of members (\`--introductions on\`)`;
     this.#events?.notice("NOT_ADMITTED", message, peer);
   }
 

@@ -69,6 +69,11 @@ export class LinkTable {
     return this.#up.size;
   }
 
+  /** The linked peers. */
+  peers(): readonly PeerId[] {
+    return [...this.#up.keys()];
+  }
+
   linkTo(peer: PeerId): Link | undefined {
     return this.#up.get(peer)?.link;
   }

@@ -23,6 +23,16 @@ export interface AdmittedPeer {
   readonly peer: string;
   readonly label: string;
   readonly admittedAt: number;
+  /** The member that told of it; absent where the invite was made here. */
+  readonly by?: string;
+}
+
+/** A peer that was admitted no longer from then on. */
+export interface RemovedPeer {
+  readonly peer: string;
+  readonly label: string;
+  readonly removedAt: number;
+  readonly by?: string;
 }
 
 /** What an invite that was used here said: what the node needs at every start. */
@@ -40,6 +50,8 @@ export interface AdmissionFile {
   readonly invites: readonly StoredInvite[];
   readonly admitted: readonly AdmittedPeer[];
   readonly joined: readonly Joined[];
+  /** Absent in files of earlier versions. */
+  readonly removed?: readonly RemovedPeer[];
 }
 
 const EMPTY: AdmissionFile = { version: 1, invites: [], admitted: [], joined: [] };
@@ -69,7 +81,7 @@ export async function writeAdmission(directory: string, file: AdmissionFile): Pr
 }
 
 function isWhole(file: unknown): file is AdmissionFile {
-  const { version, invites, admitted, joined } = (file ?? {}) as Partial<AdmissionFile>;
+  const { version, invites, admitted, joined, removed = [] } = (file ?? {}) as Partial<AdmissionFile>;
   return (
     version === 1 &&
     Array.isArray(invites) &&
@@ -77,8 +89,14 @@ function isWhole(file: unknown): file is AdmissionFile {
       return typeof id === "string" && typeof hash === "string" && typeof expiresAt === "number";
     }) &&
     Array.isArray(admitted) &&
-    admitted.every(({ peer }: Partial<AdmittedPeer>) => typeof peer === "string") &&
+    admitted.every((peer: Partial<AdmittedPeer>) => isNamed(peer, peer.admittedAt)) &&
+    Array.isArray(removed) &&
+    removed.every((peer: Partial<RemovedPeer>) => isNamed(peer, peer.removedAt)) &&
     Array.isArray(joined) &&
     joined.every(({ id, addresses }: Partial<Joined>) => typeof id === "string" && Array.isArray(addresses))
   );
+}
+
+function isNamed({ peer }: { readonly peer?: unknown }, at: unknown): boolean {
+  return typeof peer === "string" && Number.isSafeInteger(at);
 }

@@ -6,6 +6,7 @@ import { RateLimiter } from "../http/rate-limiter.ts";
 import {
   type AdmissionFile,
   type AdmittedPeer,
+  type RemovedPeer,
   type InviteInfo,
   type Joined,
   type StoredInvite,
@@ -13,36 +14,40 @@ import {
   writeAdmission,
 } from "./admission-file.ts";
 import { CODE_BYTES, CODE_ID_BYTES } from "./invite-text.ts";
+import { AdmissionRoll, type StoredEntry, type Trust } from "./roll.ts";
 
 const INVITES_MAX = 100;
 /** Wrong invites in a time, from all peers together; beyond, nobody unknown is let in for a while. */
 const FAILURES_MAX = 20;
 const FAILURES_MS = 60_000;
+const DEFAULT_TRUST: Trust = { takesIntroductions: true, isNewcomer: false };
 
-/** Whom a node admits because of an invite, and the invites that are open. Each change is stored before it counts. */
+/** Whom a node admits because of invites, and the invites that are open. Each own change is stored before it is told. */
 export class AdmissionStore implements Admission {
   readonly #directory: string;
   readonly #invites = new Map<string, StoredInvite>();
-  readonly #admitted = new Map<string, AdmittedPeer>();
+  readonly roll: AdmissionRoll;
   readonly #joined: Joined[];
   readonly #failures = new RateLimiter(FAILURES_MAX, FAILURES_MS);
   #closedUntilMs = 0;
   #writing: Promise<void> = Promise.resolve();
 
-  private constructor(directory: string, { invites, admitted, joined }: AdmissionFile) {
+  private constructor(directory: string, file: AdmissionFile, trust: Trust) {
+    const { invites, joined } = file;
     this.#directory = directory;
     for (const invite of invites) this.#invites.set(invite.id, invite);
-    for (const peer of admitted) this.#admitted.set(peer.peer, peer);
+    const isNewcomer = trust.isNewcomer || joined.length > 0;
+    this.roll = new AdmissionRoll(entriesOf(file), { ...trust, isNewcomer }, () => this.#save());
     this.#joined = [...joined];
   }
 
   /** Fails with `INVALID_OPTIONS` for a damaged file. */
-  static async open(directory: string): Promise<AdmissionStore> {
-    return new AdmissionStore(directory, await readAdmission(directory));
+  static async open(directory: string, trust: Trust = DEFAULT_TRUST): Promise<AdmissionStore> {
+    return new AdmissionStore(directory, await readAdmission(directory), trust);
   }
 
   admits(peer: string): boolean {
-    return this.#admitted.has(peer);
+    return this.roll.admits(peer);
   }
 
   isOpen(): boolean {
@@ -60,16 +65,16 @@ export class AdmissionStore implements Admission {
     }
     // Before anything is awaited: two peers that come at once must not both get in.
     this.#invites.delete(id);
-    const known = this.#admitted.get(peer);
-    this.#admitted.set(peer, { peer, label: invite.label, admittedAt: Date.now() });
+    const takeBack = this.roll.decide(peer, false, invite.label);
     try {
       await this.#save();
-      return true;
     } catch {
       this.#invites.set(id, invite);
-      if (known === undefined) this.#admitted.delete(peer);
+      takeBack();
       return false;
     }
+    this.roll.decided();
+    return true;
   }
 
   /** Those that are open, oldest first. */
@@ -81,7 +86,8 @@ export class AdmissionStore implements Admission {
   }
 
   admitted(): AdmittedPeer[] {
-    return [...this.#admitted.values()];
+    const admitted = this.roll.entries().filter(({ isRemoved }) => !isRemoved);
+    return admitted.map(({ peer, label, at, by }) => ({ peer, label, admittedAt: at, ...toldBy(by) }));
   }
 
   joined(): readonly Joined[] {
@@ -109,17 +115,30 @@ export class AdmissionStore implements Admission {
     return isThere;
   }
 
-  /** Admits a peer no longer; whether it was admitted by an invite. */
+  /** Admits a peer no longer, here and on the members that hear of it; whether it was admitted by an invite. */
   async forget(peer: string): Promise<boolean> {
-    const isThere = this.#admitted.delete(peer);
-    if (isThere) await this.#save();
-    return isThere;
+    const entry = this.roll.entries().find((known) => known.peer === peer);
+    if (entry === undefined || entry.isRemoved) return false;
+    const takeBack = this.roll.decide(peer, true, entry.label);
+    try {
+      await this.#save();
+    } catch (error) {
+      takeBack();
+      throw error;
+    }
+    this.roll.decided();
+    return true;
   }
 
   /** Keeps what an invite has said, for the next starts. */
   async join(joined: Joined): Promise<void> {
     this.#joined.push(joined);
     await this.#save();
+  }
+
+  #removed(): RemovedPeer[] {
+    const removed = this.roll.entries().filter(({ isRemoved }) => isRemoved);
+    return removed.map(({ peer, label, at, by }) => ({ peer, label, removedAt: at, ...toldBy(by) }));
   }
 
   #isGood({ hash, expiresAt }: StoredInvite, code: Uint8Array): boolean {
@@ -134,11 +153,22 @@ export class AdmissionStore implements Admission {
   /** One write at a time, each with everything there is by then. */
   async #save(): Promise<void> {
     const write = async (): Promise<void> => {
-      const [invites, admitted] = [[...this.#invites.values()], this.admitted()];
-      await writeAdmission(this.#directory, { version: 1, invites, admitted, joined: this.#joined });
+      const [invites, admitted, removed] = [[...this.#invites.values()], this.admitted(), this.#removed()];
+      await writeAdmission(this.#directory, { version: 1, invites, admitted, removed, joined: this.#joined });
     };
     const writing = this.#writing.then(write);
     this.#writing = writing.catch(() => undefined);
     await writing;
   }
+}
+
+function entriesOf({ admitted, removed = [] }: AdmissionFile): StoredEntry[] {
+  return [
+    ...admitted.map(({ peer, label, admittedAt: at, by }) => ({ peer, label, at, isRemoved: false, ...toldBy(by) })),
+    ...removed.map(({ peer, label, removedAt: at, by }) => ({ peer, label, at, isRemoved: true, ...toldBy(by) })),
+  ];
+}
+
+function toldBy(by: string | undefined): { readonly by?: string } {
+  return by === undefined ? {} : { by };
 }

@@ -29,6 +29,8 @@ export interface DaemonOptions {
   readonly peers: readonly string[];
   /** Who may connect: peer ids, by default those in `peers`, or anyone. */
   readonly allow: readonly string[] | "any" | undefined;
+  /** Whether members may introduce peers that came to them by an invite. */
+  readonly introductions: boolean;
   /** Whether to find peers on the local network. */
   readonly mdns: boolean;
   /** An invite to join with. */
@@ -62,7 +64,7 @@ export async function runDaemon(options: DaemonOptions, log: Log, stop: AbortSig
   checkDomainTypes(options.domains, types);
   const notices = new NoticeLog();
   const storage = await openLayout(options, notices, log);
-  const membership = await openMembership(options);
+  const membership = await openMembership(options, log);
   const node = await openNode({ options, types, storage, membership, notices }, log, stop);
   try {
     await membership.keep();

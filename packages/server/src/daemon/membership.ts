@@ -2,8 +2,10 @@ import type { Invitation } from "@coppice/replication/libp2p";
 import type { Joined } from "../admission/admission-file.ts";
 import { AdmissionStore } from "../admission/admission-store.ts";
 import { CODE_ID_BYTES, type Invite } from "../admission/invite-text.ts";
+import type { StoredEntry } from "../admission/roll.ts";
 import { ServerError } from "../error.ts";
 import type { DaemonOptions } from "./daemon.ts";
+import type { Log } from "./log.ts";
 import { readNetworkKey } from "./network-key-file.ts";
 
 /** What settings and invites together say about peers. */
@@ -23,9 +25,13 @@ export interface Membership {
  * Settings come before what invites have said. Fails with `INVALID_OPTIONS` for an invite that has expired, unless this
  * node has used it already.
  */
-export async function openMembership(options: DaemonOptions): Promise<Membership> {
+export async function openMembership(options: DaemonOptions, log: Log): Promise<Membership> {
   const { data, invite, networkKeyFile } = options;
-  const admission = await AdmissionStore.open(data);
+  const admission = await AdmissionStore.open(data, {
+    takesIntroductions: options.introductions,
+    isNewcomer: invite !== undefined,
+    onTold: (entry) => logTold(entry, log),
+  });
   const before = admission.joined();
   const fresh = invite === undefined || isKnown(invite, before) ? undefined : invite;
   if (fresh !== undefined && fresh.expiresAt <= Date.now()) {
@@ -46,6 +52,15 @@ export async function openMembership(options: DaemonOptions): Promise<Membership
       if (fresh !== undefined) await admission.join(joinedBy(fresh));
     },
   };
+}
+
+/** Whom other nodes let in or remove is for the operator to see. */
+function logTold({ peer, label, isRemoved, by }: StoredEntry, log: Log): void {
+  const name = label === "" ? peer : `${peer} (${label})`;
+  const message = isRemoved
+    ? `${name} is admitted no longer: the member ${by} says so`
+    : `${name} is admitted: the member ${by} says that it came by an invite`;
+  log("info", isRemoved ? "peer-removed" : "peer-introduced", message, { peer, label, by });
 }
 
 function joinedBy({ addresses, domains, networkKey, code }: Invite): Joined {

@@ -38,6 +38,7 @@ export interface Settings extends HttpSettings {
   readonly peer: readonly string[];
   readonly allow?: readonly string[];
   readonly allowAny: boolean;
+  readonly introductions?: "on" | "off";
   /** An invite. */
   readonly join?: string;
   readonly mdns: boolean;
@@ -98,6 +99,13 @@ export const SETTINGS: readonly Setting[] = [
     isSecret: true,
   },
   { name: "allowAny", kind: "flag", option: "--allow-any", description: "let any peer connect", fallback: false },
+  {
+    name: "introductions",
+    kind: "choice",
+    option: "--introductions <on|off>",
+    description: "admit peers that came to a member by an invite; without it, unless --allow lists peers",
+    choices: ["on", "off"],
+  },
   {
     name: "mdns",
     kind: "flag",

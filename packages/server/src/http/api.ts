@@ -160,6 +160,8 @@ export interface AdmittedBody {
   readonly peer: string;
   readonly label: string;
   readonly admittedAt: string;
+  /** The member that told of it; null where the invite was made here. */
+  readonly by: string | null;
 }
 
 /** `POST /v1/invites` */

@@ -56,7 +56,7 @@ function listCommand(parent: Command, { streams }: CliContext): void {
   const command = parent
     .command("list")
     .summary("list the open invites, and the peers that came with one")
-    .description("Lists the open invites, and the peers that came with one.");
+    .description("Lists the open invites, and the peers that came with one, here or to a member that told of it.");
   withConnection(command).action(async (options: ClientOptions) => {
     const body = await (await connect(options)).request<InvitesBody>("GET", "/v1/invites");
     if (options.json === true) {
@@ -65,7 +65,9 @@ function listCommand(parent: Command, { streams }: CliContext): void {
     }
     const rows = [
       ...body.invites.map(({ id, expiresAt, label }) => ["open", id, `ends ${expiresAt}`, printable(label)]),
-      ...body.admitted.map(({ peer, admittedAt, label }) => ["admitted", peer, admittedAt, printable(label)]),
+      ...body.admitted.map(({ peer, admittedAt, label, by }) => {
+        return ["admitted", peer, admittedAt, `${printable(label)}${by === null ? "" : ` (told by ${by})`}`];
+      }),
     ];
     streams.out(rows.length === 0 ? "no invites\n" : table(["STATE", "ID", "TIME", "LABEL"], rows));
   });

@@ -101,6 +101,7 @@ export async function daemonOptions(settings: Settings): Promise<DaemonOptions> 
     listen: settings.listen,
     peers: settings.peer,
     allow: allowAny ? "any" : allow,
+    introductions: settings.introductions === undefined ? allow === undefined : settings.introductions === "on",
     mdns: settings.mdns,
     networkKeyFile: settings.networkKeyFile,
     invite: settings.join === undefined ? undefined : parseInvite(settings.join),

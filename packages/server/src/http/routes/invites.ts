@@ -17,6 +17,7 @@ const admittedProperties = {
   peer: { type: "string" },
   label: { type: "string", description: "Of the invite it came with" },
   admittedAt: { type: "string" },
+  by: { type: ["string", "null"], description: "The member that told of it; null: the invite was made here" },
 } as const;
 
 function object(properties: object): object {
@@ -112,6 +113,6 @@ function inviteBody({ id, label, createdAt, expiresAt }: InviteInfo): InviteBody
   return { id, label, createdAt: new Date(createdAt).toISOString(), expiresAt: new Date(expiresAt).toISOString() };
 }
 
-function admittedBody({ peer, label, admittedAt }: AdmittedPeer): AdmittedBody {
-  return { peer, label, admittedAt: new Date(admittedAt).toISOString() };
+function admittedBody({ peer, label, admittedAt, by }: AdmittedPeer): AdmittedBody {
+  return { peer, label, admittedAt: new Date(admittedAt).toISOString(), by: by ?? null };
 }
