@@ -19,7 +19,7 @@ import type {
   SupersededState,
 } from "./group-storage.ts";
 import { readNodeRecord, writeNodeRecord } from "./node-store.ts";
-import { packCommit, type PackedCommit, type PackedGroup } from "./pack-commit.ts";
+import { type MaybeLater, packCommit, type PackedCommit, type PackedGroup } from "./pack-commit.ts";
 import { type Compression, codecOf } from "./packed-body.ts";
 import { StoreEngine } from "./store-engine.ts";
 import {
@@ -46,7 +46,7 @@ export interface GroupStoreOptions {
 }
 
 interface PackingCommit {
-  readonly packing: Promise<PackedCommit>;
+  readonly packing: MaybeLater<PackedCommit>;
   readonly sync: boolean;
   readonly signal: AbortSignal | undefined;
 }
@@ -115,7 +115,7 @@ class GroupStore implements GroupStorage {
   async commit(commit: GroupCommit, options: { sync?: boolean; signal?: AbortSignal } = {}): Promise<void> {
     this.#checkOpen();
     const packing = packCommit(commit, this.#codec, this.#now());
-    packing.catch(() => undefined);
+    if (packing instanceof Promise) packing.catch(() => undefined);
     // Queued before it is packed: a small commit must not overtake a large one that is still being compressed.
     await this.#queue.add({ packing, sync: options.sync === true, signal: options.signal });
   }
@@ -335,7 +335,8 @@ class GroupStore implements GroupStorage {
     for (const [index, commit] of packing.entries()) {
       try {
         throwIfAborted(commit.signal);
-        commits.push({ packed: await commit.packing, sync: commit.sync });
+        const { packing: packed } = commit;
+        commits.push({ packed: packed instanceof Promise ? await packed : packed, sync: commit.sync });
       } catch (error) {
         commits.push(undefined);
         refusals[index] = error;
@@ -450,13 +451,13 @@ async function* settled(found: readonly Found[], deleted: boolean): AsyncGenerat
 
 /** All groups that commits write to, in lists: an iterator over all of them costs more than what is done with each. */
 function groupsOf(commits: readonly QueuedCommit[]): (readonly PackedGroup[])[] {
-  return commits.flatMap(({ packed: { created, records, snapshots, repaired, deletions } }) => [
-    created,
-    records,
-    snapshots,
-    repaired,
-    deletions,
-  ]);
+  const lists: (readonly PackedGroup[])[] = [];
+  for (const { packed } of commits) {
+    for (const list of [packed.created, packed.records, packed.snapshots, packed.repaired, packed.deletions]) {
+      if (list.length > 0) lists.push(list);
+    }
+  }
+  return lists;
 }
 
 /** A superseded state, unless it is damaged: then it stays where it is. */

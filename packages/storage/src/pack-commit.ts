@@ -6,6 +6,8 @@ import type { GroupCommit, GroupMeta, GroupSnapshot, JournalRecord } from "./gro
 import { type PackedBody, packBody } from "./packed-body.ts";
 import { encodeSuperseded } from "./superseded.ts";
 
+// Objects are spelled out here: a spread costs several times as much as a field, and there are very many of them.
+
 /** A commit with its ids encoded, its bodies compressed, and its records written but for what the planner fills in. */
 export interface PackedCommit {
   readonly created: readonly PackedEpoch[];
@@ -47,20 +49,43 @@ export interface PackedEntry extends PackedGroup {
   readonly body: PackedBody;
 }
 
-/** Encodes ids and meta data at once, and compresses bodies. Throws `TypeError` for what makes no sense. */
-export async function packCommit(commit: GroupCommit, codec: Codec, now: number): Promise<PackedCommit> {
-  // Encoded before the first await: the caller may go on changing its vectors.
-  const { created = [], records = [], snapshots = [], repaired = [], deletions = [], superseded = [] } = commit;
-  const packed = {
-    created: created.map((group) => packEpoch(group, 1)),
-    deletions: deletions.map((group) => packEpoch(group, 0)),
-    repaired: repaired.map(packGroup),
-    superseded: superseded.map((state) => encodeSuperseded(state, now)),
-  };
-  for (const group of snapshots) checkEpoch(group, 1);
-  const packing = [packSnapshots(snapshots, codec), packEntries(records, codec)] as const;
-  const [packedSnapshots, entries] = await Promise.all(packing);
-  return { ...packed, snapshots: packedSnapshots, records: entries };
+/** A promise only where something is being compressed. */
+export type MaybeLater<Value> = Value | Promise<Value>;
+
+/**
+ * Encodes ids and meta data at once, and compresses bodies. Throws `TypeError`, or rejects with it, for what makes no
+ * sense.
+ */
+export function packCommit(commit: GroupCommit, codec: Codec, now: number): MaybeLater<PackedCommit> {
+  // All but large bodies is encoded before this returns: the caller may go on changing its vectors.
+  for (const group of commit.snapshots ?? NONE) checkEpoch(group, 1);
+  const created = each(commit.created, (group) => packEpoch(group, 1));
+  const deletions = each(commit.deletions, (group) => packEpoch(group, 0));
+  const repaired = each(commit.repaired, packGroup);
+  const superseded = each(commit.superseded, (state) => encodeSuperseded(state, now));
+  const snapshots = eachOrLater(commit.snapshots, (group) => packSnapshot(group, codec));
+  const records = eachOrLater(commit.records, (record) => packEntry(record, codec));
+  if (snapshots instanceof Promise || records instanceof Promise) {
+    return Promise.all([snapshots, records]).then(([packed, entries]) => {
+      return { created, deletions, repaired, superseded, snapshots: packed, records: entries };
+    });
+  }
+  return { created, deletions, repaired, superseded, snapshots, records };
+}
+
+const NONE: readonly never[] = [];
+
+/** Most commits are small, and most lists of theirs empty: making one for each would cost more than packing the rest. */
+function each<Item, Packed>(items: readonly Item[] | undefined, pack: (item: Item) => Packed): readonly Packed[] {
+  return items === undefined || items.length === 0 ? NONE : items.map(pack);
+}
+
+function eachOrLater<Item, Packed>(
+  items: readonly Item[] | undefined,
+  pack: (item: Item) => MaybeLater<Packed>,
+): MaybeLater<readonly Packed[]> {
+  const packed = each(items, pack);
+  return packed.some((one) => one instanceof Promise) ? Promise.all(packed) : (packed as readonly Packed[]);
 }
 
 function packGroup(id: GroupId): PackedGroup {
@@ -71,7 +96,9 @@ function packGroup(id: GroupId): PackedGroup {
 function packEpoch(group: GroupMeta, parity: 0 | 1): PackedEpoch {
   checkEpoch(group, parity);
   const { id, epoch } = group;
-  return { ...packGroup(id), epoch, record: draftRecord({ epoch, position: 0 }, group, undefined) };
+  const key = encodeGroupId(id);
+  const record = draftRecord({ epoch, position: 0 }, group, undefined);
+  return { id, key, seed: recordSeed(key), state: UNKNOWN, epoch, record };
 }
 
 function checkEpoch({ type, epoch }: GroupMeta, parity: 0 | 1): void {
@@ -81,14 +108,8 @@ function checkEpoch({ type, epoch }: GroupMeta, parity: 0 | 1): void {
   }
 }
 
-async function packSnapshots(groups: readonly GroupSnapshot[], codec: Codec): Promise<PackedSnapshot[]> {
-  // Mostly all are small, and a promise for each would cost more than packing it.
-  if (groups.every(isSmall)) return groups.map(packSmall);
-  return await Promise.all(groups.map(async (group) => (isSmall(group) ? packSmall(group) : packLarge(group, codec))));
-}
-
-function isSmall({ body }: GroupSnapshot): boolean {
-  return body.length <= INLINE_BYTES_MAX;
+function packSnapshot(group: GroupSnapshot, codec: Codec): MaybeLater<PackedSnapshot> {
+  return group.body.length <= INLINE_BYTES_MAX ? packSmall(group) : packLarge(group, codec);
 }
 
 function packSmall(group: GroupSnapshot): PackedSnapshot {
@@ -100,7 +121,6 @@ function packSmall(group: GroupSnapshot): PackedSnapshot {
 function packed(group: GroupSnapshot, record: Uint8Array, apart: Uint8Array | undefined): PackedSnapshot {
   const { id, epoch, type, time, journalPosition: position } = group;
   const key = encodeGroupId(id);
-  // Spelled out: a spread costs several times as much, and there are very many of these.
   return { id, key, seed: recordSeed(key), state: UNKNOWN, epoch, type, time, position, record, apart };
 }
 
@@ -114,12 +134,14 @@ async function packLarge(group: GroupSnapshot, codec: Codec): Promise<PackedSnap
   return packed(meta, draftRecord(place, meta, whole.length), whole);
 }
 
-async function packEntries(records: readonly JournalRecord[], codec: Codec): Promise<PackedEntry[]> {
-  const entries: PackedEntry[] = [];
-  for (const { id, epoch, position, count, bytes } of records) {
-    if (!Number.isSafeInteger(count) || count < 1) throw new TypeError(`a record holds events, not ${count}`);
-    const body = packBody(bytes, codec);
-    entries.push({ ...packGroup(id), epoch, position, count, body: "then" in body ? await body : body });
-  }
-  return entries;
+function packEntry(record: JournalRecord, codec: Codec): MaybeLater<PackedEntry> {
+  const { count, bytes } = record;
+  if (!Number.isSafeInteger(count) || count < 1) throw new TypeError(`a record holds events, not ${count}`);
+  const body = packBody(bytes, codec);
+  return body instanceof Promise ? body.then((smaller) => entryOf(record, smaller)) : entryOf(record, body);
+}
+
+function entryOf({ id, epoch, position, count }: JournalRecord, body: PackedBody): PackedEntry {
+  const key = encodeGroupId(id);
+  return { id, key, seed: recordSeed(key), state: UNKNOWN, epoch, position, count, body };
 }
