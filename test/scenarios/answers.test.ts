@@ -64,3 +64,44 @@ test("two nodes that cannot join each other's states ask each other now and then
   expect(bytesIn() - before).toBeLessThan(20_000);
   expect(story.group("n2")?.vector.equals(story.group("n3")?.vector ?? new VersionVector())).toBe(false);
 });
+
+test("a durable answer to an event that was stored already does not wait until something else is written", async () => {
+  const story = new Scenario({ machines: [{}, {}], groups: ["counter"] });
+  await story.start("n0", "n1");
+  await story.open("n0");
+  await story.write("n0", { settleMs: 2000 });
+  const [here, there] = [story.group("n0"), story.group("n1")];
+  expect(there?.vector.total()).toBe(1);
+  let isDurable = false;
+  if (here === undefined) throw new Error("the group is gone");
+  story
+    .process("n0")
+    .core?.expectAcks(here, { replicas: 1, durable: true, among: undefined }, () => (isDurable = true));
+  // The question is asked once more with the next heartbeat.
+  await story.wait(3000);
+  expect(isDurable).toBe(true);
+  await story.conclude();
+});
+
+test("an event that waits for one before it follows the state that brings that one", async () => {
+  const story = new Scenario({ machines: [{}, {}, {}], groups: ["counter"], tailBytesMax: 1 });
+  await story.start("n0", "n1", "n2");
+  story.cut("n1", "n2");
+  await story.open("n0");
+  story.world.network.setFaults({ loss: 1 }, "n0", "n1");
+  await story.write("n0", { settleMs: 50 });
+  expect(story.group("n2")?.vector.total()).toBe(1);
+  story.cut("n0", "n2");
+  story.world.network.setFaults({ loss: 0 }, "n0", "n1");
+  story.world.network.setFaults({ loss: 1 }, "n1", "n0");
+  await story.write("n0", { settleMs: 20 });
+  // Its writer is gone before it hears what is missing.
+  story.kill("n0");
+  expect(story.group("n1")?.server?.pending.events).toBe(1);
+  expect(story.group("n1")?.vector.total()).toBe(0);
+  // The tail of the other one is cut off: it can only send its state.
+  story.join("n1", "n2");
+  await story.wait(3000);
+  expect(story.group("n1")?.vector.total()).toBe(2);
+  await story.conclude();
+});

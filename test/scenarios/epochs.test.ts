@@ -40,3 +40,28 @@ test("an answer that comes after the group began anew acknowledges no write of t
   expect(isAcknowledged).toBe(false);
   expect(story.group("n1")?.epoch).toBe(1);
 });
+
+test("whoever opens a group that enters another epoch while it is being loaded gets it", async () => {
+  const story = new Scenario({ machines: [{}, {}], groups: ["counter"] });
+  await story.start("n0", "n1");
+  await story.open("n1");
+  await story.write("n1", { settleMs: 500 });
+  expect(await story.close("n0")).toBe(true);
+  await story.delete("n1", { settleMs: 100 });
+  // Nothing is written to it: what n0 hears of it is no reason to load it.
+  await story.open("n1", { recreate: true });
+  story.cut("n0", "n1");
+  await story.start("n0");
+  story.slowDisk("n0", 20_000);
+  const group = story.group("n0");
+  if (group === undefined) throw new Error("the group is gone");
+  story.process("n0").core?.load(group, () => {}, true);
+  await story.wait(500);
+  expect(group).toMatchObject({ phase: "loading", epoch: 1 });
+  story.join("n0", "n1");
+  await story.wait(2000);
+  expect(group.epoch).toBe(3);
+  expect(group.phase).toBe("active");
+  story.slowDisk("n0", 1);
+  await story.conclude();
+});

@@ -254,6 +254,7 @@ export class SimProcess {
   readonly #seen = new WeakSet<Group>();
 
   async #list(core: Core): Promise<void> {
+    const { rots } = this.setup.disk;
     for await (const rows of this.#store.listGroups({ deleted: true, journalled: true })) {
       for (const row of rows) {
         const key = encodeGroupId(row.id);
@@ -263,7 +264,8 @@ export class SimProcess {
     }
     const tailed = await tailedGroups(this.setup.disk);
     for (const group of core.groups.values()) {
-      if (group.isUnsettled === tailed.has(group.key)) continue;
+      // What was listed, and rotted then, is not what the disk has now.
+      if (group.isUnsettled === tailed.has(group.key) || this.setup.disk.rots !== rots) continue;
       const is = group.isUnsettled ? "listed as unsettled" : "listed as settled, and its journal goes on";
       this.#events.violate("tails", `${this.name}: ${group.key} is ${is}`);
     }

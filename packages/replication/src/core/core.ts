@@ -317,7 +317,6 @@ export class Core {
       () => then(true),
       () => {},
     );
-    this.pipeline.dirty(group);
     this.#wake();
   }
 

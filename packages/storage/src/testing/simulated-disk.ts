@@ -40,6 +40,8 @@ export interface DiskFaults {
  */
 export class SimulatedDisk {
   readonly faults: DiskFaults = {};
+  /** How many values have rotted. */
+  rots = 0;
   readonly #history: DiskWrite[] = [];
   #base = new MemoryContents();
   #contents = new MemoryContents();
@@ -93,6 +95,7 @@ export class SimulatedDisk {
     const op: Op = "key" in place ? { op: "put", ...place, value } : { op: "append", ...place, value };
     this.#contents.apply(op);
     this.#base.apply(op);
+    this.rots++;
   }
 
   /** For the backend: takes the lock, once. */
