@@ -1,5 +1,5 @@
 import { spawn } from "node:child_process";
-import { access, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { access, readFile, stat, writeFile } from "node:fs/promises";
 import { createServer } from "node:http";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
@@ -134,6 +134,12 @@ describe("bad requests", () => {
       [["add", "counter/views", "--ack", "3", "--timeout", "1000"], 7, "TIMEOUT"],
       [["gropus"], 2, "Did you mean groups?"],
       [["groups", "--jsno"], 2, "--json"],
+      [["add", "new", "--type", "gcountr"], 2, 'Did you mean "gcounter"?'],
+      [["add", "title", "--type", "lww"], 2, "the type lww has no operation"],
+      [["do", "tags", "add", "--type", "orset"], 2, "add needs an argument"],
+      [["get", "counter/views", "--consistency", "most"], 2, "local, a number of peers, majority, or all"],
+      [["export", join(data, "none", "x")], 2, `there is no directory ${join(data, "none")}`],
+      [["import", join(data, "none")], 2, `${join(data, "none")} does not exist`],
     ];
     for (const [args, status, text] of cases) {
       const result = await coppice([...args, ...(args[0] === "gropus" ? [] : ["--data", data])]);
@@ -212,7 +218,7 @@ test("lists groups as asked, and compares them with a peer", async () => {
   await until(async () => seen.length > 0);
   await coppice(["delete", "n/small", "--data", a]);
   await until(async () => seen.at(-1) === '{"id":"n/small","gone":true}');
-  await until(async () => (await coppice(["verify", "--data", b])).out === "2 groups, 1 peers: 2 equal, 0 divergent\n");
+  await until(async () => (await coppice(["verify", "--data", b])).out === "2 groups, 1 peer: 2 equal, 0 divergent\n");
 });
 
 test("tells what a start would find, and refuses where a node runs", async () => {
@@ -222,17 +228,25 @@ test("tells what a start would find, and refuses where a node runs", async () =>
   for (const command of ["check", "repair"]) {
     expect(await coppice([command, "--data", data])).toMatchObject({
       status: 6,
-      err: expect.stringContaining("LOCKED") as string,
+      err: expect.stringContaining(`is in use by the node of process ${daemon.child.pid}`) as string,
     });
   }
   await daemon.stop("SIGKILL");
-  await rm(join(data, "endpoint.json"));
   const dry = await coppice(["recover", "--dry-run", "--data", data]);
   expect(dry).toMatchObject({
     status: 0,
-    out: expect.stringMatching(/^1 groups, 1 with a journal to replay/) as string,
+    out: expect.stringMatching(/^1 group, 1 with a journal to replay/) as string,
   });
   expect(await coppice(["recover", "--dry-run", "--data", join(data, "none")])).toMatchObject({ status: 2 });
+  // A killed node has left its address, at which nobody answers.
+  const token = await coppice(["token", "create", "--data", data]);
+  expect(token).toMatchObject({ status: 0, out: expect.stringMatching(/^cop_/) as string });
+  const file = join(data, "all.coppice");
+  const exported = await coppice(["export", file, "--data", data]);
+  expect(exported).toMatchObject({
+    status: 0,
+    out: expect.stringMatching(/all\.coppice: 1 group, \d+ B\n$/) as string,
+  });
 });
 
 test("helps", async () => {

@@ -195,7 +195,10 @@ test("serves HTTPS with a certificate, and starts on no open address without one
   expect(daemon.ready.url).toMatch(/^https:/);
   const trusting = { NODE_EXTRA_CA_CERTS: cert };
   expect(await coppice(["add", "n", "--data", data], trusting)).toMatchObject({ status: 0, out: "1\n" });
-  expect(await coppice(["get", "n", "--data", data])).toMatchObject({ status: 3 });
+  expect(await coppice(["get", "n", "--data", data])).toMatchObject({
+    status: 3,
+    err: expect.stringMatching(/certificate of .* is not trusted: .*NODE_EXTRA_CA_CERTS/) as string,
+  });
 
   // Renewed: first one that does not go with the key, then both.
   const [, , renewed = "", , renewedKey = ""] = fixture.match(/-----BEGIN[^`]*/g) ?? [];

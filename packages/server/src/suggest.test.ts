@@ -7,6 +7,8 @@ test.each([
   ["sett", ' Did you mean "set"?'],
   ["delete everything", ""],
   ["x", ""],
+  ["get", ""],
+  ["st", ' Did you mean "set"?'],
 ])("%s", (name, suggestion) => {
   expect(didYouMean(name, ["set", "increment", "clear"])).toBe(suggestion);
 });

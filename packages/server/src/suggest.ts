@@ -1,12 +1,16 @@
 /** Longest text that is compared: beyond it a typo is no longer what went wrong. */
 const LENGTH_MAX = 100;
 
-/** ` Did you mean "…"?` for the candidate that is only a typo away from `name`, otherwise the empty text. */
+/**
+ * ` Did you mean "…"?` for the candidate that is only a typo away from `name`, otherwise the empty text. In a name of one
+ * letter there is no typo, and one of up to three begins as what was meant.
+ */
 export function didYouMean(name: string, candidates: Iterable<string>): string {
   let best: string | undefined;
   let bestDistance = Math.max(1, Math.floor(name.length / 3)) + 1;
   for (const candidate of candidates) {
     if (name.length > LENGTH_MAX || candidate.length > LENGTH_MAX) continue;
+    if (name.length < 2 || (name.length <= 3 && candidate[0] !== name[0])) continue;
     const distance = editDistance(name, candidate);
     if (distance < bestDistance) {
       best = candidate;

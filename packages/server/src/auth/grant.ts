@@ -72,7 +72,8 @@ export class Grant {
   /** Throws `FORBIDDEN` for a token that is not good for a domain. */
   requireDomain(domain: string): void {
     if (this.info.domains?.includes(domain) ?? true) return;
-    throw new ServerError("FORBIDDEN", `this token is not for the domain ${JSON.stringify(domain)}`);
+    const groups = domain === "" ? "groups outside of a domain" : `the domain ${JSON.stringify(domain)}`;
+    throw new ServerError("FORBIDDEN", `this token is not for ${groups}`);
   }
 
   /** Throws `FORBIDDEN` for a token that is good for some domains only. */

@@ -1,4 +1,6 @@
 /** The command line's way to a running node: its HTTP server. */
+import { once } from "node:events";
+import { connect } from "node:net";
 import type { Problem } from "../http/problem.ts";
 import { readTokenText } from "../auth/token-files.ts";
 import { readEndpoint, tokenPath } from "../daemon/files.ts";
@@ -41,6 +43,29 @@ export async function findNode(options: ConnectionOptions): Promise<Connection> 
   return await fromDirectory(data ?? "", file, timeout);
 }
 
+const PROBE_MS = 2000;
+const PORTS: ReadonlyMap<string, number> = new Map([
+  ["http:", 80],
+  ["https:", 443],
+]);
+
+/** Whether a node serves a data directory. One that was killed has left its address, at which nobody listens. */
+export async function isServed(data: string): Promise<boolean> {
+  const endpoint = await readEndpoint(data);
+  if (endpoint === undefined) return false;
+  const { protocol, hostname, port } = new URL(endpoint.url);
+  const host = hostname.replaceAll(/[[\]]/g, "");
+  const socket = connect({ host, port: port === "" ? (PORTS.get(protocol) ?? 0) : Number(port) });
+  try {
+    await once(socket, "connect", { signal: AbortSignal.timeout(PROBE_MS) });
+    return true;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code !== "ECONNREFUSED";
+  } finally {
+    socket.destroy();
+  }
+}
+
 async function fromDirectory(data: string, file: string, timeoutMs: number): Promise<Connection> {
   const endpoint = await readEndpoint(data).catch((error: unknown) => {
     throw cannotRead(data, error);
@@ -49,7 +74,7 @@ async function fromDirectory(data: string, file: string, timeoutMs: number): Pro
     throw new CliError(
       EXIT.unreachable,
       "UNREACHABLE",
-      `no node runs on ${data}; start it: coppice start --data ${data}`,
+      `no node runs on ${data}, or none that serves HTTP; start it: coppice start --data ${data}`,
     );
   }
   return { url: endpoint.url, token: await loadToken(file), timeoutMs, pid: endpoint.pid, data };
@@ -85,6 +110,9 @@ function checkUrl(url: string): string {
   }
   return url.replace(/\/$/, "");
 }
+
+/** Codes of OpenSSL and Node.js for a certificate that is not taken. */
+const CERTIFICATE = /CERT|SIGNATURE|ALTNAME/;
 
 /** The path of a group, from its text form. */
 export function groupPath(id: string, rest = ""): string {
@@ -174,9 +202,15 @@ export class Client {
     if (error instanceof Error && error.name === "TimeoutError") {
       return new CliError(EXIT.unreachable, "TIMEOUT", `${url} did not answer within ${timeoutMs} ms`, options);
     }
+    const { code = "", message = "" } = (error as { readonly cause?: NodeJS.ErrnoException }).cause ?? {};
+    if (CERTIFICATE.test(code)) {
+      const advice = "name the file of the authority that made it in NODE_EXTRA_CA_CERTS";
+      const text = `the certificate of ${url} is not trusted: ${message}; ${advice}`;
+      return new CliError(EXIT.unreachable, "UNREACHABLE", text, options);
+    }
     const hint =
-      data === undefined
-        ? "is the node running?"
+      data === undefined || code !== "ECONNREFUSED"
+        ? `is the node running there?${code === "" ? "" : ` (${code})`}`
         : `its process ${pid ?? "?"} has ended without a clean stop; start it: coppice start --data ${data}`;
     return new CliError(EXIT.unreachable, "UNREACHABLE", `no node answers at ${url}; ${hint}`, options);
   }

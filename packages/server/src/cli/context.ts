@@ -67,6 +67,8 @@ export async function aboutGroup<R>(client: Client, id: string, request: () => P
     if (!(error instanceof CliError) || error.code !== "UNKNOWN_GROUP") throw error;
     const page = await client.request<GroupPageBody>("GET", `/v1/groups?limit=${SUGGESTION_GROUPS}`);
     const ids = page.groups.map((group) => group.id);
-    throw new CliError(error.status, error.code, `${error.message}.${didYouMean(id, ids)}`, { cause: error });
+    const suggestion = didYouMean(id, ids);
+    if (suggestion === "") throw error;
+    throw new CliError(error.status, error.code, `${error.message}.${suggestion}`, { cause: error });
   }
 }

@@ -1,24 +1,51 @@
 /** Files of exported groups, as they come in and go to the disk. */
 import { open, rename, rm } from "node:fs/promises";
+import { dirname } from "node:path";
 import { parseGroupId } from "@coppice/storage";
-import { readEndpoint } from "../daemon/files.ts";
+import { isServed } from "./client.ts";
 import { type ClientOptions, connect } from "./context.ts";
 import { CliError, EXIT } from "./failure.ts";
+import { interruptible } from "./interrupt.ts";
+import { type Streams, counted, formatBytes } from "./output.ts";
+import { withProgress } from "./progress.ts";
 
 const PRIVATE = 0o600;
 const HEADER_BYTES = 8;
 const LENGTH_BYTES = 4;
 
+export interface ExportOptions extends ClientOptions {
+  readonly prefix?: string;
+}
+
+/** Writes groups into a file and says what it wrote; a backup has their histories, too. */
+export async function exportTo(
+  file: string,
+  options: ExportOptions,
+  { streams, history = false }: { readonly streams: Streams; readonly history?: boolean },
+): Promise<void> {
+  let groups = 0;
+  const bytes = await withProgress(streams, options, [history ? "backing up" : "exporting", "groups"], (progress) =>
+    interruptible(async (signal) => {
+      const { chunks, total } = await exported(options, signal, history);
+      const told = countBlocks(chunks, (blocks, done) => {
+        groups = blocks;
+        progress.tell(blocks, total, done);
+      });
+      return await writeWhole(file, told, signal);
+    }),
+  );
+  const text = `${file}: ${counted(groups, "group")}, ${formatBytes(bytes)}\n`;
+  streams.out(options.json === true ? `${JSON.stringify({ file, bytes, groups })}\n` : text);
+}
+
 /** Writes under another name until it is complete: half a backup looks like none. Returns the number of bytes. */
-export async function writeWhole(
-  path: string,
-  chunks: AsyncIterable<Uint8Array>,
-  signal: AbortSignal,
-): Promise<number> {
+async function writeWhole(path: string, chunks: AsyncIterable<Uint8Array>, signal: AbortSignal): Promise<number> {
   const draft = `${path}.part`;
   let bytes = 0;
   try {
-    const file = await open(draft, "w", PRIVATE);
+    const file = await open(draft, "w", PRIVATE).catch((error: unknown) => {
+      throw noDirectory(path, error);
+    });
     try {
       for await (const chunk of chunks) {
         signal.throwIfAborted();
@@ -37,8 +64,23 @@ export async function writeWhole(
   return bytes;
 }
 
+function noDirectory(path: string, error: unknown): unknown {
+  if ((error as NodeJS.ErrnoException).code !== "ENOENT") return error;
+  return new CliError(EXIT.usage, "ENOENT", `there is no directory ${dirname(path)} for ${path}`, { cause: error });
+}
+
+/** How large a file is. Fails when it is not there, or may not be read. */
+export async function readableSize(path: string): Promise<number> {
+  const file = await open(path);
+  try {
+    return (await file.stat()).size;
+  } finally {
+    await file.close();
+  }
+}
+
 /** Passes an export on and tells how many of its blocks have gone by: see `export-format.ts` for their frames. */
-export async function* countBlocks(
+async function* countBlocks(
   chunks: AsyncIterable<Uint8Array>,
   tell: (blocks: number, bytes: number) => void,
 ): AsyncGenerator<Uint8Array> {
@@ -73,13 +115,13 @@ export async function* countBlocks(
 }
 
 /** From the node when one runs, else from its directory; and how many groups there are, when that is known. */
-export async function exported(
-  options: ClientOptions & { readonly prefix?: string },
+async function exported(
+  options: ExportOptions,
   signal: AbortSignal,
-  history = false,
+  history: boolean,
 ): Promise<{ readonly chunks: AsyncIterable<Uint8Array>; readonly total?: number }> {
   const { data, url, prefix } = options;
-  if (url === undefined && data !== undefined && (await readEndpoint(data)) === undefined) {
+  if (url === undefined && data !== undefined && !(await isServed(data))) {
     const { exportDirectory } = await import("../daemon/offline.ts");
     const selection = prefix === undefined ? {} : { prefix: parseGroupId(prefix) };
     return { chunks: exportDirectory(data, { history, signal, ...selection }) };

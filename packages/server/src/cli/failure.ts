@@ -1,3 +1,5 @@
+import { fileTrouble } from "../file-trouble.ts";
+
 /** What the command's exit status says; `docs/cli.md` lists them. */
 export const EXIT = {
   ok: 0,
@@ -82,13 +84,24 @@ export function exitStatus(code: string): number {
   return CODES.get(code) ?? EXIT.failed;
 }
 
+/** The status of what the file system refuses; the rest are paths that the user got wrong. */
+const FILE_STATUS: ReadonlyMap<string, number> = new Map([
+  ["EACCES", EXIT.refused],
+  ["ENOSPC", EXIT.unavailable],
+  ["EPERM", EXIT.refused],
+  ["EROFS", EXIT.refused],
+]);
+
+function fileFailure(cause: NodeJS.ErrnoException): CliError {
+  const { code = "IO", path = "" } = cause;
+  return new CliError(FILE_STATUS.get(code) ?? EXIT.usage, code, `${path} ${fileTrouble(cause)}`, { cause });
+}
+
 /** Any error as one that can be shown. An error without a code is a defect and keeps its stack. */
 export function toCliError(error: unknown): CliError {
   if (error instanceof CliError) return error;
-  if (error instanceof Error && "syscall" in error && "path" in error) {
-    // Of the file system: a file that the user named.
-    return new CliError(EXIT.usage, String((error as NodeJS.ErrnoException).code), error.message, { cause: error });
-  }
+  if (error instanceof Error && "syscall" in error && "path" in error)
+    return fileFailure(error as NodeJS.ErrnoException);
   if (error instanceof Error && "code" in error && typeof error.code === "string") {
     return new CliError(exitStatus(error.code), error.code, error.message, { cause: error });
   }

@@ -8,11 +8,13 @@ export interface Streams {
   readonly isErrTerminal: boolean;
 }
 
-/** A table with aligned columns, for people: numbers to the right, the rest to the left, no trailing spaces. */
+const FIGURE = /^\d+(?:\.\d)? (?:[KMGT]i)?B$/;
+
+/** A table with aligned columns, for people: numbers and sizes to the right, the rest to the left, no trailing spaces. */
 export function table(head: readonly string[], rows: readonly (readonly (string | number)[])[]): string {
   const lines = [head, ...rows];
   const widths = head.map((_, column) => Math.max(...lines.map((line) => String(line[column] ?? "").length)));
-  const numeric = head.map((_, column) => rows.length > 0 && rows.every((row) => typeof row[column] === "number"));
+  const numeric = head.map((_, column) => rows.length > 0 && rows.every((row) => isFigure(row[column])));
   return lines
     .map((line) =>
       line
@@ -25,6 +27,15 @@ export function table(head: readonly string[], rows: readonly (readonly (string 
     )
     .map((line) => `${line}\n`)
     .join("");
+}
+
+function isFigure(cell: string | number | undefined): boolean {
+  return typeof cell === "number" || FIGURE.test(cell ?? "");
+}
+
+/** So many of something, for people: `1 group`, `100,000 groups`. */
+export function counted(count: number, noun: string): string {
+  return `${count.toLocaleString("en")} ${noun}${count === 1 ? "" : "s"}`;
 }
 
 /** A value for people: text and numbers as they are, anything else as indented JSON. */

@@ -49,7 +49,7 @@ test("a certificate is taken when its files have come to rest, and one that cann
   await rm(files.key);
   await rest();
   expect(events.slice(2)).toEqual([
-    "certificate-refused: the new certificate in D/cert.pem is not taken, the former stays: D/key.pem cannot be read",
+    "certificate-refused: the new certificate in D/cert.pem is not taken, the former stays: D/key.pem does not exist",
   ]);
   stop();
   await write("newer", "newer");

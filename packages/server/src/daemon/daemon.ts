@@ -16,7 +16,7 @@ import type { DomainSettings } from "./domain-settings.ts";
 import type { HttpOptions } from "./http-settings.ts";
 import { type Layout, createStorage, movedStorages, readLayout, writeLayout } from "./layout.ts";
 import { availableTypes, checkDomainTypes } from "./types.ts";
-import { readTokenPath, removeEndpoint, tokenPath, writeEndpoint } from "./files.ts";
+import { namingHolder, readTokenPath, removeEndpoint, tokenPath, writeEndpoint } from "./files.ts";
 import { Invites } from "../admission/invites.ts";
 import { type Membership, openMembership } from "./membership.ts";
 import type { Log, LogLevel } from "./log.ts";
@@ -65,7 +65,11 @@ export async function runDaemon(options: DaemonOptions, log: Log, stop: AbortSig
   const notices = new NoticeLog();
   const storage = await openLayout(options, notices, log);
   const membership = await openMembership(options, log);
-  const node = await openNode({ options, types, storage, membership, notices }, log, stop);
+  const node = await openNode({ options, types, storage, membership, notices }, log, stop).catch(
+    async (error: unknown) => {
+      throw await namingHolder(options.data, error);
+    },
+  );
   try {
     await membership.keep();
     await writeLayout(options.data, options.layout);
@@ -186,23 +190,22 @@ function nodeLogger(log: Log): Logger {
   return { debug() {}, info: at("info"), warn: at("warn"), error: at("error") };
 }
 
-/** What the server tells of the configured domains. */
-function describeDomains(options: DaemonOptions, storage: Domains): readonly GatewayDomain[] {
-  return [...options.domains].map(([name, { type, durability = options.durability, snapshotInterval }]) => {
-    const { adapter, inMemory, autoSaveMs } = storage.domainConfig(name);
-    const ownMs = snapshotInterval === undefined || snapshotInterval === false ? false : snapshotInterval * 1000;
-    const snapshotIntervalMs = snapshotInterval === undefined ? options.snapshotIntervalMs : ownMs;
-    return {
-      name,
-      type,
-      storage: adapter.name,
-      durability: adapter.capabilities.durable ? durability : "snapshot",
-      snapshotIntervalMs: snapshotIntervalMs === false ? undefined : snapshotIntervalMs,
-      inMemory,
-      autoSaveMs: inMemory && autoSaveMs !== "never" ? autoSaveMs : undefined,
-      isReplicated: options.interest?.includes(name) ?? true,
-    };
-  });
+/** What the server tells of a domain. */
+function describeDomain(options: DaemonOptions, storage: Domains, name: string): GatewayDomain {
+  const { type, durability = options.durability, snapshotInterval } = options.domains.get(name) ?? {};
+  const { adapter, inMemory, autoSaveMs } = storage.domainConfig(name);
+  const ownMs = snapshotInterval === undefined || snapshotInterval === false ? false : snapshotInterval * 1000;
+  const snapshotIntervalMs = snapshotInterval === undefined ? options.snapshotIntervalMs : ownMs;
+  return {
+    name,
+    type,
+    storage: adapter.name,
+    durability: adapter.capabilities.durable ? durability : "snapshot",
+    snapshotIntervalMs: snapshotIntervalMs === false ? undefined : snapshotIntervalMs,
+    inMemory,
+    autoSaveMs: inMemory && autoSaveMs !== "never" ? autoSaveMs : undefined,
+    isReplicated: options.interest?.includes(name) ?? true,
+  };
 }
 
 async function openGateway(
@@ -222,11 +225,13 @@ async function openGateway(
     await removeEndpoint(data);
     return undefined;
   }
+  const describe = (name: string): GatewayDomain => describeDomain(options, served.storage, name);
   const gateway = await startGateway({
     ...http,
     ...served,
     views: await loadViews(options.views),
-    domains: describeDomains(options, served.storage),
+    domains: [...options.domains.keys()].map(describe),
+    describeDomain: describe,
     tokens: await TokenStore.open(data),
     processMetrics: true,
     onError: (error) => {

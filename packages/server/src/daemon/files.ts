@@ -7,7 +7,8 @@
  * | `storage.json`  | 0600 | where its groups are stored, see layout.ts                          |
  */
 import { readFile, rename, rm, writeFile } from "node:fs/promises";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
+import { StorageError } from "@coppice/storage";
 import { ServerError } from "../error.ts";
 
 const PRIVATE = 0o600;
@@ -56,6 +57,17 @@ export async function readEndpoint(data: string): Promise<Endpoint | undefined> 
     throw new ServerError("INVALID_OPTIONS", `${endpointPath(data)} is damaged; restart the node`, { cause });
   }
   throw new ServerError("INVALID_OPTIONS", `${endpointPath(data)} is damaged; restart the node`);
+}
+
+/** An error of opening a data directory; if that is locked, it says by whom, as far as that is known. */
+export async function namingHolder(data: string, error: unknown): Promise<unknown> {
+  if (!(error instanceof StorageError) || error.code !== "LOCKED") return error;
+  // What is stored elsewhere may be in use by another node.
+  if (!error.message.includes(resolve(data))) return error;
+  const holder = await readEndpoint(data).catch(() => undefined);
+  const who = holder === undefined ? "another process" : `the node of process ${holder.pid}, at ${holder.url}`;
+  const advice = "stop it first, or take another directory";
+  return new StorageError("LOCKED", `${data} is in use by ${who}: ${advice}`, { cause: error });
 }
 
 export async function removeEndpoint(data: string): Promise<void> {

@@ -1,6 +1,7 @@
 /** The settings of the HTTP server. */
 import { readFile } from "node:fs/promises";
 import { ServerError } from "../error.ts";
+import { fileTrouble } from "../file-trouble.ts";
 import type { TlsOptions } from "../http/app.ts";
 import { type HttpLimits, LIMITS, LIMIT_NAMES, type LimitName } from "../http/limits.ts";
 import type { Setting } from "./settings.ts";
@@ -139,6 +140,6 @@ async function readPem(path: string): Promise<string> {
   try {
     return await readFile(path, "utf8");
   } catch (cause) {
-    throw new ServerError("INVALID_OPTIONS", `${path} cannot be read`, { cause });
+    throw new ServerError("INVALID_OPTIONS", `${path} ${fileTrouble(cause)}`, { cause });
   }
 }

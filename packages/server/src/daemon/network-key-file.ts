@@ -1,5 +1,6 @@
 import { readFile, stat } from "node:fs/promises";
 import { ServerError } from "../error.ts";
+import { fileTrouble } from "../file-trouble.ts";
 
 /** The text of a network key file. Throws `INVALID_OPTIONS` when it cannot be read, or others may read it. */
 export async function readNetworkKey(path: string): Promise<string> {
@@ -15,7 +16,7 @@ export async function readNetworkKey(path: string): Promise<string> {
   } catch (cause) {
     if (cause instanceof ServerError) throw cause;
     const advice = "make one with: (umask 077; coppice network-key > FILE)";
-    const message = `cannot read the network key ${path}: ${String(cause)}; ${advice}`;
+    const message = `the network key ${path} ${fileTrouble(cause)}; ${advice}`;
     throw new ServerError("INVALID_OPTIONS", message, { cause });
   }
 }

@@ -1,6 +1,7 @@
 /** What can be done with a data directory while no node runs on it. All fail with `LOCKED` while one does. */
 import {
   type CheckReport,
+  type Domains,
   type GroupId,
   type ImportReport,
   type RepairReport,
@@ -17,6 +18,7 @@ import { digestOf } from "@coppice/replication";
 import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import { ServerError } from "../error.ts";
+import { namingHolder } from "./files.ts";
 import { type Layout, PLAIN_LAYOUT, backendsOf, createStorage, readLayout } from "./layout.ts";
 
 interface TransferOptions {
@@ -53,8 +55,7 @@ export interface StoredReport {
 
 /** Lists what is stored, and reads no states. */
 export async function listDirectory(data: string): Promise<StoredReport> {
-  const storage = await createStorage(data, await existing(data));
-  await storage.open();
+  const storage = await opened(data, await existing(data));
   try {
     const domains = new Map<string, number>();
     const degraded: string[] = [];
@@ -107,8 +108,7 @@ export async function* exportDirectory(
   data: string,
   options: TransferOptions & { readonly history?: boolean } = {},
 ): AsyncGenerator<Uint8Array> {
-  const storage = await createStorage(data, await existing(data));
-  await storage.open();
+  const storage = await opened(data, await existing(data));
   try {
     yield* exportGroups(storage, options);
   } finally {
@@ -122,8 +122,7 @@ export async function importDirectory(
   chunks: AsyncIterable<Uint8Array>,
   options: ImportDirectoryOptions = {},
 ): Promise<ImportReport> {
-  const storage = await createStorage(data, (await readLayout(data)) ?? PLAIN_LAYOUT);
-  await storage.open();
+  const storage = await opened(data, (await readLayout(data)) ?? PLAIN_LAYOUT);
   const iterator = chunks[Symbol.asyncIterator]();
   try {
     const { overwrite = false, renew = false, ...rest } = options;
@@ -152,7 +151,7 @@ function addReports(sum: CheckReport, report: CheckReport): CheckReport {
 async function withBackends<R>(data: string, use: (backend: StorageBackend) => Promise<R>): Promise<readonly R[]> {
   const results: R[] = [];
   for (const backend of await backendsOf(data, await existing(data))) {
-    await backend.open();
+    await open(data, backend);
     try {
       results.push(await use(backend));
     } finally {
@@ -160,6 +159,20 @@ async function withBackends<R>(data: string, use: (backend: StorageBackend) => P
     }
   }
   return results;
+}
+
+async function opened(data: string, layout: Layout): Promise<Domains> {
+  const storage = await createStorage(data, layout);
+  await open(data, storage);
+  return storage;
+}
+
+async function open(data: string, storage: { open(): Promise<void> }): Promise<void> {
+  try {
+    await storage.open();
+  } catch (error) {
+    throw await namingHolder(data, error);
+  }
 }
 
 async function existing(data: string): Promise<Layout> {

@@ -4,6 +4,7 @@
  */
 import { readFile } from "node:fs/promises";
 import { ServerError } from "../error.ts";
+import { fileTrouble } from "../file-trouble.ts";
 import { didYouMean } from "../suggest.ts";
 import {
   type DomainSetting,
@@ -259,7 +260,7 @@ export async function readSettingsFile(path: string): Promise<{ readonly [name: 
   try {
     json = JSON.parse(await readFile(path, "utf8"));
   } catch (cause) {
-    const reason = cause instanceof SyntaxError ? `is not JSON: ${cause.message}` : "cannot be read";
+    const reason = cause instanceof SyntaxError ? `is not JSON: ${cause.message}` : fileTrouble(cause);
     throw new ServerError("INVALID_OPTIONS", `the configuration file ${path} ${reason}`, { cause });
   }
   if (typeof json !== "object" || json === null || Array.isArray(json)) {

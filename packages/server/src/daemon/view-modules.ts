@@ -16,7 +16,7 @@ export async function loadViews(modules: readonly string[]): Promise<View[]> {
     try {
       loaded = (await import(locate(name))) as { readonly views?: unknown };
     } catch (cause) {
-      const reason = cause instanceof Error ? cause.message : String(cause);
+      const reason = cause instanceof Error ? (cause.message.split("\n", 1)[0] ?? "") : String(cause);
       throw new ServerError("INVALID_OPTIONS", `the module ${name} of --views cannot be loaded: ${reason}`, { cause });
     }
     if (!Array.isArray(loaded.views)) {
@@ -31,5 +31,9 @@ export async function loadViews(modules: readonly string[]): Promise<View[]> {
 function locate(name: string): string {
   const path = resolve(name);
   if (existsSync(path)) return pathToFileURL(path).href;
-  return pathToFileURL(createRequire(resolve("noname.js")).resolve(name)).href;
+  try {
+    return pathToFileURL(createRequire(resolve("noname.js")).resolve(name)).href;
+  } catch (cause) {
+    throw new Error(`there is no file ${path}, and no such package`, { cause });
+  }
 }

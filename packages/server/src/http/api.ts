@@ -75,7 +75,7 @@ export interface DomainsBody {
   readonly domains: readonly DomainBody[];
 }
 
-/** A domain; what is null is as the node's own setting, or not known. */
+/** A domain; what is null is off or not known. */
 export interface DomainBody {
   readonly name: string;
   readonly configured: boolean;

@@ -49,7 +49,9 @@ export function createApp({ limits, tls, onError }: AppOptions): FastifyInstance
   app.setSerializerCompiler(() => (data) => JSON.stringify(data));
   app.setErrorHandler((error, _request, reply) => sendProblem(error, reply, onError));
   app.setNotFoundHandler((request, reply) => {
-    const error = new ServerError("NOT_FOUND", `there is no ${request.method} ${request.url.split("?", 1)[0]}`);
+    const [path = ""] = request.url.split("?", 1);
+    const hint = /^\/v1\/groups\/[^/]+\/./.test(path) ? "; a / in the id of a group is written %2F" : "";
+    const error = new ServerError("NOT_FOUND", `there is no ${request.method} ${path}${hint}`);
     sendProblem(error, reply, onError);
   });
   return app;
@@ -85,10 +87,20 @@ export function replaceCertificate({ server }: FastifyInstance, tls: TlsOptions)
 
 /** What a server is to be given: it takes an empty text for none, and what it was given counts even where it throws. */
 function checkedTls({ cert, key }: TlsOptions): TlsOptions & { readonly minVersion: typeof TLS_VERSION_MIN } {
-  if (!new X509Certificate(cert).checkPrivateKey(createPrivateKey(key))) throw new Error("they do not belong together");
+  const certificate = read("the certificate", () => new X509Certificate(cert));
+  const privateKey = read("the key", () => createPrivateKey(key));
+  if (!certificate.checkPrivateKey(privateKey)) throw new Error("they do not belong together");
   const options = { cert, key, minVersion: TLS_VERSION_MIN } as const;
   createSecureContext(options);
   return options;
+}
+
+function read<Parsed>(name: string, parse: () => Parsed): Parsed {
+  try {
+    return parse();
+  } catch (cause) {
+    throw new Error(`${name} is not in PEM form (${String((cause as NodeJS.ErrnoException).code)})`, { cause });
+  }
 }
 
 function unusable(cause: unknown): ServerError {

@@ -29,7 +29,7 @@ export const sessionHeadersSchema = {
 export const readQueryProperties = {
   consistency: {
     type: "string",
-    pattern: "^(local|majority|all|[1-9][0-9]{0,3})$",
+    anyOf: [{ enum: ["local", "majority", "all"] }, { pattern: "^[1-9][0-9]{0,3}$" }],
     description: "Hear so many linked peers first, or a `majority` or `all` of the roster; by default `local`",
   },
   timeoutMs: { type: "string", pattern: "^[0-9]{1,9}$", description: "Longest wait for that, by default 10 000" },
@@ -78,7 +78,7 @@ export class ReadWait {
   async before(context: RouteContext, replica: AnyReplica): Promise<void> {
     const [token, from] = [this.#token, this.#from];
     if (token === "" && from === undefined) return;
-    const timeoutMs = Math.max(0, this.#endAt - performance.now());
+    const timeoutMs = Math.max(0, Math.round(this.#endAt - performance.now()));
     // The limits of the waits themselves come first: their errors say what is missing.
     await withDeadline(context, context.waitMsMax, async (signal) => {
       if (token !== "") await replica.atLeast(token, { timeoutMs, signal });

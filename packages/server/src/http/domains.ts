@@ -17,12 +17,23 @@ export interface GatewayDomain {
   readonly isReplicated?: boolean | undefined;
 }
 
-/** The configured domains by name. */
+/** The configured domains by name, and how all others are kept, as far as that is known. */
 export class DomainRegistry {
   readonly #domains: ReadonlyMap<string, GatewayDomain>;
+  readonly #describe: (name: string) => GatewayDomain;
 
-  constructor(domains: readonly GatewayDomain[]) {
+  constructor(domains: readonly GatewayDomain[], describe: (name: string) => GatewayDomain) {
     this.#domains = new Map(domains.map((domain) => [domain.name, domain]));
+    this.#describe = describe;
+  }
+
+  /** How a domain is kept, configured or not. */
+  get(name: string): GatewayDomain {
+    return this.#domains.get(name) ?? this.#describe(name);
+  }
+
+  has(name: string): boolean {
+    return this.#domains.has(name);
   }
 
   get all(): readonly GatewayDomain[] {

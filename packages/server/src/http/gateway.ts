@@ -53,6 +53,8 @@ export interface GatewayOptions {
   readonly types: readonly AnyCrdtType[];
   /** The configured domains: a new group gets its domain's type when a request names none. Default: none. */
   readonly domains?: readonly GatewayDomain[];
+  /** How a domain is kept that is not configured. Default: not known. */
+  readonly describeDomain?: (name: string) => GatewayDomain;
   /** The tokens that are accepted: a store, or texts and what each allows; at least one. */
   readonly tokens: TokenStore | ReadonlyMap<string, Scope>;
   /** Where to listen. Default 127.0.0.1. */
@@ -162,7 +164,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   const context: RouteContext = {
     node: options.node,
     types: new TypeRegistry(options.types),
-    domains: new DomainRegistry(options.domains ?? []),
+    domains: new DomainRegistry(options.domains ?? [], options.describeDomain ?? ((name) => ({ name }))),
     closing: closing.signal,
     limits,
     watchers: new Places(limits.watchersMax, "watchers"),

@@ -43,7 +43,7 @@ async function* tellOf<Result>(work: Work<Result>, closing: AbortSignal): AsyncG
   const onClosing = (): void => controller.abort(closing.reason);
   closing.addEventListener("abort", onClosing, { once: true });
   let latest: WorkProgress | undefined;
-  const finished = work((progress) => (latest = progress), controller.signal).then(
+  const finished = work(({ done, total }) => (latest = { done, total }), controller.signal).then(
     (result) => eventOf("result", result),
     (error: unknown) => eventOf("error", toProblem(error)),
   );

@@ -122,7 +122,12 @@ function call(mutator: unknown, op: string, args: readonly unknown[]): unknown {
   if (typeof method !== "function") {
     throw new ServerError("UNKNOWN_OPERATION", `what stands there has no operation ${JSON.stringify(op)}`);
   }
-  return Reflect.apply(method, mutator, args);
+  try {
+    return Reflect.apply(method, mutator, args);
+  } catch (error) {
+    const isBare = error instanceof TypeError && args.length === 0 && method.length > 0;
+    throw isBare ? new TypeError(`${op} needs an argument: ${error.message}`, { cause: error }) : error;
+  }
 }
 
 /** A type refuses bad arguments with `TypeError` or `RangeError`: here that is the caller's mistake. */

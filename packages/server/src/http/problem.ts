@@ -4,6 +4,7 @@ import { ReplicationError, type ReplicationErrorCode } from "@coppice/replicatio
 import { StorageError, type StorageErrorCode } from "@coppice/storage";
 import type { FastifyError } from "fastify";
 import { ServerError, type ServerErrorCode } from "../error.ts";
+import { describeMismatch } from "./mismatch.ts";
 
 /** The body of every response that is an error. */
 export interface Problem {
@@ -119,8 +120,15 @@ function knownError(error: unknown): { code: ErrorCode; message: string } | unde
 
 function fromFastify(error: Partial<FastifyError>): Problem | undefined {
   const message = error.message ?? "";
-  if (error.validation !== undefined) return problem("INVALID_REQUEST", message);
-  if (error.code === "FST_ERR_CTP_BODY_TOO_LARGE") return problem("BODY_TOO_LARGE", message);
+  if (error.validation !== undefined) {
+    return problem("INVALID_REQUEST", describeMismatch(error.validation, error.validationContext ?? "body"));
+  }
+  if (error.code === "FST_ERR_CTP_BODY_TOO_LARGE") {
+    return problem(
+      "BODY_TOO_LARGE",
+      "the body is over this server's limit (--http-body-bytes-max): send less at a time",
+    );
+  }
   if (error.code === "FST_ERR_CTP_INVALID_MEDIA_TYPE") return problem("UNSUPPORTED_MEDIA_TYPE", message);
   const status = error.statusCode ?? 500;
   return status >= 400 && status < 500 ? problem("INVALID_REQUEST", message) : undefined;

@@ -33,6 +33,17 @@ function status(gateway: Gateway, headers: Record<string, string>): Promise<numb
   });
 }
 
+test.each([
+  [{ cert: "junk", key: KEY }, "the certificate is not in PEM form"],
+  [{ cert: CERT, key: "junk" }, "the key is not in PEM form"],
+  [{ cert: CERT, key: RENEWED_KEY }, "they do not belong together"],
+])("refuses a certificate that cannot be used", async (tls, reason) => {
+  await expect(start({ tls })).rejects.toMatchObject({
+    code: "INVALID_OPTIONS",
+    message: expect.stringContaining(reason) as string,
+  });
+});
+
 test("serves HTTPS and secure WebSockets with a certificate", async () => {
   const gateway = await start();
   expect(gateway.url).toMatch(/^https:\/\/127\.0\.0\.1:\d+$/);

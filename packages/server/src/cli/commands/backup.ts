@@ -1,20 +1,14 @@
 /** Backups of whole nodes, and going back to how things were. */
 import { createReadStream } from "node:fs";
-import { stat } from "node:fs/promises";
 import { type Command, InvalidArgumentError } from "commander";
 import { type RestoreStep, planRestore, restoreAt } from "@coppice/replication";
 import { formatGroupId, parseGroupId } from "@coppice/storage";
-import type { CliContext, ClientOptions } from "../context.ts";
-import { groupId, withConnection } from "../context.ts";
-import { countBlocks, exported, writeWhole } from "../export-file.ts";
+import { type CliContext, groupId, withConnection } from "../context.ts";
+import { type ExportOptions, exportTo, readableSize } from "../export-file.ts";
 import { interruptible } from "../interrupt.ts";
-import { type Streams, formatBytes, printable } from "../output.ts";
+import { type Streams, counted, printable, table } from "../output.ts";
 import { type Progress, withProgress } from "../progress.ts";
 import { type OfflineOptions, offline } from "./storage.ts";
-
-interface BackupOptions extends ClientOptions {
-  readonly prefix?: string;
-}
 
 interface RestoreOptions extends OfflineOptions {
   readonly prefix?: string;
@@ -48,15 +42,8 @@ function backupCommand(program: Command, { streams }: CliContext): void {
     .argument("<file>", "the file to write")
     .option("--prefix <id>", "only groups below, as for `groups`", groupId)
     .addHelpText("after", "\nExample:\n  $ coppice backup monday.coppice --data ./a");
-  withConnection(command).action(async (file: string, options: BackupOptions) => {
-    const bytes = await withProgress(streams, options, ["backing up", "groups"], (progress) =>
-      interruptible(async (signal) => {
-        const { chunks, total } = await exported(options, signal, true);
-        const counted = countBlocks(chunks, (blocks, done) => progress.tell(blocks, total, done));
-        return await writeWhole(file, counted, signal);
-      }),
-    );
-    streams.out(options.json === true ? `${JSON.stringify({ file, bytes })}\n` : `${file}: ${formatBytes(bytes)}\n`);
+  withConnection(command).action(async (file: string, options: ExportOptions) => {
+    await exportTo(file, options, { streams, history: true });
   });
 }
 
@@ -83,7 +70,7 @@ function restoreCommand(program: Command, { streams }: CliContext): void {
         "  $ coppice restore monday.coppice --at 2026-01-31T12:00:00Z --prefix orders/ --data ./b --overwrite",
     );
   offline(command).action(async (file: string, options: RestoreOptions) => {
-    const { size } = await stat(file);
+    const size = await readableSize(file);
     await withProgress(streams, options, [options.dryRun ? "reading" : "restoring", "bytes"], (progress) =>
       interruptible(async (signal) => {
         if (options.dryRun === true) await tellPlan(streams, file, options, progress, size);
@@ -103,9 +90,15 @@ async function restore(
 ): Promise<void> {
   const { data, at, overwrite = false, skipExisting = false, skipUnreachable = false, json } = options;
   const selection = selectionOf(options);
-  if (at !== undefined && !skipUnreachable) {
+  let left = "";
+  if (at !== undefined) {
     // Before anything is written.
-    for await (const _ of restoreAt(createReadStream(file), { ...selection, at })) signal.throwIfAborted();
+    const { absent, unreachable } = await planned(file, { ...selection, at }, signal);
+    left = `, ${absent} not there yet, ${unreachable} out of reach`;
+    if (unreachable > 0 && !skipUnreachable) {
+      // Fails at the first of them.
+      for await (const _ of restoreAt(createReadStream(file), { ...selection, at })) signal.throwIfAborted();
+    }
   }
   const { importDirectory } = await import("../../daemon/offline.ts");
   const source = told(createReadStream(file), progress, size);
@@ -118,8 +111,24 @@ async function restore(
     signal,
   });
   const { groups, imported, present, overwritten, skipped, deleted } = report;
-  const text = `${groups} groups: ${imported} restored, ${overwritten} replaced, ${present} present, ${skipped} skipped, ${deleted} deleted\n`;
+  const text = `${counted(groups, "group")}: ${imported} restored, ${overwritten} replaced, ${present} present, ${skipped} skipped, ${deleted} deleted${left}\n`;
   streams.out(json === true ? `${JSON.stringify(report)}\n` : text);
+}
+
+const NONE = { state: 0, absent: 0, unreachable: 0, deleted: 0 };
+
+/** How many groups of the file are what at that time. */
+async function planned(
+  file: string,
+  options: Parameters<typeof planRestore>[1],
+  signal: AbortSignal,
+): Promise<typeof NONE> {
+  const counts = { ...NONE };
+  for await (const { kind } of planRestore(createReadStream(file), options)) {
+    signal.throwIfAborted();
+    counts[kind]++;
+  }
+  return counts;
 }
 
 async function tellPlan(
@@ -130,13 +139,16 @@ async function tellPlan(
   size: number,
 ): Promise<void> {
   const at = options.at ?? Date.now();
-  const counts = { state: 0, absent: 0, unreachable: 0, deleted: 0 };
+  const counts = { ...NONE };
+  const rows: string[][] = [];
   for await (const step of planRestore(told(createReadStream(file), progress, size), { ...selectionOf(options), at })) {
     counts[step.kind]++;
-    streams.out(options.json === true ? `${JSON.stringify(stepBody(step))}\n` : describeStep(step));
+    if (options.json === true) streams.out(`${JSON.stringify(stepBody(step))}\n`);
+    else rows.push([printable(formatGroupId(step.id)), WORDS[step.kind], sinceOf(step)]);
   }
-  const { state, absent, unreachable, deleted } = counts;
   if (options.json === true) return;
+  if (rows.length > 0) streams.out(table(["GROUP", "THEN", "REACHES BACK TO"], rows));
+  const { state, absent, unreachable, deleted } = counts;
   const time = new Date(at).toISOString();
   streams.out(
     `as of ${time}: ${state} restored, ${absent} not there yet, ${unreachable} out of reach, ${deleted} deleted\n`,
@@ -154,10 +166,9 @@ function stepBody({ id, kind, sinceMs }: RestoreStep): object {
   return { id: formatGroupId(id), kind, since: sinceMs === 0 ? null : new Date(sinceMs).toISOString() };
 }
 
-function describeStep({ id, kind, sinceMs }: RestoreStep): string {
-  const since =
-    kind === "deleted" ? "" : sinceMs === 0 ? ", all its life" : `, since ${new Date(sinceMs).toISOString()}`;
-  return `${printable(formatGroupId(id))}: ${WORDS[kind]}${since}\n`;
+function sinceOf({ kind, sinceMs }: RestoreStep): string {
+  if (kind === "deleted") return "-";
+  return sinceMs === 0 ? "its beginning" : new Date(sinceMs).toISOString();
 }
 
 function selectionOf({ prefix }: RestoreOptions): { readonly prefix?: ReturnType<typeof parseGroupId> } {

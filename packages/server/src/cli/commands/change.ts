@@ -14,6 +14,7 @@ interface ChangeOptions extends ClientOptions {
   readonly ack?: Ack;
   readonly type?: string;
   readonly at?: readonly PathStep[];
+  readonly recreate?: true;
 }
 
 /** The part of the time limit that the node may use. */
@@ -29,6 +30,8 @@ const ADDING: ReadonlyMap<string, string> = new Map([
   ["rwset", "add"],
   ["orlog", "append"],
 ]);
+
+const RECREATE = ["--recreate", "begin a deleted group anew, on every peer"] as const;
 
 export function changeCommands(program: Command, context: CliContext): void {
   addCommand(program, context);
@@ -49,15 +52,16 @@ function addCommand(program: Command, { streams }: CliContext): void {
     .argument("<id>", "the group, such as counter/views", groupId)
     .argument("[amount]", "a whole number, or an element: JSON, or else a text", "1")
     .option("--type <type>", "the type to create the group with")
+    .option(...RECREATE)
     .addHelpText(
       "after",
       "\nExamples:\n  $ coppice add counter/views 5 --data ./a\n  $ coppice add tags red --type orset --data ./a",
     );
   withConnection(withAck(command)).action(async (id: string, text: string, options: ChangeOptions) => {
     const client = await connect(options);
-    const type = await typeOf(client, id, options.type, "gcounter");
-    const op = ADDING.get(type);
-    if (op === undefined) throw new CliError(EXIT.usage, "UNKNOWN_OPERATION", `a ${type} has nothing to add to`);
+    const type = await typeOf(client, id, options, "gcounter");
+    // For any other type the node says what it can do.
+    const op = ADDING.get(type) ?? "add";
     const argument = op === "increment" ? wholeNumber(text) : jsonOrText(text);
     const body = await change(client, id, { ...options, type }, [{ op, args: [argument] }]);
     if (options.json === true) streams.out(`${JSON.stringify({ id, value: body.value, digest: body.digest })}\n`);
@@ -74,6 +78,7 @@ function setCommand(program: Command, { streams }: CliContext): void {
     .argument("<key-or-value>", "the value; or the key, when a value follows")
     .argument("[value]", "the value of the key")
     .option("--type <type>", "the type to create the group with; default: lww, with a key lwwmap")
+    .option(...RECREATE)
     .addHelpText(
       "after",
       "\nExamples:\n  $ coppice set title Hello --data ./a\n  $ coppice set user/ann age 42 --data ./a",
@@ -82,7 +87,7 @@ function setCommand(program: Command, { streams }: CliContext): void {
     async (id: string, first: string, second: string | undefined, options: ChangeOptions) => {
       const args = second === undefined ? [jsonOrText(first)] : [first, jsonOrText(second)];
       const client = await connect(options);
-      const type = await typeOf(client, id, options.type, second === undefined ? "lww" : "lwwmap");
+      const type = await typeOf(client, id, options, second === undefined ? "lww" : "lwwmap");
       const body = await change(client, id, { ...options, type }, [{ op: "set", args }]);
       if (options.json === true) streams.out(`${JSON.stringify({ id, digest: body.digest })}\n`);
     },
@@ -119,6 +124,7 @@ function doCommand(program: Command, { streams }: CliContext): void {
     .argument("[argument...]", "JSON, or else texts")
     .option("--type <type>", "the type to create the group with")
     .option("--at <step...>", "a way into a nested type: KEY:TYPE each, or KEY for a map", collectStep)
+    .option(...RECREATE)
     .addHelpText(
       "after",
       "\nExamples:\n  $ coppice do switch enable --type ewflag --data ./a\n" +
@@ -158,11 +164,17 @@ function withAck(command: Command): Command {
 }
 
 /** What the group is decides; for one that does not exist what was asked for, else its domain, else `fallback`. */
-async function typeOf(client: Client, id: string, asked: string | undefined, fallback: string): Promise<string> {
+async function typeOf(
+  client: Client,
+  id: string,
+  { type: asked, recreate }: ChangeOptions,
+  fallback: string,
+): Promise<string> {
   try {
     return (await client.request<GroupBody>("GET", groupPath(id))).type;
   } catch (error) {
-    if (!(error instanceof CliError) || error.code !== "UNKNOWN_GROUP") throw error;
+    if (isDeleted(error) && recreate !== true) throw deleted(id, error);
+    if (!isDeleted(error) && !(error instanceof CliError && error.code === "UNKNOWN_GROUP")) throw error;
   }
   if (asked !== undefined) return asked;
   const { domains } = await client.request<DomainsBody>("GET", "/v1/domains");
@@ -173,7 +185,7 @@ async function typeOf(client: Client, id: string, asked: string | undefined, fal
 async function change(
   client: Client,
   id: string,
-  { ack, type, timeout }: ChangeOptions,
+  { ack, type, recreate, timeout }: ChangeOptions,
   operations: readonly Operation[],
 ): Promise<OperationsBody> {
   const body = {
@@ -183,8 +195,23 @@ async function change(
     timeoutMs: Math.ceil(timeout * ANSWER_SHARE),
     ...(type === undefined ? {} : { type }),
     ...(ack === undefined ? {} : { ack }),
+    ...(recreate === undefined ? {} : { recreate }),
   };
-  return await aboutGroup(client, id, () => client.request<OperationsBody>("POST", groupPath(id, "/operations"), body));
+  const path = groupPath(id, "/operations");
+  try {
+    return await aboutGroup(client, id, () => client.request<OperationsBody>("POST", path, body));
+  } catch (error) {
+    throw isDeleted(error) ? deleted(id, error) : error;
+  }
+}
+
+function isDeleted(error: unknown): boolean {
+  return error instanceof CliError && error.code === "GROUP_DELETED";
+}
+
+function deleted(id: string, cause: unknown): CliError {
+  const advice = "add, set and do begin it anew with --recreate";
+  return new CliError(EXIT.conflict, "GROUP_DELETED", `the group ${id} was deleted; ${advice}`, { cause });
 }
 
 function wholeNumber(text: string): number {

@@ -1,4 +1,4 @@
-import type { Command } from "commander";
+import { type Command, InvalidArgumentError } from "commander";
 import type { ValueBody } from "../../http/api.ts";
 import { groupPath } from "../client.ts";
 import { type CliContext, type ClientOptions, aboutGroup, connect, groupId, withConnection } from "../context.ts";
@@ -15,7 +15,11 @@ export function getCommand(program: Command, { streams }: CliContext): void {
     .description("Prints the value of a group, or of what stands in it under the keys.")
     .argument("<id>", "the group, such as counter/views", groupId)
     .argument("[key...]", "a way into the value, key by key")
-    .option("--consistency <level>", "whom to hear first: a number of peers, or majority or all of the roster")
+    .option(
+      "--consistency <level>",
+      "whom to hear first: a number of peers, or majority or all of the roster",
+      parseConsistency,
+    )
     .addHelpText(
       "after",
       "\nExamples:\n  $ coppice get counter/views --data ./a\n  $ coppice get words/a words the --data ./a",
@@ -34,4 +38,9 @@ export function getCommand(program: Command, { streams }: CliContext): void {
     const body = await aboutGroup(client, id, () => client.request<ValueBody>("GET", path));
     streams.out(`${options.json === true ? JSON.stringify(body) : display(body.value)}\n`);
   });
+}
+
+function parseConsistency(text: string): string {
+  if (/^(?:local|majority|all|[1-9]\d{0,3})$/.test(text)) return text;
+  throw new InvalidArgumentError("It must be local, a number of peers, majority, or all.");
 }

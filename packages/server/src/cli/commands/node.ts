@@ -1,11 +1,11 @@
 /** Commands about the node as a whole and its peers. */
 import type { Command } from "commander";
-import { readEndpoint } from "../../daemon/files.ts";
 import type { StoredReport } from "../../daemon/offline.ts";
 import type { DomainsBody, PeersBody, RecoveryBody, StatusBody, TypesBody, VerificationBody } from "../../http/api.ts";
+import { isServed } from "../client.ts";
 import { type CliContext, type ClientOptions, aboutGroup, connect, groupId, withConnection } from "../context.ts";
 import { CliError, EXIT } from "../failure.ts";
-import { formatBytes, printable, table } from "../output.ts";
+import { counted, formatBytes, printable, table } from "../output.ts";
 import { withProgress } from "../progress.ts";
 
 interface RecoverOptions extends ClientOptions {
@@ -64,7 +64,7 @@ function typesCommand(program: Command, { streams }: CliContext): void {
       streams.out(
         table(
           ["TYPE", "OPERATIONS"],
-          types.map(({ name, operations }) => [name, operations.join(", ")]),
+          types.map(({ name, operations }) => [name, operations.join(", ") || "(a document, see docs/http.md)"]),
         ),
       );
   });
@@ -175,7 +175,7 @@ function recoverCommand(program: Command, { streams }: CliContext): void {
     .addHelpText("after", "\nExamples:\n  $ coppice recover --dry-run --data ./a\n  $ coppice recover --data ./a");
   withConnection(command).action(async (options: RecoverOptions) => {
     const { data, url, dryRun = false } = options;
-    if (dryRun && url === undefined && data !== undefined && (await readEndpoint(data)) === undefined) {
+    if (dryRun && url === undefined && data !== undefined && !(await isServed(data))) {
       const { listDirectory } = await import("../../daemon/offline.ts");
       const stored = await listDirectory(data);
       streams.out(options.json === true ? `${JSON.stringify(stored)}\n` : describeStored(stored));
@@ -187,7 +187,11 @@ function recoverCommand(program: Command, { streams }: CliContext): void {
     );
     streams.out(options.json === true ? `${JSON.stringify(report)}\n` : describe(report));
     if (report.failed.length > 0) {
-      throw new CliError(EXIT.unavailable, "GROUP_DEGRADED", `${report.failed.length} groups cannot be read`);
+      throw new CliError(
+        EXIT.unavailable,
+        "GROUP_DEGRADED",
+        `${counted(report.failed.length, "group")} cannot be read`,
+      );
     }
   });
 }
@@ -211,13 +215,18 @@ function verifyCommand(program: Command, { streams }: CliContext): void {
     );
     streams.out(options.json === true ? `${JSON.stringify(report)}\n` : describeVerification(report));
     if (report.divergent.length > 0) {
-      throw new CliError(EXIT.conflict, "DIVERGENT", `${report.divergent.length} groups differ from a peer's`);
+      const differ = report.divergent.length === 1 ? "differs" : "differ";
+      const message = `${counted(report.divergent.length, "group")} ${differ} from a peer's`;
+      throw new CliError(EXIT.conflict, "DIVERGENT", message);
     }
   });
 }
 
 function describeVerification({ groups, peers, equal, different, divergent }: VerificationBody): string {
-  const lines = [`${groups} groups, ${peers} peers: ${equal} equal, ${divergent.length} divergent`];
+  if (peers === 0) return `${counted(groups, "group")}, and no peers to compare with\n`;
+  const lines = [
+    `${counted(groups, "group")}, ${counted(peers, "peer")}: ${equal} equal, ${divergent.length} divergent`,
+  ];
   for (const { id, peers: verdicts, code } of [...divergent, ...different]) {
     if (code !== undefined) lines.push(`${printable(id)}: not compared (${code})`);
     for (const [peer, verdict] of Object.entries(verdicts)) {
@@ -229,9 +238,9 @@ function describeVerification({ groups, peers, equal, different, divergent }: Ve
 
 function describeStored({ groups, deleted, journalled, snapshotBytes, degraded, domains }: StoredReport): string {
   const lines = [
-    `${groups} groups, ${journalled} with a journal to replay, ${formatBytes(snapshotBytes)} of snapshots, ` +
+    `${counted(groups, "group")}, ${journalled} with a journal to replay, ${formatBytes(snapshotBytes)} of snapshots, ` +
       `${deleted} deleted, ${degraded.length} degraded`,
-    ...domains.map(({ name, groups: count }) => `domain    ${printable(name)}: ${count}`),
+    ...domains.map(({ name, groups: count }) => `domain    ${printable(name) || "(none)"}: ${count}`),
     ...degraded.map((id) => `degraded  ${printable(id)}`),
   ];
   return `${lines.join("\n")}\n`;
@@ -239,7 +248,8 @@ function describeStored({ groups, deleted, journalled, snapshotBytes, degraded, 
 
 function describe(report: RecoveryBody): string {
   const seconds = (report.durationMs / 1000).toFixed(2);
-  const lines = [`${report.groups} groups, ${report.recovered} loaded, ${report.events} events, ${seconds} s`];
+  const { groups, recovered, events } = report;
+  const lines = [`${counted(groups, "group")}, ${recovered} loaded, ${counted(events, "event")}, ${seconds} s`];
   for (const kind of ["degraded", "failed", "unknown"] as const) {
     for (const { id, type } of report[kind]) lines.push(`${kind.padEnd(9)} ${printable(id)} (${type})`);
   }

@@ -1,23 +1,18 @@
 /** Commands about what is stored: checking, repairing, and carrying it elsewhere. */
 import { createReadStream } from "node:fs";
-import { stat } from "node:fs/promises";
 import { type Command, Option } from "commander";
 import { parseGroupId } from "@coppice/storage";
 import type { CheckReport, Finding } from "@coppice/storage";
-import { type CliContext, type ClientOptions, groupId, withConnection } from "../context.ts";
-import { countBlocks, exported, writeWhole } from "../export-file.ts";
+import { type CliContext, groupId, withConnection } from "../context.ts";
+import { type ExportOptions, exportTo, readableSize } from "../export-file.ts";
 import { CliError, EXIT } from "../failure.ts";
 import { interruptible } from "../interrupt.ts";
-import { formatBytes, printable } from "../output.ts";
+import { counted, formatBytes, printable } from "../output.ts";
 import { type Progress, withProgress } from "../progress.ts";
 
 export interface OfflineOptions {
   readonly data: string;
   readonly json?: boolean;
-}
-
-interface ExportOptions extends ClientOptions {
-  readonly prefix?: string;
 }
 
 interface ImportOptions extends OfflineOptions {
@@ -72,7 +67,7 @@ function repairCommand(program: Command, { streams }: CliContext): void {
     if (json === true) streams.out(`${JSON.stringify({ before, after, degraded })}\n`);
     else {
       streams.out(
-        `${before.damaged} damaged before, ${after.damaged} now, ${degraded.length} groups need their peers\n`,
+        `${before.damaged} damaged before, ${after.damaged} now, ${counted(degraded.length, "group")} to get from peers\n`,
       );
       for (const group of degraded) streams.out(`degraded  ${printable(group)}\n`);
     }
@@ -92,17 +87,7 @@ function exportCommand(program: Command, { streams }: CliContext): void {
     .option("--prefix <id>", "only groups below, as for `groups`", groupId)
     .addHelpText("after", "\nExample:\n  $ coppice export words.coppice --prefix words/ --data ./a");
   withConnection(command).action(async (file: string, options: ExportOptions) => {
-    const bytes = await withProgress(streams, options, ["exporting", "groups"], (progress) =>
-      interruptible(async (signal) => {
-        const { chunks, total } = await exported(options, signal);
-        return await writeWhole(
-          file,
-          countBlocks(chunks, (blocks, done) => progress.tell(blocks, total, done)),
-          signal,
-        );
-      }),
-    );
-    streams.out(options.json === true ? `${JSON.stringify({ file, bytes })}\n` : `${file}: ${formatBytes(bytes)}\n`);
+    await exportTo(file, options, { streams });
   });
 }
 
@@ -122,7 +107,7 @@ function importCommand(program: Command, { streams }: CliContext): void {
     const { importDirectory } = await import("../../daemon/offline.ts");
     const { data, prefix, skipExisting = false } = options;
     const selection = prefix === undefined ? {} : { prefix: parseGroupId(prefix) };
-    const { size } = await stat(file);
+    const size = await readableSize(file);
     const report = await withProgress(streams, options, ["importing", "bytes"], (progress) =>
       interruptible((signal) => {
         const onProgress = ({ bytes }: { readonly bytes: number }): void => progress.tell(bytes, size);
@@ -130,7 +115,7 @@ function importCommand(program: Command, { streams }: CliContext): void {
       }),
     );
     const { groups, imported, present, skipped, deleted } = report;
-    const text = `${groups} groups: ${imported} imported, ${present} present, ${skipped} skipped, ${deleted} deleted\n`;
+    const text = `${counted(groups, "group")}: ${imported} imported, ${present} present, ${skipped} skipped, ${deleted} deleted\n`;
     streams.out(options.json === true ? `${JSON.stringify(report)}\n` : text);
   });
 }
@@ -151,5 +136,5 @@ function describe({ groups, records, bytes, damaged, findings }: CheckReport): s
     return `${kind.padEnd(11)} ${printable(group === "" ? place : group)}: ${printable(reason)}`;
   });
   const summary = damaged === 0 ? "no damage" : `${damaged} damaged`;
-  return `${[...lines, `${groups} groups, ${records} records, ${formatBytes(bytes)}: ${summary}`].join("\n")}\n`;
+  return `${[...lines, `${counted(groups, "group")}, ${counted(records, "record")}, ${formatBytes(bytes)}: ${summary}`].join("\n")}\n`;
 }

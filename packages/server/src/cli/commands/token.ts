@@ -3,9 +3,9 @@ import { stat } from "node:fs/promises";
 import { type Command, InvalidArgumentError, Option } from "commander";
 import type { Scope } from "../../auth/grant.ts";
 import { TokenStore } from "../../auth/token-store.ts";
-import { readEndpoint } from "../../daemon/files.ts";
 import type { NewTokenBody, TokenBody, TokensBody } from "../../http/api.ts";
 import { tokenBody } from "../../http/token-body.ts";
+import { isServed } from "../client.ts";
 import { type CliContext, type ClientOptions, connect, withConnection } from "../context.ts";
 import { CliError, EXIT } from "../failure.ts";
 import { printable, table } from "../output.ts";
@@ -110,7 +110,7 @@ async function tokensOf(options: ClientOptions): Promise<Tokens> {
 }
 
 async function isStopped(data: string): Promise<boolean> {
-  return (await stat(data).catch(() => undefined)) !== undefined && (await readEndpoint(data)) === undefined;
+  return (await stat(data).catch(() => undefined)) !== undefined && !(await isServed(data));
 }
 
 /** No node runs: whoever may write into the directory decides. */

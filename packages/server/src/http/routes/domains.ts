@@ -27,7 +27,7 @@ const responseSchema = {
         additionalProperties: false,
         properties: {
           name: { type: "string" },
-          configured: { type: "boolean", description: "Whether it has settings of its own; without, the rest is null" },
+          configured: { type: "boolean", description: "Whether it has settings of its own" },
           groups: { type: "integer" },
           type: { type: ["string", "null"], description: "Of groups that are created without one" },
           storage: { type: ["string", "null"] },
@@ -57,24 +57,23 @@ export function domainRoutes(app: FastifyInstance, { node, domains }: RouteConte
     (): DomainsBody => {
       const counts = new Map(domains.all.map(({ name }) => [name, 0]));
       for (const [name, count] of node.countGroups()) if (count > 0) counts.set(name, count);
-      const configured = new Map(domains.all.map((domain) => [domain.name, domain]));
       const names = [...counts].toSorted(([left], [right]) => (left < right ? -1 : 1));
-      return { domains: names.map(([name, groups]) => domainBody(name, groups, configured.get(name))) };
+      return { domains: names.map(([name, groups]) => domainBody(domains.get(name), groups, domains.has(name))) };
     },
   );
 }
 
-function domainBody(name: string, groups: number, domain: GatewayDomain | undefined): DomainBody {
+function domainBody(domain: GatewayDomain, groups: number, configured: boolean): DomainBody {
   return {
-    name,
-    configured: domain !== undefined,
+    name: domain.name,
+    configured,
     groups,
-    type: domain?.type ?? null,
-    storage: domain?.storage ?? null,
-    durability: domain?.durability ?? null,
-    snapshotIntervalMs: domain?.snapshotIntervalMs ?? null,
-    inMemory: domain?.inMemory ?? null,
-    autoSaveMs: domain?.autoSaveMs ?? null,
-    replicated: domain?.isReplicated ?? null,
+    type: domain.type ?? null,
+    storage: domain.storage ?? null,
+    durability: domain.durability ?? null,
+    snapshotIntervalMs: domain.snapshotIntervalMs ?? null,
+    inMemory: domain.inMemory ?? null,
+    autoSaveMs: domain.autoSaveMs ?? null,
+    replicated: domain.isReplicated ?? null,
   };
 }

@@ -3,7 +3,7 @@ import { levelStorage } from "@coppice/storage/level";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { expect, test } from "vitest";
+import { expect, onTestFinished, test } from "vitest";
 import { TOKEN, serve } from "../gateway.test-support.ts";
 
 test("metrics tell of groups, requests and watchers", async () => {
@@ -52,6 +52,22 @@ test("reports on recovery, also dry", async () => {
     const answer = await call("POST", "/v1/recoveries", { body: { dryRun } });
     expect(answer).toMatchObject({ status: 200, body: { degraded: [], failed: [], unknown: [] } });
   }
+});
+
+test("tells how far a recovery is, and nothing else, before its result", async () => {
+  const data = await mkdtemp(join(tmpdir(), "coppice-recovery-"));
+  const { call, gateway } = await serve({}, { storage: levelStorage(data) });
+  onTestFinished(() => rm(data, { recursive: true, force: true }));
+  const body = { type: "gcounter", operations: [{ op: "increment" }] };
+  await call("POST", "/v1/groups/a/operations", { body });
+  const response = await fetch(`${gateway.url}/v1/recoveries`, {
+    method: "POST",
+    headers: { accept: "text/event-stream", authorization: `Bearer ${TOKEN}`, "content-type": "application/json" },
+    body: "{}",
+  });
+  expect(await response.text()).toMatch(
+    /^event: progress\ndata: \{"done":1,"total":1\}\n\nevent: result\ndata: \{"groups":1,/,
+  );
 });
 
 test("connecting needs a transport, and an address", async () => {

@@ -1,0 +1,24 @@
+import { expect, test } from "vitest";
+import { counted, table } from "./output.ts";
+
+test("numbers and sizes stand to the right, the rest to the left", () => {
+  const rows = [
+    ["a", 5, "9 B", "2 days"],
+    ["words/and", 12, "1.5 KiB", "never"],
+  ];
+  expect(table(["ID", "EVENTS", "STORED", "SEEN"], rows).split("\n")).toEqual([
+    "ID         EVENTS   STORED  SEEN",
+    "a               5      9 B  2 days",
+    "words/and      12  1.5 KiB  never",
+    "",
+  ]);
+});
+
+test("what is counted has its plural", () => {
+  expect([0, 1, 2, 100_000].map((count) => counted(count, "group"))).toEqual([
+    "0 groups",
+    "1 group",
+    "2 groups",
+    "100,000 groups",
+  ]);
+});
