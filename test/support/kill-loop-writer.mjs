@@ -21,7 +21,7 @@ tell({
   recovered: {
     keys: Object.keys(entries),
     count,
-    groups: report.groups.length,
+    groups: report.groups,
     degraded: report.degraded.length,
     failed: report.failed.length,
   },

@@ -42,7 +42,7 @@ describe("an eager recovery", () => {
     expect(active).toBeGreaterThan(512);
     expect(active).toBeLessThan(5200);
     expect((await node.open(idOf(8999), gCounter)).value()).toBe(9000);
-  });
+  }, 60_000);
 
   it("does not take what was read of a group before it was written to", async () => {
     await using grove = new Grove();

@@ -261,12 +261,12 @@ export class Node implements AsyncDisposable {
     this.#checkOpen();
     return recoverGroups(
       {
-        groups: [...this.#driver.core.groups.views()]
-          .filter((group) => group.isStored && group.phase !== "deleted")
-          .map(({ id, key, isUnsettled }) => ({ id, key, isJournalled: isUnsettled })),
+        groups: () => this.#driver.core.groups.views(),
+        group: (key) => this.#driver.view(key),
+        status: (group) => this.#driver.status(group),
+        isKnownType: (name) => this.#driver.core.type(name) !== undefined,
         contents: (signal) => this.#driver.storage.loadGroups(signal === undefined ? {} : { signal }),
-        status: (key) => this.#driver.status(this.#driver.view(key)),
-        load: (id, signal) => this.#active(this.#driver.known(id), signal, false),
+        load: (key, signal) => this.#active(this.#driver.known(decodeGroupKey(key)), signal, false),
         adopt: (page) => this.#driver.adopt(page),
         superseded: (signal) => listSuperseded(this.#driver.storage, signal),
       },

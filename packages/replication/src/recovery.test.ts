@@ -1,6 +1,7 @@
 import type { GroupId, StoredGroup } from "@coppice/storage";
-import { VersionVector } from "@coppice/crdt";
+import { VersionVector, createActor } from "@coppice/crdt";
 import { describe, expect, it } from "vitest";
+import type { GroupView } from "./core/group.ts";
 import { type RecoverySource, recoverGroups } from "./recovery.ts";
 import type { GroupStatus } from "./replica.ts";
 
@@ -8,6 +9,15 @@ interface Watched extends RecoverySource {
   readonly loaded: GroupId[];
   /** Those that a scan brought. */
   readonly adopted: GroupId[];
+}
+
+const TWO_EVENTS = new VersionVector([[createActor(new Uint8Array(8), new Uint8Array(8)), 2]]);
+
+/** A group whose id is also its key. */
+function view(key: string, phase: GroupView["phase"], isJournalled = false): GroupView {
+  const about = { id: key, key, typeName: "gcounter", phase, isStored: true, isUnsettled: isJournalled };
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the rest of a view is of no account here
+  return { ...about, isDegraded: phase === "failed", vector: TWO_EVENTS } as GroupView;
 }
 
 /** Stored groups of which it is noted when they are loaded; `bad` cannot be, and a scan does not bring the `stale`. */
@@ -18,25 +28,28 @@ function source(
 ): Watched {
   const loaded: GroupId[] = [];
   const adopted: GroupId[] = [];
+  const group = (key: string): GroupView => {
+    const phase = loaded.includes(key) ? (key === "bad" ? "failed" : "active") : "stored";
+    return view(key, phase, journalled.includes(key));
+  };
   return {
     loaded,
     adopted,
-    groups: names.map((id) => ({ id, key: id, isJournalled: journalled.includes(id) })),
+    groups: () => names.map(group),
+    group,
+    isKnownType: () => true,
     adopt: (page) => {
       const keys = page.map(({ row }) => row.key).filter((key) => !stale.includes(key) && !loaded.includes(key));
       adopted.push(...keys);
       loaded.push(...keys);
       return keys;
     },
-    status: (id) => {
-      const phase = loaded.includes(id) ? (id === "bad" ? "failed" : "active") : "stored";
-      // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the rest of a status is of no account here
-      return { id, phase, degraded: id === "bad", isKnownType: true, events: 2 } as GroupStatus;
-    },
+    // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the rest of a status is of no account here
+    status: ({ id, phase }) => ({ id, phase }) as GroupStatus,
     superseded: async () => [],
-    load: async (id) => {
-      loaded.push(id);
-      if (id === "bad") throw new Error("it cannot be read");
+    load: async (key) => {
+      loaded.push(key);
+      if (key === "bad") throw new Error("it cannot be read");
     },
     async *contents() {
       yield names.map((id): StoredGroup => {
@@ -75,7 +88,8 @@ describe("a recovery", () => {
     const groups = source(["a", "bad", "c"]);
     const progress: unknown[] = [];
     const report = await recoverGroups(groups, { onProgress: ({ done, total }) => progress.push([done, total]) });
-    expect(report).toMatchObject({ recovered: 2, degraded: [], failed: [{ id: "bad" }], stored: [], events: 6 });
+    expect(report).toMatchObject({ groups: 3, recovered: 2, degraded: [], stored: [], events: 6 });
+    expect(report.failed).toMatchObject([{ id: "bad" }]);
     expect(progress).toEqual([
       [1, 3],
       [2, 3],
@@ -131,10 +145,7 @@ describe("a recovery", () => {
     groups.load = async () => {
       throw new Error("the storage did not answer");
     };
-    groups.status = (id) => {
-      // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the rest of a status is of no account here
-      return { id, phase: "stored", degraded: false, isKnownType: true, events: 2 } as GroupStatus;
-    };
+    groups.group = (key) => view(key, "stored");
     expect(await recoverGroups(groups, {})).toMatchObject({ recovered: 2, failed: [], degraded: [] });
   });
 

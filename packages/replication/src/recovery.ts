@@ -1,11 +1,15 @@
 import type { Damage, GroupId, StoredGroup } from "@coppice/storage";
+import type { GroupView } from "./core/group.ts";
 import type { GroupStatus } from "./replica.ts";
 import type { SupersededGroup } from "./superseded.ts";
+import { nextTurn } from "./waiting.ts";
 
 /** Groups loaded at the same time: the storage reads those of one turn together. */
 const LOADS_AT_ONCE = 256;
 /** From this share of all groups on, reading all of them takes less time than loading these one by one. */
 const SCAN_SHARE = 0.25;
+/** Groups looked at in one turn of the event loop. */
+const GROUPS_A_TURN = 1000;
 
 /** How far a recovery is. */
 export interface RecoveryProgress {
@@ -45,8 +49,8 @@ export interface StoredContents {
 
 /** What a recovery found. */
 export interface RecoveryReport {
-  /** Every stored group, with its status after the recovery. */
-  readonly groups: readonly GroupStatus[];
+  /** How many groups are stored. `Node.groups` tells of each. */
+  readonly groups: number;
   /** How many of them were loaded, and are whole. */
   readonly recovered: number;
   /** Loaded from an older snapshot or an incomplete journal: peers may have more. */
@@ -66,46 +70,58 @@ export interface RecoveryReport {
 
 /** What a recovery works on. */
 export interface RecoverySource {
-  readonly groups: readonly StoredName[];
+  /** All groups known here. */
+  groups(): Iterable<GroupView>;
+  group(key: string): GroupView;
+  status(group: GroupView): GroupStatus;
+  isKnownType(name: string): boolean;
   /** What is stored of all of them. */
   contents(signal: AbortSignal | undefined): AsyncIterable<readonly StoredGroup[]>;
-  status(key: string): GroupStatus;
   superseded(signal: AbortSignal | undefined): Promise<readonly SupersededGroup[]>;
   /** Loads a group; rejects when it cannot be read. */
-  load(id: GroupId, signal: AbortSignal | undefined): Promise<void>;
+  load(key: string, signal: AbortSignal | undefined): Promise<void>;
   /** Takes groups for loaded, as they were read; returns the keys of those that need not be loaded any more. */
   adopt(page: readonly StoredGroup[]): readonly string[];
 }
 
-/** A group that is to be recovered. `isJournalled`: its journal is still to be replayed. */
-export interface StoredName {
-  readonly id: GroupId;
+/** A group that is to be recovered. */
+interface RankedGroup {
   readonly key: string;
+  /** Whether its journal is still to be replayed. */
   readonly isJournalled: boolean;
+  readonly rank: number;
 }
 
 /** Loads the groups, many at a time. One that cannot be read does not stop the others. */
 export async function recoverGroups(source: RecoverySource, options: RecoverOptions): Promise<RecoveryReport> {
   const startedAt = performance.now();
-  const ranked = inOrder(source, options);
+  const ranked = await inOrder(source, options);
   const stored = options.dryRun ? await readContents(source, ranked.length, options) : [];
   const loaded = options.dryRun ? new Set<string>() : await loadAll(source, ranked, options);
   const superseded = await source.superseded(options.signal);
-  const groups = ranked.map(({ key }) => source.status(key));
-  const recovered = ranked.filter(({ key }, index) => loaded.has(key) && groups[index]?.degraded === false).length;
-  return { ...report(groups), recovered, superseded, stored, durationMs: performance.now() - startedAt };
+  const found = await lookAt(source, ranked, loaded);
+  return { groups: ranked.length, ...found, superseded, stored, durationMs: performance.now() - startedAt };
 }
 
-interface RankedGroup extends StoredName {
-  readonly rank: number;
-}
-
-function inOrder(source: RecoverySource, { priority }: RecoverOptions): readonly RankedGroup[] {
-  const ranked = source.groups.map(({ id, key, isJournalled }) => {
-    const rank = priority === undefined || isJournalled ? 0 : priority(source.status(key));
-    return { id, key, isJournalled, rank };
-  });
+async function inOrder(source: RecoverySource, { priority, signal }: RecoverOptions): Promise<readonly RankedGroup[]> {
+  const ranked: RankedGroup[] = [];
+  for await (const group of inTurns(source.groups())) {
+    signal?.throwIfAborted();
+    if (!group.isStored || group.phase === "deleted") continue;
+    const isJournalled = group.isUnsettled;
+    const rank = priority === undefined || isJournalled ? 0 : priority(source.status(group));
+    ranked.push({ key: group.key, isJournalled, rank });
+  }
   return ranked.sort((a, b) => Number(b.isJournalled) - Number(a.isJournalled) || b.rank - a.rank);
+}
+
+/** The items, with a turn of the event loop after so many of them. */
+async function* inTurns<Item>(items: Iterable<Item>): AsyncGenerator<Item> {
+  let count = 0;
+  for (const item of items) {
+    if (++count % GROUPS_A_TURN === 0) await nextTurn();
+    yield item;
+  }
 }
 
 /**
@@ -119,27 +135,25 @@ async function loadAll(
 ): Promise<ReadonlySet<string>> {
   const loaded = new Set<string>();
   let done = 0;
-  const note = ({ key }: StoredName, isLoaded: boolean): void => {
+  const note = (key: string, isLoaded: boolean): void => {
     done++;
     if (isLoaded) loaded.add(key);
-    options.onProgress?.({ done, total: ranked.length, group: source.status(key) });
+    options.onProgress?.({ done, total: ranked.length, group: source.status(source.group(key)) });
   };
   const last = ranked.at(-1);
   const isLast = (group: RankedGroup): boolean => group.rank === last?.rank && group.isJournalled === last.isJournalled;
   const start = ranked.findIndex(isLast);
   const scanned = ranked.length - start >= SCAN_SHARE * ranked.length ? ranked.slice(start) : [];
-  await loadEach(source, ranked.slice(0, ranked.length - scanned.length), options.signal, note);
-  const left = new Map(scanned.map((group) => [group.key, group]));
+  const first = ranked.slice(0, ranked.length - scanned.length).map(({ key }) => key);
+  await loadEach(source, first, options.signal, note);
+  const left = new Set(scanned.map(({ key }) => key));
   if (left.size > 0) {
     for await (const page of readable(source.contents(options.signal), options.signal)) {
       options.signal?.throwIfAborted();
-      for (const key of source.adopt(page)) {
-        const group = left.get(key);
-        if (group !== undefined && left.delete(key)) note(group, true);
-      }
+      for (const key of source.adopt(page)) if (left.delete(key)) note(key, true);
     }
   }
-  await loadEach(source, [...left.values()], options.signal, note);
+  await loadEach(source, [...left], options.signal, note);
   return loaded;
 }
 
@@ -157,23 +171,23 @@ async function* readable(
 
 async function loadEach(
   source: RecoverySource,
-  groups: readonly StoredName[],
+  keys: readonly string[],
   signal: AbortSignal | undefined,
-  note: (group: StoredName, isLoaded: boolean) => void,
+  note: (key: string, isLoaded: boolean) => void,
 ): Promise<void> {
-  const waiting = groups.values();
+  const waiting = keys.values();
   const work = async (): Promise<void> => {
-    for (const group of waiting) {
+    for (const key of waiting) {
       signal?.throwIfAborted();
       let isLoaded = true;
       try {
-        await source.load(group.id, signal);
+        await source.load(key, signal);
       } catch {
         // Its phase says that it failed, and the report lists it.
         signal?.throwIfAborted();
         isLoaded = false;
       }
-      note(group, isLoaded);
+      note(key, isLoaded);
     }
   };
   await Promise.all(Array.from({ length: LOADS_AT_ONCE }, work));
@@ -187,20 +201,27 @@ async function readContents(source: RecoverySource, total: number, options: Reco
       const journalEvents = records.reduce((sum, { count }) => sum + count, 0);
       const journalBytes = records.reduce((sum, { bytes }) => sum + bytes.length, 0);
       contents.push({ id, type, epoch, snapshotBytes, snapshotAt, journalEvents, journalBytes, damage, degraded });
-      options.onProgress?.({ done: contents.length, total, group: source.status(key) });
+      options.onProgress?.({ done: contents.length, total, group: source.status(source.group(key)) });
     }
   }
   return contents;
 }
 
-function report(
-  groups: readonly GroupStatus[],
-): Pick<RecoveryReport, "groups" | "degraded" | "failed" | "unknown" | "events"> {
-  return {
-    groups,
-    degraded: groups.filter((group) => group.degraded && group.phase !== "failed"),
-    failed: groups.filter(({ phase }) => phase === "failed"),
-    unknown: groups.filter(({ isKnownType }) => !isKnownType),
-    events: groups.reduce((sum, { events }) => sum + events, 0),
-  };
+/** What the groups are now. */
+async function lookAt(
+  source: RecoverySource,
+  groups: readonly RankedGroup[],
+  loaded: ReadonlySet<string>,
+): Promise<Pick<RecoveryReport, "recovered" | "degraded" | "failed" | "unknown" | "events">> {
+  const [degraded, failed, unknown]: [GroupStatus[], GroupStatus[], GroupStatus[]] = [[], [], []];
+  let [recovered, events] = [0, 0];
+  for await (const { key } of inTurns(groups)) {
+    const group = source.group(key);
+    events += group.vector.total();
+    if (group.phase === "failed") failed.push(source.status(group));
+    else if (group.isDegraded) degraded.push(source.status(group));
+    else if (loaded.has(key)) recovered++;
+    if (!source.isKnownType(group.typeName)) unknown.push(source.status(group));
+  }
+  return { recovered, degraded, failed, unknown, events };
 }

@@ -16,6 +16,15 @@ export function checkTimeout(timeoutMs: number = WAIT_MS): number {
   throw new ReplicationError("INVALID_OPTIONS", message);
 }
 
+/** Resolves in a later turn of the event loop, when what waits has had its turn. */
+export function nextTurn(): Promise<void> {
+  return new Promise((resolve) => {
+    // Browsers have only the other one.
+    if (typeof setImmediate === "function") setImmediate(resolve);
+    else setTimeout(resolve);
+  });
+}
+
 /** Calls `run` after a time; returns how to take that back. */
 export type StartTimer = (delayMs: number, run: () => void) => () => void;
 

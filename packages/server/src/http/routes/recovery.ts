@@ -62,9 +62,9 @@ export function recoveryRoutes(app: FastifyInstance, { node, closing }: RouteCon
 }
 
 function recoveryBody(report: RecoveryReport): RecoveryBody {
-  const { recovered, events, durationMs } = report;
+  const { groups, recovered, events, durationMs } = report;
   return {
-    groups: report.groups.length,
+    groups,
     recovered,
     events,
     durationMs,
