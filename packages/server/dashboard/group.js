@@ -41,7 +41,9 @@ export function groupPage(app, id) {
   let changes = 0;
   const stream = new EventSource(`${path}/watch`);
   stream.addEventListener("value", ({ data }) => {
-    setText(value, pretty(JSON.parse(data).value));
+    const known = JSON.parse(data).value;
+    setText(value, pretty(known));
+    value.classList.toggle("figure", typeof known === "number" || typeof known === "boolean");
     setLive("good", changes === 0 ? "Live" : `Live · ${count(changes)} ${changes === 1 ? "change" : "changes"}`);
     changes++;
     void load();

@@ -6,12 +6,17 @@ const REFRESH_MS = 5000;
 const TYPING_MS = 200;
 const COLUMNS = [
   { sort: "id", name: "Group" },
-  { sort: "type", name: "Type" },
+  { sort: "type", name: "Type", isRoomy: true },
   { sort: "events", name: "Events", isNumber: true },
   { sort: "stored", name: "Stored", isNumber: true },
-  { sort: "snapshot", name: "Snapshot" },
+  { sort: "snapshot", name: "Snapshot", isNumber: true, isRoomy: true },
   { sort: "lag", name: "Behind", isNumber: true },
 ];
+
+/** How a column is set; a narrow screen has no room for some. */
+function styleOf({ isNumber, isRoomy }) {
+  return [isNumber ? "number" : "", isRoomy ? "roomy" : ""].join(" ").trim();
+}
 
 /** What is searched, sorted and shown lives as long as the page, so that coming back finds it as it was. */
 const view = { search: "", sort: "id", order: "asc", offset: 0 };
@@ -23,7 +28,7 @@ export function groupsCard(app) {
   const next = h("button", { type: "button", class: "quiet", onclick: () => turn(LIMIT) }, "Next →");
   const heads = COLUMNS.map((column) => {
     const button = h("button", { type: "button", class: "sort", onclick: () => sortBy(column) }, column.name);
-    return h("th", { scope: "col", class: column.isNumber ? "number" : "" }, button);
+    return h("th", { scope: "col", class: styleOf(column) }, button);
   });
   let typing;
   const search = h("input", {
@@ -89,7 +94,7 @@ export function groupsCard(app) {
   function sortBy({ sort, isNumber }) {
     // Figures are mostly looked at from the largest.
     if (view.sort === sort) view.order = view.order === "asc" ? "desc" : "asc";
-    else Object.assign(view, { sort, order: isNumber === true || sort === "snapshot" ? "desc" : "asc" });
+    else Object.assign(view, { sort, order: isNumber === true ? "desc" : "asc" });
     view.offset = 0;
     void load();
   }
@@ -122,10 +127,10 @@ function row(group) {
     "tr",
     {},
     h("th", { scope: "row" }, h("a", { href: `#/group/${encodeURIComponent(id)}` }, id), ...marks),
-    h("td", {}, type),
+    h("td", { class: "roomy" }, type),
     h("td", { class: "number" }, count(events)),
     h("td", { class: "number" }, bytes(snapshotBytes + journalBytes)),
-    h("td", { title: snapshotAt ?? "" }, ago(snapshotAt)),
+    h("td", { class: "number roomy", title: snapshotAt ?? "" }, ago(snapshotAt)),
     h("td", { class: "number" }, lagEvents === 0 ? "–" : count(lagEvents)),
   );
 }

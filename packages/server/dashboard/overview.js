@@ -77,9 +77,10 @@ class Tiles {
   }
 
   #draw(rates) {
+    const base = svg("line", { class: "base", x1: 0, x2: 120, y1: 31.5, y2: 31.5 });
     const shown = rates.slice(-60);
     if (shown.length < 2) {
-      this.#chart.replaceChildren();
+      this.#chart.replaceChildren(base);
       return;
     }
     const top = Math.max(1, ...shown);
@@ -91,11 +92,21 @@ class Tiles {
     });
     const first = points[0].split(",")[0];
     this.#chart.replaceChildren(
+      base,
       svg("polygon", { class: "area", points: `${first},32 ${points.join(" ")} 120,32` }),
       svg("polyline", { class: "line", points: points.join(" "), "vector-effect": "non-scaling-stroke" }),
     );
   }
 }
+
+const PEER_COLUMNS = [
+  { name: "Peer" },
+  { name: "Events", class: "number" },
+  { name: "In", class: "number roomy" },
+  { name: "Out", class: "number roomy" },
+  { name: "Queued", class: "number" },
+  { name: "Compared", class: "number" },
+];
 
 function peerTable({ peers, addresses, now }) {
   if (peers.length === 0) {
@@ -107,16 +118,15 @@ function peerTable({ peers, addresses, now }) {
       ...addresses.slice(0, 3).map((address) => h("code", { class: "address" }, address)),
     );
   }
-  const head = ["Peer", "Events", "In", "Out", "Queued", "Compared"];
   const rows = peers.map((peer) => {
     const id = h("code", { title: [peer.id, ...peer.addresses].join("\n") }, ends(peer.id));
-    const cells = [count(peer.events), bytes(peer.bytesIn), bytes(peer.bytesOut), bytes(peer.queueBytes)];
+    const { events, bytesIn, bytesOut, queueBytes, lastSyncAt } = peer;
+    const cells = [count(events), bytes(bytesIn), bytes(bytesOut), bytes(queueBytes), ago(lastSyncAt, new Date(now))];
     return h(
       "tr",
       {},
       h("th", { scope: "row" }, id),
-      ...cells.map((cell) => h("td", { class: "number" }, cell)),
-      h("td", {}, ago(peer.lastSyncAt, new Date(now))),
+      ...cells.map((cell, index) => h("td", { class: PEER_COLUMNS[index + 1].class }, cell)),
     );
   });
   return h(
@@ -125,14 +135,10 @@ function peerTable({ peers, addresses, now }) {
     h(
       "table",
       {},
-      h("thead", {}, h("tr", {}, ...head.map((name, index) => h("th", { class: numeric(index) }, name)))),
+      h("thead", {}, h("tr", {}, ...PEER_COLUMNS.map(({ name, ...column }) => h("th", column, name)))),
       h("tbody", {}, ...rows),
     ),
   );
-}
-
-function numeric(index) {
-  return index > 0 && index < 5 ? "number" : "";
 }
 
 function noticeList({ notices, now }) {

@@ -66,7 +66,9 @@ async function writeWhole(path: string, chunks: AsyncIterable<Uint8Array>, signa
 
 function noDirectory(path: string, error: unknown): unknown {
   if ((error as NodeJS.ErrnoException).code !== "ENOENT") return error;
-  return new CliError(EXIT.usage, "ENOENT", `there is no directory ${dirname(path)} for ${path}`, { cause: error });
+  return new CliError(EXIT.usage, "INVALID_OPTIONS", `there is no directory ${dirname(path)} for ${path}`, {
+    cause: error,
+  });
 }
 
 /** How large a file is. Fails when it is not there, or may not be read. */
