@@ -54,6 +54,8 @@ export class MemoryLane {
   #senderWaits = false;
   #receiverPaused: boolean;
   #pumpScheduled = false;
+  /** Tells the pump that is scheduled from those that were and do not count any more. */
+  #pumpNumber = 0;
   #closed = false;
 
   /** @param receiverPaused hold everything back until the first `resume()` */
@@ -96,8 +98,9 @@ export class MemoryLane {
     this.#schedulePump(0);
   }
 
-  /** Goes on after the capacity has changed. */
+  /** Goes on after the capacity has changed: nothing waits as long as it would have taken before. */
   wake(): void {
+    this.#pumpScheduled = false;
     this.#schedulePump(0);
   }
 
@@ -138,7 +141,9 @@ export class MemoryLane {
   #schedulePump(delayMs: number): void {
     if (this.#pumpScheduled || this.#closed) return;
     this.#pumpScheduled = true;
+    const number = ++this.#pumpNumber;
     this.#environment.schedule(delayMs, () => {
+      if (number !== this.#pumpNumber) return;
       this.#pumpScheduled = false;
       this.#pump();
     });

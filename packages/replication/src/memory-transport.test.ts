@@ -184,6 +184,18 @@ describe("memory network", () => {
     expect([b.frames.length, a.drains.length]).toEqual([11, 1]);
   });
 
+  it("delivers at once what waits on a slow link that becomes fast", async () => {
+    const { clock, network, pair } = world();
+    const [a, b] = await pair();
+    network.setFaults({ bytesPerSecond: 500 }, "a", "b");
+    for (let sent = 0; sent < 3; sent++) a.transport.send(a.linkTo(b), new Uint8Array(10_000));
+    await clock.advance(10);
+    expect(b.frames.length).toBe(1);
+    network.setFaults({ bytesPerSecond: Number.POSITIVE_INFINITY }, "a", "b");
+    await clock.advance(10);
+    expect(b.frames.length).toBe(3);
+  });
+
   it("resets a link and makes it anew", async () => {
     const { clock, network, pair } = world();
     const [a, b] = await pair();
