@@ -57,6 +57,18 @@ async function linked(daemon: Daemon, ...others: readonly Daemon[]): Promise<voi
   }, 60_000);
 }
 
+test("two nodes that both restart find each other where they were, though they took any port", async () => {
+  const [a, b] = [await temporaryDirectory(), await temporaryDirectory()];
+  const host = await Daemon.start(a);
+  const invite = (await coppice(["invite", "--data", a])).out.trim();
+  const joiner = await Daemon.start(b, "--join", invite);
+  await linked(host, joiner);
+  await Promise.all([host.stop(), joiner.stop()]);
+  const again = await Daemon.start(a);
+  expect(again.address).toBe(host.address);
+  await linked(again, await Daemon.start(b));
+});
+
 async function inviteOf(host: Daemon, label: string): Promise<string> {
   return (await coppice(["invite", "--label", label, "--data", host.data])).out.trim();
 }

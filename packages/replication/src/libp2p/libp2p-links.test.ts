@@ -40,7 +40,12 @@ describe("options", () => {
   it("fail start with BAD_ADDRESS where it cannot listen, and leave nothing behind", async () => {
     const a = await lab.start();
     const b = lab.peer({ listen: [LOOPBACK, withoutId(a.address)] });
-    await expect(b.start()).rejects.toMatchObject({ code: "BAD_ADDRESS" });
+    await expect(b.start()).rejects.toMatchObject({
+      code: "BAD_ADDRESS",
+      message: expect.stringMatching(
+        /: listen EADDRINUSE: [^\n]+; choose another port, 0 takes any free one$/,
+      ) as string,
+    });
     expect(b.transport.addresses()).toEqual([]);
     await b.transport.stop();
   });

@@ -168,8 +168,7 @@ class Libp2pTransport implements Transport {
       await node.stop();
       if (signal?.aborted === true || error instanceof ReplicationError) throw error;
       const where = this.#options.listen.join(", ");
-      const problem = error instanceof Error ? error.message : String(error);
-      throw new ReplicationError("BAD_ADDRESS", `cannot listen on ${where}: ${problem}`, { cause: error });
+      throw new ReplicationError("BAD_ADDRESS", `cannot listen on ${where}: ${listenTrouble(error)}`, { cause: error });
     }
     this.#running = running;
     const self = node.peerId.toString();
@@ -356,6 +355,15 @@ class Libp2pTransport implements Transport {
 }
 
 /** A connection on which nobody opens a stream occupies a place among `connectionsMax`. */
+/** What libp2p says of addresses that it cannot listen on has a stack trace for each. */
+function listenTrouble(error: unknown): string {
+  const message = error instanceof Error ? error.message : String(error);
+  const reasons = new Set(message.match(/(?<=Error: )listen .*/g));
+  if (reasons.size === 0) return message;
+  const isTaken = message.includes("EADDRINUSE");
+  return `${[...reasons].join("; ")}${isTaken ? "; choose another port, 0 takes any free one" : ""}`;
+}
+
 function closeUnused(node: Libp2p): void {
   for (const connection of node.getConnections()) {
     const isUsed = connection.streams.some(({ protocol }) => protocol === PROTOCOL);

@@ -17,6 +17,7 @@ import type { HttpOptions } from "./http-settings.ts";
 import { type Layout, createStorage, movedStorages, readLayout, writeLayout } from "./layout.ts";
 import { availableTypes, checkDomainTypes } from "./types.ts";
 import { namingHolder, readTokenPath, removeEndpoint, tokenPath, writeEndpoint } from "./files.ts";
+import { keepPorts, withFormerPorts } from "./listen-ports.ts";
 import { Invites } from "../admission/invites.ts";
 import { type Membership, openMembership } from "./membership.ts";
 import type { Log, LogLevel } from "./log.ts";
@@ -65,14 +66,18 @@ export async function runDaemon(options: DaemonOptions, log: Log, stop: AbortSig
   const notices = new NoticeLog();
   const storage = await openLayout(options, notices, log);
   const membership = await openMembership(options, log);
-  const node = await openNode({ options, types, storage, membership, notices }, log, stop).catch(
-    async (error: unknown) => {
-      throw await namingHolder(options.data, error);
-    },
-  );
+  const listen = await withFormerPorts(options.data, options.listen);
+  const node = await openNode(
+    { options: { ...options, listen }, types, storage, membership, notices },
+    log,
+    stop,
+  ).catch(async (error: unknown) => {
+    throw await namingHolder(options.data, error);
+  });
   try {
     await membership.keep();
     await writeLayout(options.data, options.layout);
+    await keepPorts(options.data, options.listen, node.addresses());
     const { admission, interest, networkKey } = membership;
     const invites = new Invites(admission, node, interest, networkKey);
     const gateway = await openGateway(options, { node, types, storage, invites, notices }, log);

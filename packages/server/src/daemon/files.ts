@@ -5,6 +5,7 @@
  * |-----------------|------|--------------------------------------------------------------------|
  * | `endpoint.json` | 0600 | where the running node serves HTTP; removed when it stops in order |
  * | `storage.json`  | 0600 | where its groups are stored, see layout.ts                          |
+ * | `listen.json`   | 0600 | the ports it was given, see listen-ports.ts                         |
  */
 import { readFile, rename, rm, writeFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
