@@ -1,4 +1,5 @@
 import { StorageError, throwIfAborted } from "./error.ts";
+import { Lifecycle, type Status } from "./lifecycle.ts";
 
 /** One change of a {@link StorageBackend.write}. */
 export type Op =
@@ -6,7 +7,7 @@ export type Op =
   | { readonly op: "del"; readonly key: string }
   /** Adds an entry to a log. The caller numbers them without holes; a log begins with its first entry. */
   | { readonly op: "append"; readonly log: string; readonly seq: number; readonly value: Uint8Array }
-  /** Removes the entries `from <= seq < upto`; entries that do not exist are no error. */
+  /** Removes the entries `from <= seq < upto`; those that do not exist are no error, but cost as much as others. */
   | { readonly op: "truncate"; readonly log: string; readonly from: number; readonly upto: number };
 
 /** What a backend promises. */
@@ -74,7 +75,7 @@ export interface ScanRange {
   readonly values: boolean;
 }
 
-export type BackendStatus = "closed" | "opening" | "open" | "closing";
+export type BackendStatus = Status;
 
 /** Longest key and longest name of a log, in bytes. */
 export const KEY_BYTES_MAX = 1024;
@@ -105,26 +106,21 @@ export abstract class StorageBackend implements AsyncDisposable {
   abstract readonly name: string;
   abstract readonly capabilities: Capabilities;
 
-  #status: BackendStatus = "closed";
-  #turn: Promise<void> = Promise.resolve();
+  readonly #lifecycle = new Lifecycle();
   #running = 0;
   #idle: (() => void) | undefined;
 
   get status(): BackendStatus {
-    return this.#status;
+    return this.#lifecycle.status;
   }
 
   /** Opens and takes the writer lock; an open backend stays open. Throws `LOCKED`. */
   async open(options: { signal?: AbortSignal } = {}): Promise<void> {
-    await this.#inTurn(async () => {
-      if (this.#status === "open") return;
+    await this.#lifecycle.open(async () => {
       throwIfAborted(options.signal);
-      this.#status = "opening";
       try {
         await this.doOpen();
-        this.#status = "open";
       } catch (error) {
-        this.#status = "closed";
         throw this.#coded(error, "open");
       }
     });
@@ -132,9 +128,7 @@ export abstract class StorageBackend implements AsyncDisposable {
 
   /** Syncs, releases the lock, closes; a closed backend stays closed. Running operations are awaited. */
   async close(): Promise<void> {
-    await this.#inTurn(async () => {
-      if (this.#status !== "open") return;
-      this.#status = "closing";
+    await this.#lifecycle.close(async () => {
       try {
         if (this.#running > 0) await new Promise<void>((resolve) => (this.#idle = resolve));
         await this.doClose();
@@ -142,7 +136,6 @@ export abstract class StorageBackend implements AsyncDisposable {
         throw this.#coded(error, "close");
       } finally {
         this.#idle = undefined;
-        this.#status = "closed";
       }
     });
   }
@@ -179,7 +172,7 @@ export abstract class StorageBackend implements AsyncDisposable {
   /** Pages of entries in ascending order of their keys; no page is empty. */
   scan(options: ScanOptions = {}): AsyncIterable<readonly Entry[]> {
     const { prefix = "", after, limit = Number.MAX_SAFE_INTEGER, values = true, signal } = options;
-    if (NO_KEY_PATTERN.test(prefix)) throw new TypeError(`not the start of a key: ${JSON.stringify(prefix)}`);
+    checkPrefix(prefix);
     if (after !== undefined) checkKey(after);
     if (!Number.isSafeInteger(limit) || limit < 0) throw new TypeError(`not a limit: ${limit}`);
     return this.#pages("scan", () => this.doScan({ prefix, after, limit, values }), signal);
@@ -195,7 +188,7 @@ export abstract class StorageBackend implements AsyncDisposable {
   /** Pages of the logs that have entries, ascending by name. No page is empty. */
   listLogs(options: { prefix?: string; signal?: AbortSignal } = {}): AsyncIterable<readonly LogRange[]> {
     const { prefix = "", signal } = options;
-    if (NO_KEY_PATTERN.test(prefix)) throw new TypeError(`not the start of a log's name: ${JSON.stringify(prefix)}`);
+    checkPrefix(prefix);
     return this.#pages("list logs", () => this.doListLogs(prefix), signal);
   }
 
@@ -216,6 +209,7 @@ export abstract class StorageBackend implements AsyncDisposable {
   async writeSecret(name: string, bytes: Uint8Array): Promise<void> {
     this.#checkOpen();
     checkSecret(name);
+    if (!(bytes instanceof Uint8Array)) throw new TypeError("a secret must be a Uint8Array");
     await this.#run("write a secret", () => this.doWriteSecret(name, bytes));
   }
 
@@ -235,29 +229,34 @@ export abstract class StorageBackend implements AsyncDisposable {
     return undefined;
   }
 
-  /** Opening and closing wait for each other, so that the last call decides. */
-  async #inTurn(task: () => Promise<void>): Promise<void> {
-    const turn = this.#turn.then(task);
-    this.#turn = turn.catch(() => undefined);
-    await turn;
-  }
-
   #checkOpen(): void {
-    if (this.#status !== "open") throw new StorageError("NOT_OPEN", `${this.name} is not open (${this.#status})`);
+    if (this.status !== "open") throw new StorageError("NOT_OPEN", `${this.name} is not open (${this.status})`);
   }
 
   #checkOp(op: Op): void {
-    checkKey(op.op === "put" || op.op === "del" ? op.key : op.log);
-    if (op.op === "truncate") {
-      checkSeq(op.from);
-      checkSeq(op.upto);
-    } else if (op.op !== "del") {
-      if (op.op === "append") checkSeq(op.seq);
-      if (!(op.value instanceof Uint8Array)) throw new TypeError("a value must be a Uint8Array");
-      if (op.value.length > this.capabilities.valueBytesMax) {
-        throw new TypeError(`a value of ${op.value.length} bytes, at most ${this.capabilities.valueBytesMax}`);
-      }
+    switch (op.op) {
+      case "put":
+        checkKey(op.key);
+        return this.#checkValue(op.value);
+      case "del":
+        return checkKey(op.key);
+      case "append":
+        checkKey(op.log);
+        checkSeq(op.seq);
+        return this.#checkValue(op.value);
+      case "truncate":
+        checkKey(op.log);
+        checkSeq(op.from);
+        return checkSeq(op.upto);
+      default:
+        throw new TypeError(`no operation of a write: ${JSON.stringify((op as { op?: unknown }).op)}`);
     }
+  }
+
+  #checkValue(value: Uint8Array): void {
+    if (!(value instanceof Uint8Array)) throw new TypeError("a value must be a Uint8Array");
+    if (value.length <= this.capabilities.valueBytesMax) return;
+    throw new TypeError(`a value of ${value.length} bytes, at most ${this.capabilities.valueBytesMax}`);
   }
 
   async #run<Result>(action: string, task: () => Promise<Result>): Promise<Result> {
@@ -289,7 +288,7 @@ export abstract class StorageBackend implements AsyncDisposable {
       }
     } finally {
       // Once closed, the engine has let go of the iterator itself.
-      if (this.#status === "open") await this.#run(action, async () => void (await pages.return?.()));
+      if (this.status === "open") await this.#run(action, async () => void (await pages.return?.()));
     }
   }
 
@@ -305,10 +304,12 @@ export abstract class StorageBackend implements AsyncDisposable {
   }
 }
 
+const METHODS = ["open", "close", "write", "getMany", "scan", "readLog", "listLogs", "sync"] as const;
+
 /** Whether `value` is a backend, also one of another copy of this package. */
 export function isStorageBackend(value: unknown): value is StorageBackend {
   const backend = value as Partial<StorageBackend> | null | undefined;
-  return typeof backend?.write === "function" && typeof backend.scan === "function";
+  return METHODS.every((name) => typeof backend?.[name] === "function");
 }
 
 /** Whether an error or one of its causes has this `code`. */
@@ -335,10 +336,15 @@ function checkKey(key: string): void {
   }
 }
 
+function checkPrefix(prefix: string): void {
+  if (typeof prefix === "string" && !NO_KEY_PATTERN.test(prefix)) return;
+  throw new TypeError(`not the start of a key or of a log's name: ${JSON.stringify(prefix)}`);
+}
+
 function checkSeq(seq: number): void {
   if (!Number.isSafeInteger(seq) || seq < 0) throw new TypeError(`not a sequence number: ${seq}`);
 }
 
 function checkSecret(name: string): void {
-  if (!SECRET_PATTERN.test(name)) throw new TypeError(`not the name of a secret: ${JSON.stringify(name)}`);
+  if (typeof name !== "string" || !SECRET_PATTERN.test(name)) throw new TypeError(`not the name of a secret: ${JSON.stringify(name)}`);
 }

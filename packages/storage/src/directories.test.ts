@@ -1,9 +1,11 @@
 import { execFileSync } from "node:child_process";
+import { once } from "node:events";
 import { chmodSync, cpSync, mkdirSync, mkdtempSync, readdirSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import { isBuiltin } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
+import { Worker } from "node:worker_threads";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { StorageBackend } from "./backend.ts";
 import { levelStorage } from "./level/index.ts";
@@ -55,6 +57,8 @@ async function count(backend: StorageBackend): Promise<number> {
 
 for (const { name, make, head } of engines) {
   describe(`the directory of ${name}`, () => {
+    const entry = pathToFileURL(join(import.meta.dirname, "../dist", name, "index.js")).href;
+
     /** Opening fails with this code; the message names the directory and has the advice. */
     async function refused(location: string, code: string, advice: RegExp): Promise<void> {
       await using backend = make(location);
@@ -94,7 +98,7 @@ for (const { name, make, head } of engines) {
       }
       // Modes do not hold root back, so a child gives its rights away first, once it has loaded everything.
       const script = `
-        import { ${name}Storage } from "${pathToFileURL(join(import.meta.dirname, "../dist", name, "index.js")).href}";
+        import { ${name}Storage } from "${entry}";
         if (process.getuid() === 0) { process.setgroups([]); process.setgid(65534); process.setuid(65534); }
         const backend = ${name}Storage(process.argv[1]);
         await backend.open().catch(({ code, message }) => console.log(code, message));
@@ -143,7 +147,7 @@ for (const { name, make, head } of engines) {
         /in use by another process.*: stop the other process, .* use another directory/,
       );
       const script = `
-        import { ${name}Storage } from "${pathToFileURL(join(import.meta.dirname, "../dist", name, "index.js")).href}";
+        import { ${name}Storage } from "${entry}";
         const backend = ${name}Storage(process.argv[1]);
         await backend.open().catch(({ code, message }) => console.log(code, message));
         if (backend.status === "open") { console.log("open"); process.kill(process.pid, "SIGKILL"); }
@@ -161,6 +165,22 @@ for (const { name, make, head } of engines) {
       expect(run()).toBe("open\n");
       await first.open();
       expect(await count(first)).toBe(0);
+    });
+
+    it("that another thread asks for stays locked for other processes", async () => {
+      await using first = make(directory);
+      await first.open();
+      const open = `
+        import(${JSON.stringify(entry)})
+          .then((module) => module.${name}Storage(${JSON.stringify(directory)}).open())
+          .then(() => "open", ({ code }) => code)
+          .then((result) => require("node:worker_threads").parentPort?.postMessage(result) ?? console.log(result));
+      `;
+      const thread = new Worker(open, { eval: true, execArgv: [] });
+      expect((await once(thread, "message"))[0]).toBe("LOCKED");
+      await thread.terminate();
+      const args = ["--no-warnings", "-e", open];
+      expect(execFileSync(process.execPath, args, { encoding: "utf8", timeout: 15_000 })).toBe("LOCKED\n");
     });
   });
 }

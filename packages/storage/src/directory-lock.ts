@@ -18,7 +18,7 @@ export class DirectoryLock {
 
   async take(): Promise<void> {
     const path = await prepareDirectory(this.#location, "lock");
-    const unlock = await lockLocation(this.#location);
+    const unlock = await lockLocation(this.#location, path);
     const level = new Level(path);
     try {
       await level.open();

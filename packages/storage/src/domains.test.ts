@@ -5,6 +5,7 @@ import type { GroupId } from "./group-id.ts";
 import { collect, meta, record, snapshot } from "./group-store.test-support.ts";
 import { memoryStorage } from "./memory.ts";
 import { SimulatedDisk } from "./testing/simulated-disk.ts";
+import { writeBehind } from "./write-behind.ts";
 
 /** The number of groups: each has two records. */
 const keys = async (backend: StorageBackend): Promise<number> =>
@@ -46,6 +47,9 @@ describe("domains: configuration", () => {
       expect(() => domains.configureDomain("a", { adapter: bad as never })).toThrow(code("INVALID_ADAPTER"));
     }
     expect(() => createDomains({ adapter: {} as never })).toThrow(code("INVALID_ADAPTER"));
+    for (const bad of [null, { adaptor: adapter }, { compression: "lzma" }, { onError: 5 }, { schedule: 5 }]) {
+      expect(() => createDomains(bad as never)).toThrow(code("INVALID_OPTIONS"));
+    }
     expect(domains.domainConfig("a").configured).toBe(false);
   });
 
@@ -177,6 +181,45 @@ describe("domains: routing", () => {
     domains.configureDomain("a", { adapter: new SimulatedDisk().backend() });
     expect(domains.durability("x")).toEqual({ durable: false, sync: false });
     expect(domains.durability(["a", 1])).toEqual({ durable: true, sync: true });
+    domains.configureDomain("b", { adapter: new SimulatedDisk().backend(), inMemory: true });
+    domains.configureDomain("c", { adapter: writeBehind(new SimulatedDisk().backend()) });
+    for (const domain of ["b", "c"]) {
+      expect(domains.durability([domain])).toEqual({ durable: true, sync: true, buffered: true });
+    }
+  });
+
+  it("closes a domain once, and opens it again for what is asked of it meanwhile", async () => {
+    const disk = new SimulatedDisk();
+    await using domains = createDomains();
+    domains.configureDomain("a", { adapter: disk.backend(), inMemory: true, autoSaveMs: "never" });
+    await domains.open();
+    for (let round = 0; round < 10; round++) {
+      await domains.commit({ created: [meta(["a", round])] });
+      const closing = [domains.closeDomain("a"), domains.closeDomain("a")];
+      const using = [domains.row(["a", round]), domains.row(["a", round]), domains.syncDomain("a"), domains.sync()];
+      await Promise.all([...closing, domains.commit({ created: [meta(["a", "late", round])] }), ...using]);
+      expect(await using[0]).toMatchObject({ type: "counter" });
+    }
+    await domains.close();
+    expect(await keys(await opened(disk.clone().backend()))).toBe(20);
+  });
+
+  it("syncs a domain that is still opening, and one that could not open has nothing to sync", async () => {
+    const disk = new SimulatedDisk();
+    await using domains = createDomains();
+    domains.configureDomain("a", { adapter: disk.backend() });
+    await domains.open();
+    await domains.closeDomain("a");
+    const row = domains.row(["a"]);
+    await domains.syncDomain("a");
+    expect(await row).toBeUndefined();
+    await domains.closeDomain("a");
+    disk.faults.fail = (operation) => (operation === "open" ? new Error("broken") : undefined);
+    const failing = [domains.row(["a"]), domains.row(["a"])];
+    await domains.syncDomain("a");
+    for (const call of failing) await expect(call).rejects.toMatchObject({ code: "IO" });
+    disk.faults.fail = undefined;
+    expect(await domains.row(["a"])).toBeUndefined();
   });
 });
 

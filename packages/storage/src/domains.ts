@@ -1,4 +1,5 @@
 import { isStorageBackend, type StorageBackend } from "./backend.ts";
+import { checkFunctions, checkOptions } from "./check-options.ts";
 import { StorageError } from "./error.ts";
 import { domainOf, encodeGroupId, type GroupId } from "./group-id.ts";
 import type {
@@ -10,10 +11,12 @@ import type {
   StoredGroup,
   SupersededState,
 } from "./group-storage.ts";
-import { createGroupStore, type GroupStoreOptions } from "./group-store.ts";
+import { checkStoreOptions, durabilityOf, type GroupStoreOptions } from "./group-store-options.ts";
+import { createGroupStore } from "./group-store.ts";
+import { Lifecycle } from "./lifecycle.ts";
 import { memoryStorage } from "./memory.ts";
 import { mergePages } from "./merge-pages.ts";
-import { AUTO_SAVE_MS, writeBehind, WriteBehindBackend, type WriteBehindOptions } from "./write-behind.ts";
+import { AUTO_SAVE_MS, checkAutoSave, writeBehind, WriteBehindBackend, type WriteBehindOptions } from "./write-behind.ts";
 
 export interface DomainOptions {
   /** Where the domain's groups are stored. */
@@ -42,11 +45,12 @@ export interface DomainsOptions extends GroupStoreOptions {
 }
 
 interface Route {
-  readonly config: DomainConfig;
   /** The adapter, or what keeps it in memory. */
   readonly backend: StorageBackend;
   readonly store: GroupStorage;
-  opening: Promise<void> | undefined;
+  readonly opening: Promise<void>;
+  /** Set from when it is being closed on: the next use waits for that, and makes another. */
+  closing: Promise<void> | undefined;
 }
 
 /** A router over backends: see {@link Domains}. Throws `INVALID_OPTIONS` or `INVALID_ADAPTER`. */
@@ -67,18 +71,20 @@ export class Domains implements GroupStorage {
   readonly #fallback: DomainConfig;
   readonly #configs = new Map<string, DomainConfig>();
   readonly #routes = new Map<StorageBackend, Route>();
-  #open = false;
+  readonly #lifecycle = new Lifecycle();
 
   constructor(options: DomainsOptions) {
+    checkStoreOptions("createDomains", options, ["adapter", "onError", "schedule"]);
+    const { adapter = memoryStorage(), onError, schedule } = options;
+    checkFunctions({ onError, schedule });
     this.#options = options;
-    const { adapter = memoryStorage() } = options;
-    this.#fallback = { ...checkOptions({ adapter }), configured: false };
+    this.#fallback = { ...configOf({ adapter }), configured: false };
   }
 
   /** Sets where a domain's groups are stored. Throws `INVALID_OPTIONS`, `INVALID_ADAPTER` or `IN_USE`. */
   configureDomain(domain: string, options: DomainOptions): void {
     checkDomain(domain);
-    const config = checkOptions(options);
+    const config = configOf(options);
     for (const other of [...this.#configs.values(), this.#fallback]) {
       if (other.adapter === config.adapter && !sameMode(other, config) && other !== this.#configs.get(domain)) {
         throw new StorageError("INVALID_OPTIONS", "domains that share an adapter must keep it in the same way");
@@ -117,7 +123,8 @@ export class Domains implements GroupStorage {
 
   /** A barrier for one domain. Safe when the domain is not open. */
   async syncDomain(domain: string): Promise<void> {
-    await this.#routes.get(this.adapter(domain))?.store.sync();
+    const route = this.#routes.get(this.adapter(domain));
+    if (route !== undefined) await this.#syncRoute(route);
   }
 
   /** Syncs and closes a domain's adapter, and with it the domains that share it. Its next use opens it again. */
@@ -127,18 +134,18 @@ export class Domains implements GroupStorage {
 
   durability(id: GroupId): { readonly durable: boolean; readonly sync: boolean; readonly buffered?: boolean } {
     const { adapter, inMemory } = this.domainConfig(domainOf(id));
-    const { durable, sync } = adapter.capabilities;
-    return inMemory ? { durable, sync, buffered: true } : { durable, sync };
+    return inMemory ? { ...durabilityOf(adapter), buffered: true } : durabilityOf(adapter);
   }
 
   async open(options: { signal?: AbortSignal } = {}): Promise<void> {
-    this.#open = true;
-    try {
-      for (const config of this.#used()) await this.#route(config, options.signal);
-    } catch (error) {
-      await this.close();
-      throw error;
-    }
+    await this.#lifecycle.open(async () => {
+      try {
+        for (const config of this.#used()) await this.#open(config, options.signal);
+      } catch (error) {
+        await this.#closeAll();
+        throw error;
+      }
+    });
   }
 
   async commit(commit: GroupCommit, options: { sync?: boolean; signal?: AbortSignal } = {}): Promise<void> {
@@ -243,11 +250,14 @@ export class Domains implements GroupStorage {
 
   async sync(): Promise<void> {
     this.#checkOpen();
-    await Promise.all([...this.#routes.values()].map(async ({ store, opening }) => opening?.then(() => store.sync())));
+    await Promise.all([...this.#routes.values()].map((route) => this.#syncRoute(route)));
   }
 
   async close(): Promise<void> {
-    this.#open = false;
+    await this.#lifecycle.close(() => this.#closeAll());
+  }
+
+  async #closeAll(): Promise<void> {
     const results = await Promise.allSettled([...this.#routes.keys()].map((adapter) => this.#closeRoute(adapter)));
     for (const result of results) if (result.status === "rejected") throw result.reason;
   }
@@ -257,7 +267,8 @@ export class Domains implements GroupStorage {
   }
 
   #checkOpen(): void {
-    if (!this.#open) throw new StorageError("NOT_OPEN", "the storage domains are not open");
+    const { status } = this.#lifecycle;
+    if (status !== "open") throw new StorageError("NOT_OPEN", `the storage domains are not open (${status})`);
   }
 
   #change(domain: string, config: DomainConfig | undefined): void {
@@ -299,36 +310,64 @@ export class Domains implements GroupStorage {
     return await this.#route(this.domainConfig(""));
   }
 
-  async #route(config: DomainConfig, signal?: AbortSignal): Promise<GroupStorage> {
+  async #route(config: DomainConfig): Promise<GroupStorage> {
     this.#checkOpen();
+    return await this.#open(config);
+  }
+
+  /** The store on a configuration's adapter, once it is open. */
+  async #open(config: DomainConfig, signal?: AbortSignal): Promise<GroupStorage> {
     let route = this.#routes.get(config.adapter);
-    if (route === undefined) {
-      const { adapter, inMemory, autoSaveMs } = config;
-      const { onError, schedule } = this.#options;
-      const behind = { autoSaveMs, ...(onError && { onError }), ...(schedule && { schedule }) };
-      const backend = inMemory ? writeBehind(adapter, behind) : adapter;
-      route = { config, backend, store: createGroupStore(backend, this.#options), opening: undefined };
-      this.#routes.set(adapter, route);
+    while (route?.closing !== undefined) {
+      await route.closing.catch(() => undefined);
+      route = this.#routes.get(config.adapter);
     }
+    route ??= this.#makeRoute(config, signal);
     try {
-      route.opening ??= route.store.open({ ...(signal && { signal }) });
       await route.opening;
     } catch (error) {
-      this.#routes.delete(config.adapter);
+      this.#forget(config.adapter, route);
       throw error;
     }
     return route.store;
   }
 
+  #makeRoute({ adapter, inMemory, autoSaveMs }: DomainConfig, signal: AbortSignal | undefined): Route {
+    const { adapter: _, onError, schedule, ...options } = this.#options;
+    const behind = { autoSaveMs, ...(onError && { onError }), ...(schedule && { schedule }) };
+    const backend = inMemory ? writeBehind(adapter, behind) : adapter;
+    const store = createGroupStore(backend, options);
+    const route = { backend, store, opening: store.open({ ...(signal && { signal }) }), closing: undefined };
+    this.#routes.set(adapter, route);
+    return route;
+  }
+
+  #forget(adapter: StorageBackend, route: Route): void {
+    if (this.#routes.get(adapter) === route) this.#routes.delete(adapter);
+  }
+
   async #closeRoute(adapter: StorageBackend): Promise<void> {
     const route = this.#routes.get(adapter);
     if (route === undefined) return;
-    await route.opening?.catch(() => undefined);
-    try {
-      await route.store.close();
-    } finally {
-      this.#routes.delete(adapter);
-    }
+    route.closing ??= (async () => {
+      await route.opening.catch(() => undefined);
+      try {
+        await route.store.close();
+      } finally {
+        this.#forget(adapter, route);
+      }
+    })();
+    await route.closing;
+  }
+
+  /** Closing syncs, and where opening failed there is nothing to sync. */
+  async #syncRoute({ store, opening, closing }: Route): Promise<void> {
+    if (closing !== undefined) return await closing;
+    const isOpen = await opening.then(
+      () => true,
+      () => false,
+    );
+    if (isOpen) await store.sync();
   }
 
   /** Leaves out what an adapter still has of domains that are stored elsewhere now. */
@@ -352,22 +391,17 @@ function checkDomain(domain: string): void {
   if (typeof domain !== "string") throw new TypeError(`a domain is a string, not ${typeof domain}`);
 }
 
-function checkOptions(options: DomainOptions): DomainConfig {
-  if (typeof options !== "object" || options === null) {
-    throw new StorageError("INVALID_OPTIONS", "the options of a domain are an object");
-  }
-  const { adapter, inMemory = false, autoSaveMs = AUTO_SAVE_MS, ...unknown } = options;
-  for (const name of Object.keys(unknown)) {
-    throw new StorageError("INVALID_OPTIONS", `a domain has no option ${JSON.stringify(name)}`);
-  }
+function configOf(options: DomainOptions): DomainConfig {
+  checkOptions("a domain", options, ["adapter", "inMemory", "autoSaveMs"]);
+  const { adapter, inMemory = false, autoSaveMs } = options;
   if (!isStorageBackend(adapter)) {
     throw new StorageError("INVALID_ADAPTER", "an adapter is a StorageBackend, for example levelStorage(directory)");
   }
   if (typeof inMemory !== "boolean") throw new StorageError("INVALID_OPTIONS", "inMemory is true or false");
-  if (!inMemory && options.autoSaveMs !== undefined) {
-    throw new StorageError("INVALID_OPTIONS", "autoSaveMs goes with inMemory only");
+  if (!inMemory) {
+    if (autoSaveMs !== undefined) throw new StorageError("INVALID_OPTIONS", "autoSaveMs goes with inMemory only");
+    return { adapter, inMemory, autoSaveMs: "never", configured: true };
   }
-  // Checks the interval.
-  if (inMemory) writeBehind(adapter, { autoSaveMs });
-  return { adapter, inMemory, autoSaveMs: inMemory ? autoSaveMs : "never", configured: true };
+  checkAutoSave(autoSaveMs ?? AUTO_SAVE_MS);
+  return { adapter, inMemory, autoSaveMs: autoSaveMs ?? AUTO_SAVE_MS, configured: true };
 }

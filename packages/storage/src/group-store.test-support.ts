@@ -2,7 +2,8 @@ import { type Actor, actorFromBytes, VersionVector } from "@coppice/crdt";
 import type { StorageBackend } from "./backend.ts";
 import type { GroupId } from "./group-id.ts";
 import type { Damage, GroupMeta, GroupSnapshot, GroupStorage, JournalRecord } from "./group-storage.ts";
-import { createGroupStore, type GroupStoreOptions } from "./group-store.ts";
+import { createGroupStore } from "./group-store.ts";
+import type { GroupStoreOptions } from "./group-store-options.ts";
 import { memoryStorage } from "./memory.ts";
 
 export const ALICE: Actor = actorFromBytes(new Uint8Array(16).fill(0xa1));

@@ -237,33 +237,37 @@ describe("a group store", () => {
     expect(await store.readSecret("key")).toEqual(Uint8Array.of(1));
   });
 
-  it("fails with NOT_OPEN before open and after close, and closes twice", async () => {
-    const store = createGroupStore(memoryStorage());
-    const calls = [
-      () => store.commit({}),
-      () => store.load(G),
-      () => store.row(G),
-      () => collect(store.listGroups()),
-      () => collect(store.loadGroups()),
-      () => collect(store.listJournalled()),
-      () => store.readNode(),
-      () => store.sync(),
-      () => store.readSecret("key"),
-    ];
-    for (const call of calls) await expect(call()).rejects.toMatchObject({ code: "NOT_OPEN" });
-    await store.open();
-    for (const call of calls) await call();
-    await store.close();
-    await store.close();
-    for (const call of calls) await expect(call()).rejects.toMatchObject({ code: "NOT_OPEN" });
+  it("writes commits one by one that together are more than the backend takes", async () => {
+    const backend = memoryStorage();
+    const capabilities = { ...backend.capabilities, atomicOpsMax: 12, valueBytesMax: 1000 };
+    const { store } = await openStore(Object.assign(backend, { capabilities }), { compression: "none" });
+    const ids = Array.from({ length: 10 }, (_, index) => ["w", index]);
+    const large = { ...snapshot("large", 1, 0), body: new Uint8Array(2000) };
+    const commits = ids.map((id) => store.commit({ created: [meta(id)], records: [record(id, 0), record(id, 1)] }));
+    const results = await Promise.allSettled([
+      ...commits,
+      store.commit({ snapshots: [large] }),
+      store.commit({ records: [record(["w", 0], 7)] }),
+      store.commit({ created: Array.from({ length: 7 }, (_, index) => meta(["v", index])) }),
+    ]);
+    const reasons = results.map((result) => (result.status === "rejected" ? String(result.reason) : ""));
+    expect(reasons.slice(0, 10).join("")).toBe("");
+    expect(reasons.slice(10)).toEqual([
+      expect.stringMatching(/TypeError: a value of 20\d\d bytes, at most 1000/),
+      expect.stringMatching(/TypeError: a record of w\/:0 is at 7, the journal ends at 2/),
+      expect.stringMatching(/TypeError: 14 operations in one write, at most 12/),
+    ]);
+    expect((await collect(store.listGroups())).map(({ id }) => id)).toEqual(ids);
+    expect(await store.load(["w", 9])).toMatchObject({ nextPosition: 2 });
   });
 
   it("refuses bad options and what is no backend", () => {
     expect(() => createGroupStore({} as never)).toThrow(expect.objectContaining({ code: "INVALID_ADAPTER" }));
-    const options = { compression: "lzma" as never };
-    expect(() => createGroupStore(memoryStorage(), options)).toThrow(
-      expect.objectContaining({ code: "INVALID_OPTIONS" }),
-    );
+    for (const options of [null, 5, { compression: "lzma" }, { compresion: "none" }, { now: 5 }, { onDamage: 5 }]) {
+      expect(() => createGroupStore(memoryStorage(), options as never)).toThrow(
+        expect.objectContaining({ code: "INVALID_OPTIONS" }),
+      );
+    }
   });
 });
 

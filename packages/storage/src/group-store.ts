@@ -18,9 +18,11 @@ import type {
   StoredGroup,
   SupersededState,
 } from "./group-storage.ts";
+import { checkStoreOptions, durabilityOf, type GroupStoreOptions } from "./group-store-options.ts";
+import { Lifecycle } from "./lifecycle.ts";
 import { readNodeRecord, writeNodeRecord } from "./node-store.ts";
 import { type MaybeLater, packCommit, type PackedCommit, type PackedGroup } from "./pack-commit.ts";
-import { type Compression, codecOf } from "./packed-body.ts";
+import { codecOf } from "./packed-body.ts";
 import { StoreEngine } from "./store-engine.ts";
 import {
   parseJournalLog,
@@ -34,16 +36,6 @@ import {
 import { isAlive, isJournalled, readWhole, storedGroup, tombstone, wholeGroup } from "./stored-group.ts";
 import { decodeSuperseded, supersededKey } from "./superseded.ts";
 import { sweepGroup } from "./sweep.ts";
-import { WriteBehindBackend } from "./write-behind.ts";
-
-export interface GroupStoreOptions {
-  /** How to store bodies of 1 KiB and more. Default "auto". */
-  readonly compression?: Compression;
-  /** The wall clock, in Unix milliseconds. Default `Date.now`. */
-  readonly now?: () => number;
-  /** Told of everything found damaged, also by methods that return no damage. Must not throw. */
-  readonly onDamage?: (damage: Damage) => void;
-}
 
 interface PackingCommit {
   readonly packing: MaybeLater<PackedCommit>;
@@ -66,6 +58,7 @@ export function createGroupStore(backend: StorageBackend, options: GroupStoreOpt
   if (!isStorageBackend(backend)) {
     throw new StorageError("INVALID_ADAPTER", "createGroupStore needs a storage backend");
   }
+  checkStoreOptions("createGroupStore", options, []);
   return new GroupStore(backend, options);
 }
 
@@ -77,6 +70,7 @@ class GroupStore implements GroupStorage {
   readonly #onDamage: (damage: Damage) => void;
   readonly #states: GroupStates;
   readonly #queue: CommitQueue<PackingCommit>;
+  readonly #lifecycle = new Lifecycle();
 
   constructor(backend: StorageBackend, options: GroupStoreOptions) {
     this.#backend = backend;
@@ -88,27 +82,32 @@ class GroupStore implements GroupStorage {
     this.#queue = new CommitQueue((commits) => this.#write(commits));
   }
 
-  durability(_id: GroupId): { readonly durable: boolean; readonly sync: boolean; readonly buffered?: boolean } {
-    const { durable, sync } = this.#backend.capabilities;
-    return this.#backend instanceof WriteBehindBackend ? { durable, sync, buffered: true } : { durable, sync };
+  durability(_id: GroupId): ReturnType<GroupStorage["durability"]> {
+    return durabilityOf(this.#backend);
   }
 
   async open(options: { signal?: AbortSignal } = {}): Promise<void> {
-    await this.#backend.open(options);
-    try {
-      await this.#forgetAll();
-      await this.#engine.tails.open();
-      // Deletions that a crash kept from being swept.
-      for await (const page of this.#backend.scan({ prefix: SWEEP_SPACE, values: false })) {
-        for (const { key } of page) await this.#queue.alone(() => sweepGroup(this.#engine, key.slice(1)));
+    await this.#lifecycle.open(async () => {
+      await this.#backend.open(options);
+      try {
+        await this.#start();
+      } catch (error) {
+        await this.#backend.close();
+        throw error;
       }
-      if (await isEmpty(this.#backend)) {
-        this.#states.filter.complete();
-        this.#engine.tails.counted(0);
-      }
-    } catch (error) {
-      await this.#backend.close();
-      throw error;
+    });
+  }
+
+  async #start(): Promise<void> {
+    await this.#forgetAll();
+    await this.#engine.tails.open();
+    // Deletions that a crash kept from being swept.
+    for await (const page of this.#backend.scan({ prefix: SWEEP_SPACE, values: false })) {
+      for (const { key } of page) await this.#queue.alone(() => sweepGroup(this.#engine, key.slice(1)));
+    }
+    if (await isEmpty(this.#backend)) {
+      this.#states.filter.complete();
+      this.#engine.tails.counted(0);
     }
   }
 
@@ -121,6 +120,8 @@ class GroupStore implements GroupStorage {
   }
 
   async load(id: GroupId, options: { signal?: AbortSignal } = {}): Promise<StoredGroup | undefined> {
+    this.#checkOpen();
+    throwIfAborted(options.signal);
     const key = encodeGroupId(id);
     const before = this.#queue.quiet;
     const [slots] = await readSlots(this.#engine, [key]);
@@ -159,6 +160,7 @@ class GroupStore implements GroupStorage {
   }
 
   async history(id: GroupId): Promise<GroupHistory | undefined> {
+    this.#checkOpen();
     const key = encodeGroupId(id);
     // In one turn: a snapshot in between would cut off what the journal reached back to.
     return await this.#queue.alone(async () => {
@@ -170,6 +172,7 @@ class GroupStore implements GroupStorage {
   }
 
   async row(id: GroupId): Promise<CatalogueRow | undefined> {
+    this.#checkOpen();
     const key = encodeGroupId(id);
     const [slots] = await readSlots(this.#engine, [key]);
     return slots && (await this.#recordOf(slots));
@@ -255,8 +258,7 @@ class GroupStore implements GroupStorage {
 
   async *listJournalled(options: { signal?: AbortSignal } = {}): AsyncGenerator<readonly GroupId[]> {
     this.#checkOpen();
-    for await (const page of this.#backend.listLogs()) {
-      throwIfAborted(options.signal);
+    for await (const page of this.#backend.listLogs(options)) {
       const ids = await Promise.all(page.map(({ log, last }) => this.#journalled(log, last)));
       const found = ids.filter((id) => id !== undefined);
       if (found.length > 0) yield found;
@@ -274,6 +276,7 @@ class GroupStore implements GroupStorage {
   async *listSuperseded(
     options: { id?: GroupId; signal?: AbortSignal } = {},
   ): AsyncGenerator<readonly SupersededState[]> {
+    this.#checkOpen();
     const { id, signal } = options;
     const prefix = SUPERSEDED_SPACE + (id === undefined ? "" : encodeGroupId(id));
     for await (const page of this.#backend.scan({ prefix, ...(signal && { signal }) })) {
@@ -282,6 +285,7 @@ class GroupStore implements GroupStorage {
   }
 
   async removeSuperseded(id: GroupId, epoch: number): Promise<boolean> {
+    this.#checkOpen();
     const key = supersededKey(encodeGroupId(id), epoch);
     if ((await this.#engine.get(key)) === undefined) return false;
     await this.#queue.alone(() => this.#engine.write([{ op: "del", key }]));
@@ -289,18 +293,22 @@ class GroupStore implements GroupStorage {
   }
 
   async readNode(): Promise<NodeRecord | undefined> {
+    this.#checkOpen();
     return await readNodeRecord(this.#backend, this.#onDamage);
   }
 
   async writeNode(record: NodeRecord): Promise<void> {
+    this.#checkOpen();
     await writeNodeRecord(this.#backend, record);
   }
 
   async readSecret(name: string): Promise<Uint8Array | undefined> {
+    this.#checkOpen();
     return await this.#backend.readSecret(name);
   }
 
   async writeSecret(name: string, bytes: Uint8Array): Promise<void> {
+    this.#checkOpen();
     await this.#backend.writeSecret(name, bytes);
   }
 
@@ -311,12 +319,14 @@ class GroupStore implements GroupStorage {
   }
 
   async close(): Promise<void> {
-    await this.#queue.alone(async () => {
-      await this.#forgetAll();
-      // Without the mark the next start takes longer, and no more.
-      if (this.#backend.status === "open") await this.#engine.tails.mark().catch(() => undefined);
-      await this.#backend.close();
-    });
+    await this.#lifecycle.close(() => this.#queue.alone(() => this.#stop()));
+  }
+
+  async #stop(): Promise<void> {
+    await this.#forgetAll();
+    // Without the mark the next start takes longer, and no more.
+    if (this.#backend.status === "open") await this.#engine.tails.mark().catch(() => undefined);
+    await this.#backend.close();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -324,11 +334,11 @@ class GroupStore implements GroupStorage {
   }
 
   #checkOpen(): void {
-    if (this.#backend.status === "open") return;
-    throw new StorageError("NOT_OPEN", `the store on ${this.#backend.name} is not open`);
+    const { status } = this.#lifecycle;
+    if (status !== "open") throw new StorageError("NOT_OPEN", `the store on ${this.#backend.name} is not open (${status})`);
   }
 
-  /** Writes commits as one batch. One that is refused takes no other with it. */
+  /** Writes commits as one batch, or one by one where that is too large. One that is refused takes no other with it. */
   async #write(packing: readonly PackingCommit[]): Promise<readonly unknown[]> {
     const refusals: unknown[] = packing.map(() => undefined);
     const commits: (QueuedCommit | undefined)[] = [];
@@ -361,9 +371,20 @@ class GroupStore implements GroupStorage {
         this.#forget(accepted);
         continue;
       }
-      await this.#apply(planner, accepted);
+      try {
+        await this.#apply(planner, accepted);
+      } catch (error) {
+        // The backend does not take so much at once.
+        if (!(error instanceof TypeError) || packing.length === 1) throw error;
+        for (const [index, commit] of packing.entries()) refusals[index] ??= await this.#refusal(commit);
+      }
       return refusals;
     }
+  }
+
+  /** Writes a commit alone; why that was refused, if it was. */
+  async #refusal(commit: PackingCommit): Promise<unknown> {
+    return (await this.#write([commit]).catch((error: unknown) => [error]))[0];
   }
 
   async #apply(planner: CommitPlanner, commits: readonly QueuedCommit[]): Promise<void> {

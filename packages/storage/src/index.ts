@@ -43,7 +43,8 @@ export type {
   StoredGroup,
   SupersededState,
 } from "./group-storage.ts";
-export { createGroupStore, type GroupStoreOptions } from "./group-store.ts";
+export { createGroupStore } from "./group-store.ts";
+export type { GroupStoreOptions } from "./group-store-options.ts";
 export { importGroups, type ImportOptions, type ImportReport } from "./import.ts";
 export { type GroupInspection, inspectGroup, inspectGroups } from "./inspect.ts";
 export { memoryStorage } from "./memory.ts";

@@ -87,7 +87,7 @@ export function canLock(): boolean {
 }
 
 /** A lock over the tabs of one origin; undefined where the browser has none. Throws when another tab holds it. */
-export async function lockLocation(location: string): Promise<(() => void) | undefined> {
+export async function lockLocation(location: string, _level?: string): Promise<(() => void) | undefined> {
   const locks = lockManager();
   if (locks === undefined) return undefined;
   return await new Promise((resolve, reject) => {

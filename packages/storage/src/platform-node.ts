@@ -1,4 +1,5 @@
 /** What Node.js does better than portable code can. Same names as `platform-browser.ts`. */
+import { fstatSync } from "node:fs";
 import { mkdir, open, readdir, readFile, realpath, rename, stat, statfs } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { promisify } from "node:util";
@@ -80,22 +81,45 @@ export function canLock(): boolean {
   return true;
 }
 
-/** Directories that backends of this process have open, also those of other copies of this package. */
+/** Directories that backends of this thread have open, also those of other copies of this package. */
 const CLAIMS = Symbol.for("@coppice/storage claimed directories");
 const claims = ((globalThis as { [CLAIMS]?: Set<string> })[CLAIMS] ??= new Set());
 
 /**
  * A lock within this process; between processes LevelDB's own holds. A process must not even try to take that again:
  * the failed attempt closes the lock file, and with any descriptor of a file POSIX drops all locks of the process on it.
- * Throws when another backend has the directory, which must exist.
+ * Throws when another backend has the directory, which must exist. Two threads that open it in the same instant are not
+ * told apart.
+ *
+ * @param level where the engine keeps a LevelDB, if it does: that may be open in another thread
  */
-export async function lockLocation(location: string): Promise<(() => void) | undefined> {
+export async function lockLocation(location: string, level?: string): Promise<(() => void) | undefined> {
   const path = await realpath(location);
-  if (claims.has(path)) {
-    throw Object.assign(new Error("another backend of this process has it open"), { code: "LEVEL_LOCKED" });
-  }
+  const taken = (): Error =>
+    Object.assign(new Error("another backend of this process has it open"), { code: "LEVEL_LOCKED" });
+  if (claims.has(path)) throw taken();
   claims.add(path);
-  return () => void claims.delete(path);
+  const release = (): void => void claims.delete(path);
+  if (level !== undefined && (await isOpenHere(join(level, "LOCK")))) {
+    release();
+    throw taken();
+  }
+  return release;
+}
+
+/** Whether some thread of this process has a file open; false where the system does not tell (Windows). */
+async function isOpenHere(path: string): Promise<boolean> {
+  const file = await stat(path, { bigint: true }).catch(() => undefined);
+  const descriptors = file === undefined ? [] : await readdir("/dev/fd").catch(() => []);
+  return descriptors.some((descriptor) => {
+    try {
+      const { dev, ino } = fstatSync(Number(descriptor), { bigint: true });
+      return dev === file?.dev && ino === file.ino;
+    } catch {
+      // It was closed meanwhile.
+      return false;
+    }
+  });
 }
 
 /** Files of mode 0600 for secrets, or undefined where there are no files. */

@@ -1,12 +1,14 @@
 import {
   type Capabilities,
   type Entry,
+  isStorageBackend,
   type LogEntry,
   type LogRange,
   type Op,
   type ScanRange,
   StorageBackend,
 } from "./backend.ts";
+import { checkFunctions, checkOptions } from "./check-options.ts";
 import { StorageError } from "./error.ts";
 import { MemoryContents } from "./memory-contents.ts";
 
@@ -26,16 +28,24 @@ export const AUTO_SAVE_MS = 5000;
  * Keeps all of `backend` in memory: reads never touch the engine, and writes reach it together, at the next save.
  * Many updates of one key between two saves are one write. A write with `sync`, and `sync()`, save at once.
  *
- * A crash loses what was not saved; what was saved is a whole state, never a mixture.
- * Throws `INVALID_OPTIONS`.
+ * A crash loses what was not saved, and so does a `close` that cannot save; what was saved is a whole state, never a
+ * mixture.
+ * Throws `INVALID_OPTIONS`, or `INVALID_ADAPTER` for what is no backend.
  */
 export function writeBehind(backend: StorageBackend, options: WriteBehindOptions = {}): WriteBehindBackend {
-  const { autoSaveMs = AUTO_SAVE_MS } = options;
-  const interval = typeof autoSaveMs === "number" && Number.isSafeInteger(autoSaveMs) && autoSaveMs >= 1;
-  if (autoSaveMs !== "never" && (!interval || autoSaveMs > 2 ** 31 - 1)) {
-    throw new StorageError("INVALID_OPTIONS", `autoSaveMs is "never" or 1 to 2^31 - 1 milliseconds, not ${autoSaveMs}`);
-  }
+  if (!isStorageBackend(backend)) throw new StorageError("INVALID_ADAPTER", "writeBehind needs a storage backend");
+  checkOptions("writeBehind", options, ["autoSaveMs", "onError", "schedule"]);
+  const { autoSaveMs = AUTO_SAVE_MS, onError, schedule } = options;
+  checkFunctions({ onError, schedule });
+  checkAutoSave(autoSaveMs);
   return new WriteBehindBackend(backend, { ...options, autoSaveMs });
+}
+
+/** Throws `INVALID_OPTIONS` for what is no interval. */
+export function checkAutoSave(autoSaveMs: number | "never"): void {
+  if (autoSaveMs === "never") return;
+  if (Number.isSafeInteger(autoSaveMs) && autoSaveMs >= 1 && autoSaveMs < 2 ** 31) return;
+  throw new StorageError("INVALID_OPTIONS", `autoSaveMs is "never" or 1 to 2^31 - 1 milliseconds, not ${autoSaveMs}`);
 }
 
 /** Made by {@link writeBehind}. */
@@ -49,6 +59,7 @@ export class WriteBehindBackend extends StorageBackend {
   #keys = new Map<string, Op>();
   #logs: Op[] = [];
   #saving: Promise<void> = Promise.resolve();
+  #savingOps = 0;
   #cancel: (() => void) | undefined;
 
   constructor(backend: StorageBackend, options: WriteBehindOptions & { readonly autoSaveMs: number | "never" }) {
@@ -67,31 +78,29 @@ export class WriteBehindBackend extends StorageBackend {
 
   protected override async doOpen(): Promise<void> {
     await this.#backend.open();
-    const contents = new MemoryContents();
-    for await (const page of this.#backend.scan()) {
-      for (const { key, value } of page) contents.apply({ op: "put", key, value });
+    try {
+      this.#contents = await contentsOf(this.#backend);
+    } catch (error) {
+      await this.#backend.close();
+      throw error;
     }
-    for await (const page of this.#backend.listLogs()) {
-      for (const { log } of page) {
-        for await (const entries of this.#backend.readLog(log, 0)) {
-          for (const { seq, value } of entries) contents.apply({ op: "append", log, seq, value });
-        }
-      }
-    }
-    this.#contents = contents;
+    // What a close could not save is lost: others may have written to the backend since.
+    this.#keys = new Map();
+    this.#logs = [];
   }
 
   protected override async doClose(): Promise<void> {
-    this.#cancel?.();
-    this.#cancel = undefined;
     try {
       await this.#save(true);
     } finally {
+      this.#cancel?.();
+      this.#cancel = undefined;
       await this.#backend.close();
     }
   }
 
   protected override async doWrite(ops: readonly Op[], sync: boolean): Promise<void> {
+    while (this.#unsaved() + ops.length > this.capabilities.atomicOpsMax) await this.#save(false);
     for (const op of ops) {
       const copy = "value" in op ? { ...op, value: op.value.slice() } : op;
       this.#contents.apply(copy);
@@ -102,13 +111,18 @@ export class WriteBehindBackend extends StorageBackend {
     else this.#schedule();
   }
 
+  /** Operations that the next save has to hold, should the one under way fail. */
+  #unsaved(): number {
+    return this.#savingOps + this.#keys.size + this.#logs.length;
+  }
+
   protected override async doSync(): Promise<void> {
     await this.#save(true);
   }
 
   #schedule(): void {
     const { autoSaveMs, schedule = unreferenced } = this.#options;
-    if (autoSaveMs === "never" || this.#cancel !== undefined) return;
+    if (autoSaveMs === "never" || this.#cancel !== undefined || this.status !== "open") return;
     this.#cancel = schedule(() => {
       this.#cancel = undefined;
       this.#save(false).catch((error: unknown) => {
@@ -124,12 +138,15 @@ export class WriteBehindBackend extends StorageBackend {
       const [keys, logs] = [this.#keys, this.#logs];
       this.#keys = new Map();
       this.#logs = [];
+      this.#savingOps = keys.size + logs.length;
       try {
         await this.#backend.write([...keys.values(), ...logs], { sync });
       } catch (error) {
         this.#keys = new Map([...keys, ...this.#keys]);
         this.#logs = [...logs, ...this.#logs];
         throw error;
+      } finally {
+        this.#savingOps = 0;
       }
     });
     this.#saving = save.catch(() => undefined);
@@ -159,6 +176,21 @@ export class WriteBehindBackend extends StorageBackend {
   protected override async doWriteSecret(name: string, bytes: Uint8Array): Promise<void> {
     await this.#backend.writeSecret(name, bytes);
   }
+}
+
+async function contentsOf(backend: StorageBackend): Promise<MemoryContents> {
+  const contents = new MemoryContents();
+  for await (const page of backend.scan()) {
+    for (const { key, value } of page) contents.apply({ op: "put", key, value });
+  }
+  for await (const page of backend.listLogs()) {
+    for (const { log } of page) {
+      for await (const entries of backend.readLog(log, 0)) {
+        for (const { seq, value } of entries) contents.apply({ op: "append", log, seq, value });
+      }
+    }
+  }
+  return contents;
 }
 
 function unreferenced(task: () => void, ms: number): () => void {

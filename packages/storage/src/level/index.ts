@@ -12,6 +12,7 @@ import {
   type ScanRange,
   StorageBackend,
 } from "../backend.ts";
+import { checkOptions } from "../check-options.ts";
 import { CommitQueue } from "../commit-queue.ts";
 import { explainDiskError } from "../disk-error.ts";
 import { StorageError } from "../error.ts";
@@ -46,10 +47,8 @@ export function levelStorage(location: string, options: LevelOptions = {}): Stor
   if (typeof location !== "string" || location === "") {
     throw new StorageError("INVALID_OPTIONS", "levelStorage needs a directory");
   }
-  const { writeBufferBytes = 32 << 20, cacheBytes = 8 << 20, ...unknown } = options;
-  for (const name of Object.keys(unknown)) {
-    throw new StorageError("INVALID_OPTIONS", `levelStorage has no option ${JSON.stringify(name)}`);
-  }
+  checkOptions("levelStorage", options, ["writeBufferBytes", "cacheBytes"]);
+  const { writeBufferBytes = 32 << 20, cacheBytes = 8 << 20 } = options;
   checkBytes("writeBufferBytes", writeBufferBytes);
   checkBytes("cacheBytes", cacheBytes);
   return new LevelBackend(location, { writeBufferBytes, cacheBytes });
@@ -91,7 +90,7 @@ class LevelBackend extends StorageBackend {
 
   protected override async doOpen(): Promise<void> {
     const path = await prepareDirectory(this.#location, "db");
-    const unlock = await lockLocation(this.#location);
+    const unlock = await lockLocation(this.#location, path);
     const { writeBufferBytes: writeBufferSize, cacheBytes: cacheSize } = this.#options;
     const database = new LevelDatabase(path, { writeBufferSize, cacheSize });
     try {

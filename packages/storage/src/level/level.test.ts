@@ -36,6 +36,7 @@ describe("levelStorage", () => {
       [directory, { cacheBytes: -1 }],
       [directory, { writeBufferBytes: 1.5 }],
       [directory, { cache: 1 }],
+      [directory, null],
     ];
     for (const [location, options] of bad) {
       const open = (): unknown => levelStorage(location as string, options as object);

@@ -14,6 +14,7 @@ import {
   type ScanRange,
   StorageBackend,
 } from "../backend.ts";
+import { checkOptions } from "../check-options.ts";
 import { CommitQueue } from "../commit-queue.ts";
 import { DirectoryLock } from "../directory-lock.ts";
 import { explainDiskError } from "../disk-error.ts";
@@ -40,10 +41,8 @@ export function lmdbStorage(location: string, options: LmdbOptions = {}): Storag
   if (typeof location !== "string" || location === "") {
     throw new StorageError("INVALID_OPTIONS", "lmdbStorage needs a directory");
   }
-  const { mapBytes, ...unknown } = options;
-  for (const name of Object.keys(unknown)) {
-    throw new StorageError("INVALID_OPTIONS", `lmdbStorage has no option ${JSON.stringify(name)}`);
-  }
+  checkOptions("lmdbStorage", options, ["mapBytes"]);
+  const { mapBytes } = options;
   if (mapBytes !== undefined && !(Number.isSafeInteger(mapBytes) && mapBytes >= 1 << 20)) {
     throw new StorageError("INVALID_OPTIONS", `mapBytes must be an integer of at least 1 MiB, not ${mapBytes}`);
   }

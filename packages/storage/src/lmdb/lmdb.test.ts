@@ -39,6 +39,7 @@ it("refuses bad options", () => {
     ["", {}],
     ["data", { mapBytes: 10 }],
     ["data", { cache: 1 }],
+    ["data", null as never],
   ];
   for (const [location, options] of bad) {
     const open = (): unknown => lmdbStorage(location, options);

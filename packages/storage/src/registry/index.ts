@@ -53,6 +53,7 @@ export function storageSchemes(): readonly string[] {
  */
 export function registerStorageScheme(scheme: string, factory: StorageFactory): void {
   if (!SCHEME.test(scheme)) throw new TypeError(`not a scheme: ${JSON.stringify(scheme)}`);
+  if (typeof factory !== "function") throw new TypeError(`the scheme ${scheme}: needs a function that makes a backend`);
   if (factories.has(scheme)) throw new TypeError(`the scheme ${scheme}: is registered already`);
   factories.set(scheme, factory);
 }
@@ -80,7 +81,7 @@ export async function resolveStorage(target: string | StorageTarget): Promise<St
 
 /** What a URI, a directory, or an object as JSON names, as an object. Throws `INVALID_OPTIONS`. */
 export function parseStorageTarget(target: string | StorageTarget): StorageTarget {
-  return typeof target === "string" ? parseTarget(target) : target;
+  return typeof target === "string" ? parseText(target) : checkTarget(target);
 }
 
 /** {@link resolveStorage}, and opens the backend. Fails with `LOCKED` when another process has it open. */
@@ -93,29 +94,36 @@ export async function openStorage(
   return backend;
 }
 
-function parseTarget(text: string): StorageTarget {
+function parseText(text: string): StorageTarget {
   if (text.startsWith("{")) return parseJson(text);
   if (text === "") throw new StorageError("INVALID_OPTIONS", "an empty string names no storage");
   const match = URI.exec(text);
   if (match === null) return { scheme: "level", location: text };
   const [, scheme = "", location = "", query = ""] = match;
   const options: Record<string, unknown> = Object.create(null) as Record<string, unknown>;
-  for (const [name, value] of new URLSearchParams(query)) options[name] = parseValue(value);
+  for (const [name, value] of new URLSearchParams(query)) {
+    if (name === "scheme" || name === "location" || name in options) {
+      throw new StorageError("INVALID_OPTIONS", `${scheme}: was given ${JSON.stringify(name)} twice`);
+    }
+    options[name] = parseValue(value);
+  }
   return { ...options, scheme, location: decode(location) };
 }
 
 function parseJson(text: string): StorageTarget {
-  let value: unknown;
+  let value: StorageTarget;
   try {
-    value = JSON.parse(text);
+    value = JSON.parse(text) as StorageTarget;
   } catch (cause) {
     throw new StorageError("INVALID_OPTIONS", "storage options that are no JSON", { cause });
   }
-  const { scheme, location } = value as { scheme?: unknown; location?: unknown };
-  if (typeof scheme !== "string" || (location !== undefined && typeof location !== "string")) {
-    throw new StorageError("INVALID_OPTIONS", 'storage options need a "scheme", and a "location" that is a string');
-  }
-  return value as StorageTarget;
+  return checkTarget(value);
+}
+
+function checkTarget(target: StorageTarget): StorageTarget {
+  const { scheme, location } = (target ?? {}) as { readonly scheme?: unknown; readonly location?: unknown };
+  if (typeof scheme === "string" && (location === undefined || typeof location === "string")) return target;
+  throw new StorageError("INVALID_OPTIONS", 'storage options need a "scheme", and a "location" that is a string');
 }
 
 function decode(location: string): string {

@@ -21,8 +21,12 @@ it("makes backends from URIs, paths, objects and JSON", async () => {
 
 it("refuses what it does not know", async () => {
   const bad = ["", "nope:x", "level:", "level:x?cacheBytes=1", "level:x?nope=1", "memory:x", "{", "{}", "level:%ff"];
+  bad.push("level:x?location=y", "level:x?scheme=memory", "level:x?cacheBytes=65536&cacheBytes=65537");
   for (const text of bad) await expect(resolveStorage(text)).rejects.toMatchObject({ code: "INVALID_OPTIONS" });
-  await expect(resolveStorage({} as StorageTarget)).rejects.toMatchObject({ code: "INVALID_OPTIONS" });
+  for (const target of [undefined, null, 5, {}, { scheme: 5 }, { scheme: "level", location: 5 }, new URL("level:x")]) {
+    const code = "INVALID_OPTIONS";
+    await expect(resolveStorage(target as StorageTarget)).rejects.toMatchObject({ code });
+  }
 });
 
 it("opens what it made", async () => {
@@ -45,6 +49,7 @@ it("takes schemes of third parties, once", async () => {
   expect(storageSchemes()).toContain("test-scheme");
   expect(() => registerStorageScheme("test-scheme", memoryStorage)).toThrow(TypeError);
   expect(() => registerStorageScheme("X", memoryStorage)).toThrow(TypeError);
+  expect(() => registerStorageScheme("none", undefined as never)).toThrow(TypeError);
   registerStorageScheme("broken", () => ({}) as never);
   await expect(resolveStorage("broken:")).rejects.toMatchObject({ code: "INVALID_ADAPTER" });
 });

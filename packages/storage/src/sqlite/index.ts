@@ -12,6 +12,7 @@ import {
   type ScanRange,
   StorageBackend,
 } from "../backend.ts";
+import { checkOptions } from "../check-options.ts";
 import { CommitQueue } from "../commit-queue.ts";
 import { explainDiskError } from "../disk-error.ts";
 import { StorageError } from "../error.ts";
@@ -30,9 +31,7 @@ export function sqliteStorage(location: string, options: object = {}): StorageBa
   if (typeof location !== "string" || location === "") {
     throw new StorageError("INVALID_OPTIONS", "sqliteStorage needs a directory");
   }
-  for (const name of Object.keys(options)) {
-    throw new StorageError("INVALID_OPTIONS", `sqliteStorage has no option ${JSON.stringify(name)}`);
-  }
+  checkOptions("sqliteStorage", options, []);
   return new SqliteBackend(location);
 }
 

@@ -40,8 +40,9 @@ it("refuses bad options", () => {
   for (const [location, options] of [
     ["", {}],
     ["data", { cache: 1 }],
+    ["data", null],
   ] as const) {
-    expect(() => sqliteStorage(location, options)).toThrow(expect.objectContaining({ code: "INVALID_OPTIONS" }));
+    expect(() => sqliteStorage(location, options as object)).toThrow(expect.objectContaining({ code: "INVALID_OPTIONS" }));
   }
 });
 

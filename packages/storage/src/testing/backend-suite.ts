@@ -371,7 +371,8 @@ function logs(open: Test): void {
 
 function writes(open: Test): void {
   open("a write is all or nothing: a bad operation at its end, and nothing is written", async (backend) => {
-    const bad = [{ op: "put", key: "b", value: "text" }, put("", 1), append("l", -1), append("l", 1.5)];
+    const bad: object[] = [{ op: "put", key: "b", value: "text" }, put("", 1), append("l", -1), append("l", 1.5)];
+    bad.push({ op: "drop", key: "b", log: "l", value: bytes(1) });
     for (const op of bad) {
       await fails("TypeError", () => backend.write([put("a", 1), append("l", 0, 1), op as Op]));
     }
