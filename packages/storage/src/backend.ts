@@ -346,5 +346,6 @@ function checkSeq(seq: number): void {
 }
 
 function checkSecret(name: string): void {
-  if (typeof name !== "string" || !SECRET_PATTERN.test(name)) throw new TypeError(`not the name of a secret: ${JSON.stringify(name)}`);
+  if (typeof name !== "string" || !SECRET_PATTERN.test(name))
+    throw new TypeError(`not the name of a secret: ${JSON.stringify(name)}`);
 }

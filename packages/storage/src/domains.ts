@@ -16,7 +16,13 @@ import { createGroupStore } from "./group-store.ts";
 import { Lifecycle } from "./lifecycle.ts";
 import { memoryStorage } from "./memory.ts";
 import { mergePages } from "./merge-pages.ts";
-import { AUTO_SAVE_MS, checkAutoSave, writeBehind, WriteBehindBackend, type WriteBehindOptions } from "./write-behind.ts";
+import {
+  AUTO_SAVE_MS,
+  checkAutoSave,
+  writeBehind,
+  WriteBehindBackend,
+  type WriteBehindOptions,
+} from "./write-behind.ts";
 
 export interface DomainOptions {
   /** Where the domain's groups are stored. */

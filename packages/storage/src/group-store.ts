@@ -335,7 +335,8 @@ class GroupStore implements GroupStorage {
 
   #checkOpen(): void {
     const { status } = this.#lifecycle;
-    if (status !== "open") throw new StorageError("NOT_OPEN", `the store on ${this.#backend.name} is not open (${status})`);
+    if (status !== "open")
+      throw new StorageError("NOT_OPEN", `the store on ${this.#backend.name} is not open (${status})`);
   }
 
   /** Writes commits as one batch, or one by one where that is too large. One that is refused takes no other with it. */

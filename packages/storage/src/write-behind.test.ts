@@ -36,8 +36,7 @@ describe("writeBehind", () => {
     await backend.open();
     await backend.write([put("a", 1)]);
     let failures = 1;
-    disk.faults.fail = (operation) =>
-      operation === "write" && failures-- > 0 ? new Error("broken") : undefined;
+    disk.faults.fail = (operation) => (operation === "write" && failures-- > 0 ? new Error("broken") : undefined);
     const [save] = timers;
     timers.clear();
     save?.();

@@ -42,7 +42,9 @@ it("refuses bad options", () => {
     ["data", { cache: 1 }],
     ["data", null],
   ] as const) {
-    expect(() => sqliteStorage(location, options as object)).toThrow(expect.objectContaining({ code: "INVALID_OPTIONS" }));
+    expect(() => sqliteStorage(location, options as object)).toThrow(
+      expect.objectContaining({ code: "INVALID_OPTIONS" }),
+    );
   }
 });
 
