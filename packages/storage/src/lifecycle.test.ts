@@ -42,7 +42,7 @@ async function* pagesOf<Item>(items: AsyncIterable<Item>): AsyncGenerator<readon
 async function codeOf(call: Promise<unknown>): Promise<string | undefined> {
   return await call.then(
     () => undefined,
-    (error: { code?: string }) => error.code ?? String(error),
+    ({ code, name }: { code?: string; name: string }) => code ?? name,
   );
 }
 
