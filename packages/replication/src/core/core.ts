@@ -74,7 +74,7 @@ export class Core {
     this.#effects = options.effects;
     this.#steadyNow = steadyClock(() => options.now());
     this.#tickClock = new TickClock(() => options.now());
-    this.#unseen = new UnseenWrites(actorNode(options.actor(false)));
+    this.#unseen = new UnseenWrites(actorNode(options.actor(false)), () => this.#table.groups.domains);
     this.pipeline = this.#newPipeline();
     this.#table = this.#newTable();
     this.watch = new SyncWatch({
@@ -140,10 +140,7 @@ export class Core {
       },
       commit: (commit, sync) => this.#effects.commit(commit, sync),
       publish: (group, fresh) => this.#gossip.publish(group, fresh),
-      changed: (group) => {
-        this.#table.groups.update(group);
-        this.changes.note(group);
-      },
+      changed: (group) => this.#table.changed(group),
       locate: (group) => this.#effects.load(group),
       notice: (code, message, about) => this.#effects.notice(code, message, about),
     });
@@ -156,6 +153,7 @@ export class Core {
       domains: options.domains,
       pipeline: this.pipeline,
       unseen: this.#unseen,
+      changes: this.changes,
       server: {
         limits: options.limits,
         now: this.#tickClock.now,
@@ -167,7 +165,6 @@ export class Core {
       read: (group) => this.#effects.load(group),
       moved: (group) => {
         if (group.phase !== "active") this.watch.forget(group);
-        if (group.epoch > 1 && !group.isStored) this.changes.note(group);
         this.#catchUp.moved(group);
         this.#effects.moved(group);
       },

@@ -1,6 +1,6 @@
 import { addDigest, equalDigest } from "./digest.ts";
 import type { Group } from "./group.ts";
-import { COMPARED, COUNTED, type GroupRows, type RowNumber } from "./group-rows.ts";
+import { COMPARED, COUNTED, type GroupRows, type RowFlag, type RowNumber } from "./group-rows.ts";
 import type { DomainSum, List, Sketch as SketchMessage } from "./messages.ts";
 import { CELL_WORDS, SKETCH_CELLS_MAX, Sketch } from "./sketch.ts";
 import type { Digest } from "@coppice/storage";
@@ -36,20 +36,23 @@ export class DomainIndex {
     this.#rows = rows;
   }
 
-  /** Takes the group, with its digest as it is now, into the sum. A group that says nothing yet is left out. */
-  update(group: Group): void {
+  /**
+   * Takes the group, with its digest as it is now, into the sum; returns whether that changed. A group that says nothing yet
+   * is left out.
+   */
+  update(group: Group): boolean {
     const isSilent = group.isEmpty && group.epoch === 1;
-    if (isSilent && !this.#rows.has(group.row, COUNTED)) return;
-    this.count(group.row, group.digest());
+    if (isSilent && !this.#rows.has(group.row, COUNTED)) return false;
+    return this.count(group.row, group.digest());
   }
 
-  /** Takes a row into the sum, with this digest. */
-  count(row: RowNumber, digest: Digest): void {
+  /** Takes a row into the sum, with this digest; returns whether that changed. */
+  count(row: RowNumber, digest: Digest): boolean {
     const rows = this.#rows;
     const hash = rows.hash(row);
     if (rows.has(row, COUNTED)) {
       const counted = rows.digest(row);
-      if (equalDigest(counted, digest)) return;
+      if (equalDigest(counted, digest)) return false;
       this.#first = (this.#first - counted[0]) >>> 0;
       this.#second = (this.#second - counted[1]) >>> 0;
       this.#sketch?.toggle(hash, counted);
@@ -62,6 +65,7 @@ export class DomainIndex {
     this.#second = (this.#second + digest[1]) >>> 0;
     this.#sketch?.toggle(hash, digest);
     this.#version++;
+    return true;
   }
 
   #insert(row: RowNumber, hash: number): void {
@@ -85,8 +89,13 @@ export class DomainIndex {
   }
 
   /** Whether a flag is set for any group. */
-  some(flag: Parameters<GroupRows["has"]>[1]): boolean {
+  some(flag: RowFlag): boolean {
     return this.#members.subarray(0, this.#size).some((row) => this.#rows.has(row, flag));
+  }
+
+  /** Clears a flag of all groups. */
+  clear(flag: RowFlag): void {
+    for (let at = 0; at < this.#size; at++) this.#rows.set(this.#members[at] as number, flag, false);
   }
 
   /** Cells `from` to `to` of the sketch of all groups and digests, as of `version`. */

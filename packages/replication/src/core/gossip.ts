@@ -75,7 +75,7 @@ export class Gossip {
     for (const { run, source, repaired } of fresh) {
       if (source === undefined && !repaired) {
         counts.eventsWritten += run.count;
-        this.#core.unseen.wrote(group, run.lastSeq);
+        this.#core.unseen.wrote(group, run);
       } else if (repaired) counts.eventsRepaired += run.count;
       else counts.eventsReceived += run.count;
     }

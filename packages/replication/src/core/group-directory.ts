@@ -1,4 +1,5 @@
 import { type CatalogueRow, type Digest, type GroupId, decodeGroupKey, domainOf } from "@coppice/storage";
+import { equalDigest } from "./digest.ts";
 import { DomainIndex } from "./domain-index.ts";
 import { Group, type GroupView, emptyMeta } from "./group.ts";
 import { COUNTED, DEGRADED, DELETED, GroupRows, type RowNumber, UNSETTLED } from "./group-rows.ts";
@@ -174,9 +175,14 @@ export class GroupDirectory implements Groups {
     return number;
   }
 
-  /** Keeps the domain's sum in step with the group's digest. */
-  update(group: Group): void {
-    this.#domains.get(group.domain)?.update(group);
+  /** Keeps row and domain in step with the group's digest; returns whether it had changed. */
+  update(group: Group): boolean {
+    const index = this.#domains.get(group.domain);
+    if (index !== undefined) return index.update(group);
+    const digest = group.digest();
+    const isChanged = !equalDigest(this.#rows.digest(group.row), digest);
+    if (isChanged) this.#rows.setDigest(group.row, digest);
+    return isChanged;
   }
 
   #count(row: RowNumber, digest: Digest): void {
@@ -191,7 +197,6 @@ export class GroupDirectory implements Groups {
       if (!group.canRest) continue;
       const { row } = group;
       this.update(group);
-      if (!this.#rows.has(row, COUNTED)) this.#rows.setDigest(row, group.digest());
       this.#rows.replace(row, this.#codec.encode(group.resting()));
       this.#awake.delete(key);
       this.#dozing.set(key, new WeakRef(group));

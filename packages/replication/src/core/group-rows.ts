@@ -13,7 +13,17 @@ export const UNSETTLED = 2;
 export const COMPARED = 4;
 export const DEGRADED = 8;
 export const DELETED = 16;
-export type RowFlag = typeof COUNTED | typeof UNSETTLED | typeof COMPARED | typeof DEGRADED | typeof DELETED;
+/** See `unseen-writes.ts`. */
+export const UNSEEN = 32;
+export const SEEN = 64;
+export type RowFlag =
+  | typeof COUNTED
+  | typeof UNSETTLED
+  | typeof COMPARED
+  | typeof DEGRADED
+  | typeof DELETED
+  | typeof UNSEEN
+  | typeof SEEN;
 
 /** How full the table of hashes gets before it doubles. */
 const LOAD_MAX = 0.8;

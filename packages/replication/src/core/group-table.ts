@@ -9,6 +9,7 @@ import {
   formatGroupId,
 } from "@coppice/storage";
 import { ReplicationError } from "../error.ts";
+import type { ChangeLog } from "./change-log.ts";
 import type { CommitPipeline } from "./commit-pipeline.ts";
 import { equalDigest } from "./digest.ts";
 import { HASH_MAX } from "./domain-index.ts";
@@ -27,6 +28,7 @@ export interface TableParts {
   readonly domains: readonly string[] | undefined;
   readonly pipeline: CommitPipeline;
   readonly unseen: UnseenWrites;
+  readonly changes: ChangeLog;
   readonly server: ServerEnvironment;
   /** Read what is stored of a group, then call `loaded` or `loadFailed`. */
   read(group: Group): void;
@@ -125,6 +127,11 @@ export class GroupTable {
     }
     if (group.phase === "deleted") this.#storeDeletion(group);
     return group;
+  }
+
+  /** The group's content may have changed. */
+  changed(group: Group): void {
+    if (this.#directory.update(group)) this.#parts.changes.note(group.key);
   }
 
   isInterestedIn(domain: string): boolean {
@@ -297,7 +304,7 @@ export class GroupTable {
     this.#active.delete(group);
     const wasLoading = this.#loading.delete(group);
     group.restart(epoch, typeName);
-    this.#directory.update(group);
+    this.changed(group);
     this.#parts.unseen.leaves(group, former);
     this.#parts.moved(group);
     // Whoever opens it goes on waiting until it is loaded.

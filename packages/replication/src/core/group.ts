@@ -1,7 +1,7 @@
 import { type Actor, VersionVector } from "@coppice/crdt";
 import type { Digest, GroupId, GroupMeta } from "@coppice/storage";
 import { groupSeed } from "./digest.ts";
-import { COMPARED, DEGRADED, DELETED, type GroupRows, type RowNumber, UNSETTLED } from "./group-rows.ts";
+import { COMPARED, DEGRADED, DELETED, type GroupRows, type RowNumber, SEEN, UNSEEN, UNSETTLED } from "./group-rows.ts";
 import type { Issued } from "./incarnation.ts";
 import type { ReplicationServer } from "./replication-server.ts";
 import type { RestingGroup } from "./resting-group.ts";
@@ -103,6 +103,24 @@ export class Group {
 
   set isCompared(isCompared: boolean) {
     this.#rows.set(this.row, COMPARED, isCompared);
+  }
+
+  /** Whether own writes have left this node since a peer last showed that it has them all. */
+  get isUnseen(): boolean {
+    return this.#rows.has(this.row, UNSEEN);
+  }
+
+  set isUnseen(isUnseen: boolean) {
+    this.#rows.set(this.row, UNSEEN, isUnseen);
+  }
+
+  /** Whether a peer had everything of this epoch once in this process. */
+  get wasSeen(): boolean {
+    return this.#rows.has(this.row, SEEN);
+  }
+
+  set wasSeen(wasSeen: boolean) {
+    this.#rows.set(this.row, SEEN, wasSeen);
   }
 
   /** Whether something of it was lost in storage, or could not be read, and no peer has brought it back yet. */
@@ -217,6 +235,8 @@ export class Group {
     this.#rows.set(this.row, DEGRADED, false);
     this.#rows.set(this.row, DELETED, this.phase === "deleted");
     this.isCompared = false;
+    this.isUnseen = false;
+    this.wasSeen = false;
     this.snapshotAt = 0;
     this.snapshotVersion = 0;
     this.snapshotBytes = 0;

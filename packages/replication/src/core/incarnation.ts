@@ -24,6 +24,7 @@ export class Incarnation {
   readonly #source: ActorSource;
   #actor: Actor | undefined;
   #seq = 0;
+  #publishedSeq = 0;
 
   constructor(group: GroupId, source: ActorSource) {
     this.#group = group;
@@ -55,11 +56,22 @@ export class Incarnation {
     this.#seq = seq;
   }
 
+  /** Event `seq` of `actor` has left this node. */
+  published(actor: Actor, seq: number): void {
+    if (actor === this.#actor) this.#publishedSeq = seq;
+  }
+
+  /** Whether the last event was issued, and has not left this node yet. */
+  get hasUnpublished(): boolean {
+    return this.#seq > this.#publishedSeq;
+  }
+
   /** Writes on under the actor of an earlier load, unless `vector`, as found again, holds less than that issued. */
   resume({ actor, seq }: Issued, vector: VersionVector): void {
     if (vector.get(actor) === seq) {
       this.#actor = actor;
       this.#seq = seq;
+      this.#publishedSeq = seq;
     } else if (seq > 0) {
       this.#alarm(`${seq} events were issued, ${vector.get(actor)} found`);
       this.#take(vector, true);
@@ -92,6 +104,7 @@ export class Incarnation {
     if (vector.get(actor) !== 0) actor = this.#source.actor(true);
     this.#actor = actor;
     this.#seq = 0;
+    this.#publishedSeq = 0;
     return actor;
   }
 

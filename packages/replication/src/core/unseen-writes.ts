@@ -1,5 +1,8 @@
 import { type VersionVector, actorNode } from "@coppice/crdt";
+import type { DomainIndex } from "./domain-index.ts";
+import { UNSEEN } from "./group-rows.ts";
 import type { Group } from "./group.ts";
+import type { Run } from "./run.ts";
 
 /**
  * Which own writes no peer is known to have, so that they are not dropped with an epoch that a peer has left. It errs on
@@ -10,25 +13,22 @@ import type { Group } from "./group.ts";
  */
 export class UnseenWrites {
   readonly #node: string;
-  /** Groups written to since a peer last showed that it has it all, by key, with their domains. */
-  readonly #written = new Map<string, string>();
-  /** The last own event of each group that has left this node. */
-  readonly #published = new Map<string, number>();
-  /** Groups and domains of which a peer had everything once in this process. */
-  readonly #seen = new Map<string, string>();
+  readonly #domains: () => ReadonlyMap<string, DomainIndex>;
+  /** Domains of which a peer had everything once in this process. */
   readonly #seenDomains = new Set<string>();
   /** What the node that deleted a group knew of it, for groups deleted in this process. */
   readonly #deleted = new Map<string, VersionVector>();
 
   /** @param node the part of this node's actors that names it */
-  constructor(node: string) {
+  constructor(node: string, domains: () => ReadonlyMap<string, DomainIndex>) {
     this.#node = node;
+    this.#domains = domains;
   }
 
-  /** Own events up to `seq` have left this node. */
-  wrote(group: Group, seq: number): void {
-    this.#written.set(group.key, group.domain);
-    this.#published.set(group.key, seq);
+  /** Own events of a group have left this node. */
+  wrote(group: Group, run: Run): void {
+    group.isUnseen = true;
+    group.server?.incarnation.published(run.actor, run.lastSeq);
   }
 
   /** A peer told its vector of the group, in this epoch. */
@@ -47,21 +47,17 @@ export class UnseenWrites {
 
   /** A peer has the same of a whole domain. */
   sawDomain(domain: string): void {
-    for (const [key, of] of this.#written) if (of === domain) this.#written.delete(key);
-    for (const [key, of] of this.#seen) if (of === domain) this.#seen.delete(key);
+    this.#domains().get(domain)?.clear(UNSEEN);
     this.#seenDomains.add(domain);
   }
 
   #saw(group: Group): void {
-    this.#written.delete(group.key);
-    if (!this.#seenDomains.has(group.domain)) this.#seen.set(group.key, group.domain);
+    group.isUnseen = false;
+    group.wasSeen = true;
   }
 
   /** The group enters another epoch; `former` is what was known of the one that ends, here or by who ended it. */
   leaves(group: Group, former: VersionVector | undefined): void {
-    this.#written.delete(group.key);
-    this.#published.delete(group.key);
-    this.#seen.delete(group.key);
     if (group.phase === "deleted" && former !== undefined) this.#deleted.set(group.key, former);
     else this.#deleted.delete(group.key);
   }
@@ -82,10 +78,7 @@ export class UnseenWrites {
   }
 
   #isSeen(group: Group): boolean {
-    if (this.#written.has(group.key)) return false;
-    const { seq } = group.server?.incarnation ?? { seq: 0 };
-    // Written, and not yet committed.
-    if (seq > (this.#published.get(group.key) ?? 0)) return false;
-    return this.#seen.has(group.key) || this.#seenDomains.has(group.domain);
+    if (group.isUnseen || group.server?.incarnation.hasUnpublished === true) return false;
+    return group.wasSeen || this.#seenDomains.has(group.domain);
   }
 }
