@@ -80,9 +80,7 @@ export class ReplicationServer {
     this.#past = new CausalPast(groupSeed(key, meta.type, meta.epoch));
     this.#clock = new HybridClock(environment.now, meta.time);
     this.incarnation = new Incarnation(meta.id, environment);
-    // Without code there is no state to send instead: every event since the base is kept.
-    const tailBytesMax = type === undefined ? Number.POSITIVE_INFINITY : environment.limits.tailBytesMax;
-    this.#tail = new Tail(tailBytesMax, this.#past.vector);
+    this.#tail = new Tail(this.#past.vector);
     this.#watchType();
   }
 
@@ -211,7 +209,7 @@ export class ReplicationServer {
     this.#state = reviveOpaque(type, this.#state as OpaqueState);
     this.#type = type;
     this.#opaqueBase = undefined;
-    this.#tail.limit(this.#environment.limits.tailBytesMax);
+    this.#trimTail();
     this.#watchType();
     this.#views = NO_VIEWS;
     this.#changed("remote");
@@ -476,6 +474,12 @@ export class ReplicationServer {
     if (this.#fresh === NO_FRESH) this.#fresh = [fresh];
     else this.#fresh.push(fresh);
     this.#tail.add(fresh.run);
+    this.#trimTail();
+  }
+
+  #trimTail(): void {
+    // Without code there is no state to send instead: every event since the base is kept.
+    if (!this.isOpaque) this.#tail.trim(this.#environment.limits.tailBytesMax);
   }
 
   #touchedIfWatched(origin: Origin): Set<string> | undefined {

@@ -1,27 +1,24 @@
 import { VersionVector } from "@coppice/crdt";
-import { type PackedRun, memoryOf, pack, unpack } from "./packed-run.ts";
+import { type KeptRun, lastOf, memoryOf, pack, unpack } from "./kept-run.ts";
 import type { Run } from "./run.ts";
 
 const RUNS_FEW = 4;
 /** Runs looked at for one that a peer has otherwise. */
 const CONTRADICTING_MAX = 64;
-const NO_RUNS: (Run | PackedRun)[] = [];
+const NO_RUNS: KeptRun[] = [];
 /** A floor that the tail always reaches back to; never changed. */
 const GROUND = new VersionVector();
 
 /**
- * The newest runs of a group, in the order in which they were applied, under a byte cap: what brings a peer up to date
- * that is only a little behind. `floor` is what the tail no longer reaches back to.
+ * The newest runs of a group, in the order in which they were applied: what brings a peer up to date that is only a
+ * little behind. `floor` is what the tail no longer reaches back to.
  */
 export class Tail {
-  #bytesMax: number;
-  #runs: (Run | PackedRun)[] = NO_RUNS;
-  #start = 0;
+  #runs: KeptRun[] = NO_RUNS;
   #bytes = 0;
   #floor: VersionVector;
 
-  constructor(bytesMax: number, floor: VersionVector) {
-    this.#bytesMax = bytesMax;
+  constructor(floor: VersionVector) {
     this.#floor = copyOf(floor);
   }
 
@@ -36,27 +33,23 @@ export class Tail {
     if (this.#runs.length < RUNS_FEW) this.#runs = this.#runs.concat([kept]);
     else this.#runs.push(kept);
     this.#bytes += memoryOf(kept);
-    this.#trim();
   }
 
-  /** Changes the cap. */
-  limit(bytesMax: number): void {
-    this.#bytesMax = bytesMax;
-    this.#trim();
-  }
-
-  #trim(): void {
-    while (this.#bytes > this.#bytesMax && this.#start < this.#runs.length) this.#dropOldest();
-    if (this.#start > 64 && 2 * this.#start > this.#runs.length) {
-      this.#runs = this.#runs.slice(this.#start);
-      this.#start = 0;
+  /** Forgets the oldest runs as long as all take more than `bytesMax` in memory. */
+  trim(bytesMax: number): void {
+    while (this.#bytes > bytesMax) {
+      const oldest = this.#runs.shift() as KeptRun;
+      this.#bytes -= memoryOf(oldest);
+      const { actor, seq } = lastOf(oldest);
+      if (this.#floor.get(actor) >= seq) continue;
+      if (this.#floor === GROUND) this.#floor = new VersionVector();
+      this.#floor.set(actor, seq);
     }
   }
 
   /** Forgets everything: what `vector` covers can no longer be told event by event. */
   reset(vector: VersionVector): void {
     this.#runs = NO_RUNS;
-    this.#start = 0;
     this.#bytes = 0;
     this.#floor = copyOf(vector);
   }
@@ -65,9 +58,9 @@ export class Tail {
   since(vector: VersionVector): Run[] | undefined {
     if (!vector.includes(this.#floor)) return undefined;
     const missing: Run[] = [];
-    for (let index = this.#start; index < this.#runs.length; index++) {
-      const kept = this.#runs[index] as Run | PackedRun;
-      if (kept.lastSeq > vector.get(kept.actor)) missing.push(unpack(kept));
+    for (const kept of this.#runs) {
+      const { actor, seq } = lastOf(kept);
+      if (seq > vector.get(actor)) missing.push(unpack(kept));
     }
     return missing;
   }
@@ -77,24 +70,16 @@ export class Tail {
    * be: two processes write under one actor. Only the newest are looked at.
    */
   contradicts(run: Run): boolean {
-    const oldest = Math.max(this.#start, this.#runs.length - CONTRADICTING_MAX);
+    const oldest = Math.max(0, this.#runs.length - CONTRADICTING_MAX);
     for (let index = this.#runs.length - 1; index >= oldest; index--) {
-      const kept = this.#runs[index] as Run | PackedRun;
-      if (kept.actor !== run.actor || kept.lastSeq !== run.lastSeq) continue;
+      const kept = this.#runs[index] as KeptRun;
+      const { actor, seq } = lastOf(kept);
+      if (actor !== run.actor || seq !== run.lastSeq) continue;
       const known = unpack(kept);
       if (known.count !== run.count) continue;
       return known.bytes.length !== run.bytes.length || known.bytes.some((byte, at) => byte !== run.bytes[at]);
     }
     return false;
-  }
-
-  #dropOldest(): void {
-    const oldest = this.#runs[this.#start] as Run | PackedRun;
-    this.#start++;
-    this.#bytes -= memoryOf(oldest);
-    if (this.#floor.get(oldest.actor) >= oldest.lastSeq) return;
-    if (this.#floor === GROUND) this.#floor = new VersionVector();
-    this.#floor.set(oldest.actor, oldest.lastSeq);
   }
 }
 
