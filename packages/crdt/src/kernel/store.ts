@@ -40,9 +40,17 @@ const KIND_MASK = 255;
 /** A hybrid time is below 2^53. */
 const TIME_LOW = 2 ** 22;
 
-interface RegisterExtra {
+/** What stands in place of the value in the few registers that have more: other kinds under the key, concurrent writes. */
+class Crowded {
+  readonly value: Stored;
   readonly sibling: Store | undefined;
   readonly more: RegisterDot[] | undefined;
+
+  constructor(value: Stored, sibling: Store | undefined, more: RegisterDot[] | undefined) {
+    this.value = value;
+    this.sibling = sibling;
+    this.more = more;
+  }
 }
 
 /**
@@ -55,17 +63,14 @@ export class RegisterStore {
   seq: number;
   #timeHigh: number;
   #timeLow: number;
-  value: Stored;
-  /** What hardly any register has. */
-  #extra: RegisterExtra | undefined;
+  #held: Stored | Crowded;
 
   constructor(kind: number, actor: number = NO_ACTOR, seq = 0, time = 0, value?: Stored) {
     this.#place = ((actor + 1) << KIND_BITS) | kind;
     this.seq = seq;
     this.#timeHigh = Math.floor(time / TIME_LOW);
     this.#timeLow = (time - this.#timeHigh * TIME_LOW) | 0;
-    this.value = value;
-    this.#extra = undefined;
+    this.#held = value;
   }
 
   get shape(): typeof SHAPE_REGISTER {
@@ -84,16 +89,22 @@ export class RegisterStore {
     return this.#timeHigh * TIME_LOW + this.#timeLow;
   }
 
+  get value(): Stored {
+    const held = this.#held;
+    // Nearly all values are scalars: `instanceof` alone takes as long as the read around it.
+    return typeof held === "object" && held instanceof Crowded ? held.value : held;
+  }
+
   get sibling(): Store | undefined {
-    return this.#extra?.sibling;
+    return this.#held instanceof Crowded ? this.#held.sibling : undefined;
   }
 
   set sibling(store: Store | undefined) {
-    if (store !== this.sibling) this.#extra = extraOf(store, this.more);
+    this.#held = heldOf(this.value, store, this.more);
   }
 
   get more(): RegisterDot[] | undefined {
-    return this.#extra?.more;
+    return this.#held instanceof Crowded ? this.#held.more : undefined;
   }
 
   /** Makes one write the one that is read, and `more` the others. */
@@ -102,14 +113,13 @@ export class RegisterStore {
     this.seq = seq;
     this.#timeHigh = Math.floor(time / TIME_LOW);
     this.#timeLow = (time - this.#timeHigh * TIME_LOW) | 0;
-    this.value = value;
-    if (more !== this.more) this.#extra = extraOf(this.sibling, more);
+    this.#held = heldOf(value, this.sibling, more);
   }
 }
 
 // A function, not a private method: that would cost each register a word.
-function extraOf(sibling: Store | undefined, more: RegisterDot[] | undefined): RegisterExtra | undefined {
-  return sibling === undefined && more === undefined ? undefined : { sibling, more };
+function heldOf(value: Stored, sibling: Store | undefined, more: RegisterDot[] | undefined): Stored | Crowded {
+  return sibling === undefined && more === undefined ? value : new Crowded(value, sibling, more);
 }
 
 /** What one actor added to a counter since its row was last dead: a run. */
@@ -199,32 +209,27 @@ export class ActorTable {
   #names: Actor[] = NO_NAMES;
   /** Only where the names are many. */
   #indexes: Map<Actor, number> | undefined;
-  #lastName: Actor | undefined;
-  #lastIndex = 0;
 
   get names(): readonly Actor[] {
     return this.#names;
   }
 
   intern(actor: Actor): number {
-    if (actor === this.#lastName) return this.#lastIndex;
-    let index = this.#find(actor);
-    if (index < 0) {
-      index = this.names.length;
-      // Of exactly that length: an array that is spread or pushed to takes room for sixteen more.
-      if (index === 0) this.#names = soleActor(actor);
-      else if (index < NAMES_SEARCHED_MAX) this.#names = this.#names.concat([actor]);
-      else this.#names.push(actor);
-      this.#indexes?.set(actor, index);
-    }
-    this.#lastName = actor;
-    this.#lastIndex = index;
+    const known = this.#find(actor);
+    if (known >= 0) return known;
+    const index = this.#names.length;
+    // Of exactly that length: an array that is spread or pushed to takes room for sixteen more.
+    if (index === 0) this.#names = soleActor(actor);
+    else if (index < NAMES_SEARCHED_MAX) this.#names = this.#names.concat([actor]);
+    else this.#names.push(actor);
+    this.#indexes?.set(actor, index);
     return index;
   }
 
   #find(actor: Actor): number {
-    if (this.names.length <= NAMES_SEARCHED_MAX) return this.names.indexOf(actor);
-    this.#indexes ??= new Map(this.names.map((name, index) => [name, index]));
+    if (this.#names[0] === actor) return 0;
+    if (this.#names.length <= NAMES_SEARCHED_MAX) return this.#names.indexOf(actor);
+    this.#indexes ??= new Map(this.#names.map((name, index) => [name, index]));
     return this.#indexes.get(actor) ?? -1;
   }
 
