@@ -33,6 +33,7 @@ class Shell implements Transaction {
   seq = 0;
   time = 0;
   serial = 0;
+  scratch: unknown = undefined;
   readonly delta: Writer = new Writer(1 << 16);
   readonly touched = undefined;
   readonly #undos: unknown[] = [];

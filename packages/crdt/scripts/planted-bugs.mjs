@@ -139,13 +139,13 @@ const BUGS = [
   },
   {
     name: "the table of actors outlives its delta",
-    file: "kernel/state.ts",
-    from: "this.#deltaActors?.trim(0);",
+    file: "kernel/open-delta.ts",
+    from: "this.#actors?.trim(0);",
     to: "",
   },
   {
     name: "the shorthand for a map is taken too often",
-    file: "kernel/state.ts",
+    file: "kernel/open-delta.ts",
     from: "this.#lastMap === map && ",
     to: "",
   },

@@ -94,7 +94,17 @@ class Explorer<State, Value, Mutator extends View, View> {
     const seq = (known[index] as number) + 1;
     const delta = new Writer();
     const state = type.decode(body);
-    const transaction = { actor, seq, time, delta, serial: 0, touched: undefined, begin: noop, onRollback: noop };
+    const transaction = {
+      actor,
+      seq,
+      time,
+      delta,
+      serial: 0,
+      scratch: undefined,
+      touched: undefined,
+      begin: noop,
+      onRollback: noop,
+    };
     const note = operations[operation]?.(type.mutator(state, transaction));
     if (delta.length === 0) return;
     const event = { actor, seq, time, delta: delta.take(), deps: vectorOf(known), notes: [note] };

@@ -34,6 +34,14 @@ export class StampingTransaction implements Transaction {
     return this.#inner.serial;
   }
 
+  get scratch(): unknown {
+    return this.#inner.scratch;
+  }
+
+  set scratch(scratch: unknown) {
+    this.#inner.scratch = scratch;
+  }
+
   get touched(): Set<string> | undefined {
     return this.#inner.touched;
   }

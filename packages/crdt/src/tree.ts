@@ -5,7 +5,6 @@ import { mapAt } from "./kernel/map-view.ts";
 import { endPosition, isPosition, positionBetween } from "./kernel/position.ts";
 import { liveDots, reveal, writeChildRegister } from "./kernel/register.ts";
 import { removeKey } from "./kernel/removal.ts";
-import type { KernelState } from "./kernel/state.ts";
 import { type MapStore, type RegisterStore, type Store, inChain, isAlive } from "./kernel/store.ts";
 import type { Transaction } from "./type.ts";
 import type { Value } from "./value.ts";
@@ -79,17 +78,6 @@ interface Place {
   readonly parent: string;
   readonly position: Position;
   readonly time: number;
-}
-
-/** How many nodes the event being made in a state has placed so far. */
-const placed = new WeakMap<KernelState, { serial: number; count: number }>();
-
-/** Numbers the nodes that an event places. */
-function nextIndex(state: KernelState, { serial }: Transaction): number {
-  const found = placed.get(state);
-  const count = found?.serial === serial ? found.count + 1 : 0;
-  placed.set(state, { serial, count });
-  return count;
 }
 
 class TreeCursor<T> implements TreeMutator<T> {
@@ -180,7 +168,7 @@ class TreeCursor<T> implements TreeMutator<T> {
 
   /** Writes a placement: between siblings, or at the end by the event's time and the node's number in the event. */
   #place(transaction: Transaction, id: string, parent: string, from: string, between?: Between): void {
-    const index = nextIndex(this.#cursor.state, transaction);
+    const index = this.#cursor.open.nextPlace();
     const { actor, seq } = transaction;
     const position = between && positionBetween(between.previous, between.next, `${actor} ${seq} ${index}`);
     writeChildRegister(this.#node(id), PARENT, KIND_LWW, [parent, from, position ?? index]);

@@ -36,11 +36,13 @@ export interface Transaction extends Stamp {
    * what stands before (the deltas of earlier events of this tick) is not this event's.
    */
   readonly delta: Writer;
-  /**
-   * Rises with every callback, a rolled-back one included (whose `seq` is given again): what a mutator keeps for one
-   * delta, such as a table of the actors it names, it keeps under this number.
-   */
+  /** Rises with every callback of this transaction, a rolled-back one included (whose `seq` is given again). */
   readonly serial: number;
+  /**
+   * For the type's use: what its mutators keep for one delta, such as a table of the actors it names, together with the
+   * `serial` it is of. `undefined` at first; the shell only keeps it.
+   */
+  scratch: unknown;
   /** Top-level keys touched, when somebody watches. */
   readonly touched: Set<string> | undefined;
   /** Throws `TypeError` outside the `mutate` callback that this transaction belongs to. */

@@ -40,7 +40,7 @@ function codes(grove: Grove): string[] {
 /** A write of a map at a time of the writer's choosing. */
 function writeAt(actor: Actor, time: number, key: string, value: string): Run {
   const builder = new RunBuilder();
-  const transaction = new GroupTransaction(builder, 0);
+  const transaction = new GroupTransaction(builder);
   transaction.start(actor, 1, time, undefined);
   notes.mutator(notes.create(), transaction).set(key, value);
   transaction.commit();

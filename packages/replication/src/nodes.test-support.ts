@@ -134,7 +134,7 @@ export function increments(
   amount = 1,
 ): Run {
   const builder = new RunBuilder();
-  const transaction = new GroupTransaction(builder, 0);
+  const transaction = new GroupTransaction(builder);
   const mutator = gCounter.mutator(gCounter.create(), transaction);
   for (let seq = 1; seq < firstSeq + count; seq++) {
     transaction.start(actor, seq, seq, undefined);

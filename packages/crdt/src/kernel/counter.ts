@@ -163,7 +163,7 @@ export function addToCounter(cursor: Cursor, amount: number): void {
     const counter = found ?? (cursor.ensure(transaction) as CounterStore);
     beginRun(counter, row, own, amount, transaction);
   }
-  state.endOperation(delta, cursor.parent?.find() as MapStore | undefined);
+  cursor.open.endOperation(delta, cursor.parent?.find() as MapStore | undefined);
   cursor.touch(transaction);
 }
 

@@ -2,6 +2,7 @@ import type { Writer } from "../codec.ts";
 import { CrdtError } from "../error.ts";
 import type { Transaction } from "../type.ts";
 import { OP_CHILD, OP_SAME } from "./delta.ts";
+import { type OpenDelta, openDelta } from "./open-delta.ts";
 import type { KernelState } from "./state.ts";
 import {
   KEY_BYTES_MAX,
@@ -21,6 +22,7 @@ import {
 export class Cursor {
   readonly state: KernelState;
   readonly transaction: Transaction | undefined;
+  readonly open: OpenDelta;
   readonly parent: Cursor | undefined;
   readonly key: string;
   readonly kind: number;
@@ -29,6 +31,7 @@ export class Cursor {
   constructor(state: KernelState, transaction: Transaction | undefined, kind: number, parent?: Cursor, key = "") {
     this.state = state;
     this.transaction = transaction;
+    this.open = parent?.open ?? openDelta(transaction);
     this.kind = kind;
     this.parent = parent;
     this.key = key;
@@ -73,7 +76,7 @@ export class Cursor {
     const transaction = this.transaction;
     if (transaction === undefined) throw new TypeError("this is a read-only view: write inside mutate()");
     transaction.begin();
-    this.state.startOperation(transaction);
+    this.open.startOperation(transaction.serial);
     return transaction;
   }
 
@@ -95,7 +98,7 @@ export class Cursor {
   /** Writes the path of a child; `map` is what stands at this cursor. */
   writeChildPath(delta: Writer, map: MapStore | undefined, key: string, kind: number): void {
     if (this.parent !== undefined) {
-      if (this.state.isLastMap(delta, map)) delta.byte(OP_SAME);
+      if (this.open.isLastMap(delta, map)) delta.byte(OP_SAME);
       else this.#writeSteps(delta);
     }
     writeStep(delta, kind, key);
@@ -104,7 +107,7 @@ export class Cursor {
   /** Writes the path of a map whose own operation follows. */
   writeMapPath(delta: Writer): void {
     if (this.parent === undefined) return;
-    if (this.state.isLastMap(delta, this.find() as MapStore | undefined)) delta.byte(OP_SAME);
+    if (this.open.isLastMap(delta, this.find() as MapStore | undefined)) delta.byte(OP_SAME);
     else this.#writeSteps(delta);
   }
 

@@ -65,6 +65,6 @@ export function appendToLog(cursor: Cursor, value: unknown): void {
   transaction.onRollback(() => {
     log.entries.splice(log.entries.lastIndexOf(entry), 1);
   });
-  state.endOperation(delta, cursor.parent?.find() as MapStore | undefined);
+  cursor.open.endOperation(delta, cursor.parent?.find() as MapStore | undefined);
   cursor.touch(transaction);
 }

@@ -141,7 +141,7 @@ export function writeChildRegister(parent: Cursor, key: string, kind: number, va
     else attach(map, key, register);
     transaction.onRollback(detach, map, key, register);
   }
-  state.endOperation(transaction.delta, map);
+  parent.open.endOperation(transaction.delta, map);
   if (transaction.touched !== undefined) parent.child(key, kind).touch(transaction);
 }
 
@@ -157,7 +157,7 @@ function writeOperation(
   value: unknown,
 ): Stored {
   const { delta } = transaction;
-  const known = cursor.state.deltaActorCount;
+  const known = cursor.open.actorCount;
   const start = delta.length;
   try {
     if (key !== undefined) cursor.writeChildPath(delta, map, key, kind);
@@ -166,7 +166,7 @@ function writeOperation(
     return writeGiven(delta, value);
   } catch (error) {
     delta.reset(start);
-    if (cursor.state.deltaActorCount > known) cursor.state.deltaActors.trim(known);
+    if (cursor.open.actorCount > known) cursor.open.actors.trim(known);
     throw error;
   }
 }
@@ -177,11 +177,11 @@ export function writeOverwritten(cursor: Cursor, register: RegisterStore, delta:
     delta.byte(1);
     return;
   }
-  const { actors, deltaActors } = cursor.state;
+  const { actors } = cursor.state;
   const others = liveDots(register).filter((dot) => dot.actor !== own);
   delta.uint(1 + others.length);
   for (const dot of others) {
-    deltaActors.write(delta, actors, dot.actor, own);
+    cursor.open.actors.write(delta, actors, dot.actor, own);
     delta.uint(dot.seq);
   }
 }

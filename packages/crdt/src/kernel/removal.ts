@@ -5,7 +5,6 @@ import { cancelRow, findRow, writeAmount } from "./counter.ts";
 import { OP_CHILD, OP_CLEAR, OP_DELETE } from "./delta.ts";
 import { SHAPE_COUNTER, SHAPE_LOG, SHAPE_MAP, SHAPE_REGISTER } from "./kinds.ts";
 import { liveDots, setDots } from "./register.ts";
-import type { KernelState } from "./state.ts";
 import {
   type ActorTable,
   type CounterRow,
@@ -91,15 +90,15 @@ function observeRows(first: Store | undefined): readonly Cancels[] {
   return found;
 }
 
-function writeVector(state: KernelState, delta: Writer, vector: ReadonlyMap<number, number>, own: number): void {
+function writeVector({ state, open }: Cursor, delta: Writer, vector: ReadonlyMap<number, number>, own: number): void {
   delta.uint(vector.size);
   for (const [actor, seq] of vector) {
-    state.deltaActors.write(delta, state.actors, actor, own);
+    open.actors.write(delta, state.actors, actor, own);
     delta.uint(seq);
   }
 }
 
-function writeCancels(state: KernelState, delta: Writer, cancels: readonly Cancels[], own: number): void {
+function writeCancels(cursor: Cursor, delta: Writer, cancels: readonly Cancels[], own: number): void {
   delta.uint(cancels.length);
   for (const { kind, rows, children } of cancels) {
     delta.byte(OP_CHILD + kind);
@@ -107,13 +106,13 @@ function writeCancels(state: KernelState, delta: Writer, cancels: readonly Cance
       delta.uint(children.size);
       for (const [key, inner] of children) {
         writeKey(delta, key);
-        writeCancels(state, delta, inner, own);
+        writeCancels(cursor, delta, inner, own);
       }
       continue;
     }
     delta.uint(rows.length);
     for (const row of rows) {
-      state.deltaActors.write(delta, state.actors, row.actor, own);
+      cursor.open.actors.write(delta, cursor.state.actors, row.actor, own);
       delta.uint(row.start);
       delta.uint(row.last - row.start);
       writeAmount(delta, kind, row.total);
@@ -136,8 +135,8 @@ export function removeKey(cursor: Cursor, key: string): boolean {
   cursor.writeMapPath(delta);
   delta.byte(OP_DELETE);
   writeKey(delta, key);
-  writeVector(state, delta, vector, own);
-  writeCancels(state, delta, cancels, own);
+  writeVector(cursor, delta, vector, own);
+  writeCancels(cursor, delta, cancels, own);
   const { children } = map;
   transaction.onRollback(() => reattach(map, key, first));
   const remains = tombstones(first, map, { actor: own, seq: transaction.seq });
@@ -145,7 +144,7 @@ export function removeKey(cursor: Cursor, key: string): boolean {
   else children.set(key, remains);
   if (remains !== undefined) markIrregular(map);
   prune(map);
-  state.endOperation(delta, map);
+  cursor.open.endOperation(delta, map);
   cursor.child(key, 0).touch(transaction);
   return true;
 }
@@ -169,11 +168,11 @@ export function clearMap(cursor: Cursor): boolean {
   if (!alive || (vector.size === 0 && cancels.length === 0)) return false;
   cursor.writeMapPath(delta);
   delta.byte(OP_CLEAR);
-  writeVector(state, delta, vector, own);
+  writeVector(cursor, delta, vector, own);
   delta.uint(cancels.length);
   for (const [key, inner] of cancels) {
     writeKey(delta, key);
-    writeCancels(state, delta, inner, own);
+    writeCancels(cursor, delta, inner, own);
   }
   const before = map.children;
   transaction.onRollback(() => {
@@ -187,7 +186,7 @@ export function clearMap(cursor: Cursor): boolean {
   }
   if (map.children.size > 0) markIrregular(map);
   prune(map);
-  state.endOperation(delta, map);
+  cursor.open.endOperation(delta, map);
   return true;
 }
 

@@ -32,6 +32,7 @@ class TestTransaction implements Transaction {
   readonly time: number;
   readonly serial: number;
   readonly delta: Writer;
+  scratch: unknown = undefined;
   readonly touched: Set<string> = new Set();
   readonly undos: (() => void)[] = [];
   #open = true;

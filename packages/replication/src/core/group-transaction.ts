@@ -8,14 +8,14 @@ export class GroupTransaction implements Transaction {
   actor: Actor = "" as Actor;
   seq = 0;
   time: HybridTime = 0;
-  serial: number;
+  serial = 0;
+  scratch: unknown = undefined;
   touched: Set<string> | undefined = undefined;
   readonly #undos: UndoLog;
   #isOpen = false;
   #start = 0;
 
-  constructor(builder: RunBuilder, serial: number) {
-    this.serial = serial;
+  constructor(builder: RunBuilder) {
     this.delta = builder.deltas;
     this.#undos = builder.undos;
   }

@@ -29,14 +29,13 @@ export class OwnEvents {
   readonly #transaction: GroupTransaction;
   #bindings: readonly Binding[] = NO_BINDINGS;
 
-  /** @param serial that of the group's last callback */
-  constructor(builders: RunBuilders, past: CausalPast, clock: HybridClock, incarnation: Incarnation, serial: number) {
+  constructor(builders: RunBuilders, past: CausalPast, clock: HybridClock, incarnation: Incarnation) {
     this.#builders = builders;
     this.#past = past;
     this.#clock = clock;
     this.#incarnation = incarnation;
     this.#builder = builders.take();
-    this.#transaction = new GroupTransaction(this.#builder, serial);
+    this.#transaction = new GroupTransaction(this.#builder);
   }
 
   /** How many events were made. */
@@ -47,11 +46,6 @@ export class OwnEvents {
   /** Whether a callback is running. */
   get isOpen(): boolean {
     return this.#transaction.isOpen;
-  }
-
-  /** That of the last callback; see `Transaction.serial`. */
-  get serial(): number {
-    return this.#transaction.serial;
   }
 
   /**

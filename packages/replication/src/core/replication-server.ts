@@ -49,8 +49,6 @@ export class ReplicationServer {
   readonly incarnation: Incarnation;
   /** From the first write of a tick to its end. */
   #own: OwnEvents | undefined;
-  /** That of the last callback; see `Transaction.serial`. */
-  #serial = 0;
   #views: readonly { readonly type: AnyCrdtType; readonly view: unknown }[] = NO_VIEWS;
   #fresh: FreshRun[] = NO_FRESH;
   #pending: PendingBuffer = NOTHING_PENDING;
@@ -261,7 +259,7 @@ export class ReplicationServer {
   /** The own events of this tick. */
   #ownEvents(): OwnEvents {
     const { builders } = this.#environment;
-    return (this.#own ??= new OwnEvents(builders, this.#past, this.#clock, this.incarnation, this.#serial));
+    return (this.#own ??= new OwnEvents(builders, this.#past, this.#clock, this.incarnation));
   }
 
   /** A callback is over that began with `before` events in this tick. */
@@ -465,7 +463,6 @@ export class ReplicationServer {
     const own = this.#own;
     if (own === undefined || own.isOpen) return;
     this.#own = undefined;
-    this.#serial = own.serial;
     const run = own.take();
     if (run !== undefined) this.#record({ run, source: undefined, repaired: false });
   }
