@@ -1,5 +1,5 @@
 import type { AnyCrdtType } from "@coppice/crdt";
-import { formatGroupId } from "@coppice/storage";
+import { type GroupId, formatGroupId } from "@coppice/storage";
 import { sha256 } from "@noble/hashes/sha2.js";
 import { bytesToHex } from "@noble/hashes/utils.js";
 import type { PeerAckLevel } from "./core/acknowledgements.ts";
@@ -22,6 +22,7 @@ import { type AckLevel, type Acknowledgement, CommitAcknowledgement, PeerAcknowl
 /** What handles need of their node beyond its core: one for all of them. */
 export interface HostEnvironment {
   isClosed(): boolean;
+  /** `buffered`: commits wait in memory for the next save. */
   durability(group: Group): { readonly durable: boolean; readonly sync: boolean; readonly buffered?: boolean };
   /** The durability mode of the group's domain, when one was set. */
   mode(group: Group): Durability | undefined;
@@ -46,9 +47,8 @@ export class GroupHost implements ReplicaHost {
   readonly #type: AnyCrdtType;
   readonly #core: Core;
   readonly #environment: HostEnvironment;
-  readonly #isJournalled: boolean;
-  /** Commits wait in memory for the next save. */
-  readonly #isBuffered: boolean;
+  /** What writes wait for that do not say. */
+  readonly #level: "memory" | "log";
   #isReleased = false;
 
   constructor(group: Group, type: AnyCrdtType, core: Core, environment: HostEnvironment) {
@@ -56,9 +56,16 @@ export class GroupHost implements ReplicaHost {
     this.#type = type;
     this.#core = core;
     this.#environment = environment;
-    this.#isJournalled = environment.durability(group).durable && environment.mode(group) !== "snapshot";
-    this.#isBuffered = environment.durability(group).buffered === true;
+    this.#level = this.#isJournalled() && environment.durability(group).buffered !== true ? "log" : "memory";
     group.handles++;
+  }
+
+  #isJournalled(): boolean {
+    return this.#environment.durability(this.#group).durable && this.#environment.mode(this.#group) !== "snapshot";
+  }
+
+  get id(): GroupId {
+    return this.#group.id;
   }
 
   presence(): PresenceHost {
@@ -120,15 +127,16 @@ export class GroupHost implements ReplicaHost {
     if (level === undefined || level === "memory") return;
     if (typeof level === "object") return void this.#peerLevel(level);
     const name = formatGroupId(this.#group.id);
-    if (!this.#isJournalled) {
+    const { sync, buffered } = this.#environment.durability(this.#group);
+    if (!this.#isJournalled()) {
       const message = `ack "${level}" needs a journal, and group ${name} has none: use a durable storage and durability "log" or "sync"`;
       throw new ReplicationError("ACK_UNAVAILABLE", message);
     }
-    if (level === "log" && this.#isBuffered) {
+    if (level === "log" && buffered === true) {
       const message = `ack "log": group ${name} is kept in memory until the next save; use "sync", which saves at once`;
       throw new ReplicationError("ACK_UNAVAILABLE", message);
     }
-    if (level === "sync" && !this.#environment.durability(this.#group).sync) {
+    if (level === "sync" && !sync) {
       throw new ReplicationError(
         "ACK_UNAVAILABLE",
         `ack "sync": the storage of group ${name} cannot promise stable storage`,
@@ -137,7 +145,7 @@ export class GroupHost implements ReplicaHost {
   }
 
   acknowledge<Result>(result: Result, hasWritten: boolean, options: MutateOptions | undefined): Write<Result> {
-    const level = options?.ack ?? (this.#isJournalled && !this.#isBuffered ? "log" : "memory");
+    const level = options?.ack ?? this.#level;
     return new Write(result, this.server(), hasWritten, hasWritten ? this.#acknowledgement(level, options) : undefined);
   }
 

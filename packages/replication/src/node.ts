@@ -160,7 +160,7 @@ export class Node implements AsyncDisposable {
     const group = this.#driver.core.open(id, type, options.recreate ?? false);
     await this.#active(group, options.signal);
     if (isUnknownToAll && group.isEmpty) group.isCompared = true;
-    return new Replica<Value, Mutator, View>(group.id, type, this.#host(group, type));
+    return new Replica<Value, Mutator, View>(type, this.#host(group, type));
   }
 
   /** Asks the linked peers about a group; returns whether there were any, and none knows it. */

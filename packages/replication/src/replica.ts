@@ -85,6 +85,7 @@ export interface GroupStatus {
 
 /** What a replica needs of its node. */
 export interface ReplicaHost {
+  readonly id: GroupId;
   /** The group's engine. Throws `CLOSED` or `GROUP_DELETED`. */
   server(): ReplicationServer;
   acknowledge<Result>(result: Result, hasWritten: boolean, options: MutateOptions | undefined): Write<Result>;
@@ -103,24 +104,32 @@ export interface ReplicaHost {
   release(): void;
 }
 
+/** A value that was worked out. */
+interface Known<Value> {
+  readonly server: ReplicationServer;
+  readonly version: number;
+  readonly value: Value;
+}
+
 /**
  * A handle on one group of a node, as `Node.open` returns it. Handles are counted; the group stays loaded while there
  * is one. After `close` every method but `close` throws `CLOSED`.
  */
 export class Replica<Value, Mutator extends View, View = Mutator> implements Disposable {
-  readonly id: GroupId;
   readonly type: CrdtType<unknown, Value, Mutator, View>;
   readonly #host: ReplicaHost;
   #presence: Presence | undefined;
   #stops: Set<() => void> | undefined;
-  #value: Value | undefined;
-  #version = -1;
-  #server: ReplicationServer | undefined;
+  /** As it was last asked for. */
+  #known: Known<Value> | undefined;
 
-  constructor(id: GroupId, type: AnyCrdtType, host: ReplicaHost) {
-    this.id = id;
+  constructor(type: AnyCrdtType, host: ReplicaHost) {
     this.type = type;
     this.#host = host;
+  }
+
+  get id(): GroupId {
+    return this.#host.id;
   }
 
   /** Who is in the group right now: ephemeral states, never stored. */
@@ -154,12 +163,10 @@ export class Replica<Value, Mutator extends View, View = Mutator> implements Dis
   /** The value as plain frozen data: the same object until the next change. */
   value(): Value {
     const server = this.#host.server();
-    if (this.#server !== server || this.#version !== server.version) {
-      this.#value = server.value(this.type) as Value;
-      this.#server = server;
-      this.#version = server.version;
+    if (this.#known?.server !== server || this.#known.version !== server.version) {
+      this.#known = { server, version: server.version, value: server.value(this.type) as Value };
     }
-    return this.#value as Value;
+    return this.#known.value;
   }
 
   /** Point reads that do not build the whole value; everything read in one callback is of one moment. */
