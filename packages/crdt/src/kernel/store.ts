@@ -215,7 +215,9 @@ export class ActorTable {
   }
 
   intern(actor: Actor): number {
-    const known = this.#find(actor);
+    if (this.#names[0] === actor) return 0;
+    if (this.#names.length > NAMES_SEARCHED_MAX) this.#indexes ??= new Map(this.#names.map((name, at) => [name, at]));
+    const known = this.#indexes === undefined ? this.#names.indexOf(actor) : (this.#indexes.get(actor) ?? -1);
     if (known >= 0) return known;
     const index = this.#names.length;
     // Of exactly that length: an array that is spread or pushed to takes room for sixteen more.
@@ -224,13 +226,6 @@ export class ActorTable {
     else this.#names.push(actor);
     this.#indexes?.set(actor, index);
     return index;
-  }
-
-  #find(actor: Actor): number {
-    if (this.#names[0] === actor) return 0;
-    if (this.#names.length <= NAMES_SEARCHED_MAX) return this.#names.indexOf(actor);
-    this.#indexes ??= new Map(this.#names.map((name, index) => [name, index]));
-    return this.#indexes.get(actor) ?? -1;
   }
 
   /** The name of an index that `intern` gave. */

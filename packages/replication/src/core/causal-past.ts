@@ -17,7 +17,10 @@ const EMPTY = new VersionVector();
  * beside the vector and the digest, and entered when somebody looks or another actor comes.
  */
 export class CausalPast {
-  /** The digest of knowing nothing, and the present one, as signed lanes: a list each would take more than all else here. */
+  /**
+   * The digest of knowing nothing, and the present one but for the head's entry, as signed lanes: a list each would take
+   * more than all else here.
+   */
   readonly #seedHigh: number;
   readonly #seedLow: number;
   #digestHigh: number;
@@ -27,8 +30,6 @@ export class CausalPast {
   #frontier: readonly Actor[];
   #head: Actor = NOBODY;
   #headSeq = 0;
-  /** The entry of the head that the digest counts. */
-  #headCounted = 0;
 
   /** @param seed the digest of knowing nothing: it stands for group, type and epoch */
   constructor(seed: Digest) {
@@ -44,7 +45,6 @@ export class CausalPast {
   load(vector: VersionVector, frontier: readonly Actor[]): void {
     this.#head = NOBODY;
     this.#headSeq = 0;
-    this.#headCounted = 0;
     this.#vector = vector.clone();
     this.#frontier = listOf(new Set(frontier));
     this.#setDigest(vectorDigest(this.#seed(), vector));
@@ -76,14 +76,8 @@ export class CausalPast {
   }
 
   digest(): Digest {
-    let digest: Digest = [this.#digestHigh >>> 0, this.#digestLow >>> 0];
-    const [head, seq, counted] = [this.#head, this.#headSeq, this.#headCounted];
-    if (seq === counted) return digest;
-    if (counted > 0) digest = subtractDigest(digest, entryHash(this.#seed(), head, counted));
-    digest = addDigest(digest, entryHash(this.#seed(), head, seq));
-    this.#headCounted = seq;
-    this.#setDigest(digest);
-    return digest;
+    const others: Digest = [this.#digestHigh >>> 0, this.#digestLow >>> 0];
+    return this.#headSeq === 0 ? others : addDigest(others, entryHash(this.#seed(), this.#head, this.#headSeq));
   }
 
   #setDigest([high, low]: Digest): void {
@@ -160,13 +154,12 @@ export class CausalPast {
   }
 
   #behead(next: Actor): void {
-    if (this.#head !== NOBODY) {
-      this.digest();
-      this.#enterHead();
-    }
+    let digest = this.digest();
+    if (this.#head !== NOBODY) this.#enterHead();
     this.#head = next;
-    this.#headCounted = this.#vector.get(next);
-    this.#headSeq = this.#headCounted;
+    this.#headSeq = this.#vector.get(next);
+    if (this.#headSeq > 0) digest = subtractDigest(digest, entryHash(this.#seed(), next, this.#headSeq));
+    this.#setDigest(digest);
   }
 }
 

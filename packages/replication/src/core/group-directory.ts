@@ -2,7 +2,7 @@ import { type CatalogueRow, type Digest, type GroupId, decodeGroupKey, domainOf 
 import { equalDigest } from "./digest.ts";
 import { DomainIndex } from "./domain-index.ts";
 import { Group, type GroupView, emptyMeta } from "./group.ts";
-import { COUNTED, DEGRADED, DELETED, GroupRows, type RowNumber, UNSETTLED } from "./group-rows.ts";
+import { COUNTED, DEGRADED, DELETED, GroupRows, type RowNumber, STORED, UNSETTLED } from "./group-rows.ts";
 import { RestingCodec, type RestingGroup, recordKey } from "./resting-group.ts";
 
 /** What is known of the groups of a node, by key. */
@@ -132,13 +132,12 @@ export class GroupDirectory implements Groups {
     const row = this.#add({
       key,
       meta: catalogued,
-      isStored: true,
-      isPaused: false,
       snapshotAt,
       snapshotBytes,
       journalBytes: 0,
       issued: undefined,
     });
+    this.#rows.set(row, STORED, true);
     if (epoch > 1 || knowsEvents(catalogued)) this.#count(row, digest);
     if (isUnsettled && epoch % 2 === 1) this.#rows.set(row, UNSETTLED, true);
     if (catalogued.degraded) this.#rows.set(row, DEGRADED, true);
@@ -146,7 +145,7 @@ export class GroupDirectory implements Groups {
 
   /** A group that was not known so far, with no events. */
   add(id: GroupId, key: string, type: string, epoch: number): Group {
-    const resting = { isStored: false, isPaused: false, snapshotAt: 0, snapshotBytes: 0, journalBytes: 0 };
+    const resting = { snapshotAt: 0, snapshotBytes: 0, journalBytes: 0 };
     const row = this.#add({ ...resting, key, meta: emptyMeta(id, key, type, epoch), issued: undefined });
     const group = this.#wake(row, key);
     this.update(group);

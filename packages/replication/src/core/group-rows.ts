@@ -16,6 +16,9 @@ export const DELETED = 16;
 /** See `unseen-writes.ts`. */
 export const UNSEEN = 32;
 export const SEEN = 64;
+/** See the fields of `Group`. */
+export const STORED = 128;
+export const PAUSED = 256;
 export type RowFlag =
   | typeof COUNTED
   | typeof UNSETTLED
@@ -23,7 +26,9 @@ export type RowFlag =
   | typeof DEGRADED
   | typeof DELETED
   | typeof UNSEEN
-  | typeof SEEN;
+  | typeof SEEN
+  | typeof STORED
+  | typeof PAUSED;
 
 /** How full the table of hashes gets before it doubles. */
 const LOAD_MAX = 0.8;
@@ -39,7 +44,7 @@ export class GroupRows {
   #hashes = new Uint32Array(16);
   #domains = new Uint32Array(16);
   #digests = new Uint32Array(32);
-  #flags = new Uint8Array(16);
+  #flags = new Uint16Array(16);
   #references = new Uint32Array(16);
   /** Row + 1 at the place that the hash names, or the first free one after it; 0 is free. */
   #table = new Uint32Array(32);
@@ -138,7 +143,7 @@ export class GroupRows {
     this.#hashes = longer(this.#hashes, new Uint32Array(length));
     this.#domains = longer(this.#domains, new Uint32Array(length));
     this.#digests = longer(this.#digests, new Uint32Array(2 * length));
-    this.#flags = longer(this.#flags, new Uint8Array(length));
+    this.#flags = longer(this.#flags, new Uint16Array(length));
     this.#references = longer(this.#references, new Uint32Array(length));
   }
 
@@ -155,7 +160,7 @@ export class GroupRows {
   }
 }
 
-function longer<Column extends Uint32Array | Uint8Array>(column: Column, by: Column): Column {
+function longer<Column extends Uint32Array | Uint16Array>(column: Column, by: Column): Column {
   by.set(column);
   return by;
 }

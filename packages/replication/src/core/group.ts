@@ -1,7 +1,18 @@
 import { type Actor, VersionVector } from "@coppice/crdt";
 import type { Digest, GroupId, GroupMeta } from "@coppice/storage";
 import { groupSeed } from "./digest.ts";
-import { COMPARED, DEGRADED, DELETED, type GroupRows, type RowNumber, SEEN, UNSEEN, UNSETTLED } from "./group-rows.ts";
+import {
+  COMPARED,
+  DEGRADED,
+  DELETED,
+  type GroupRows,
+  PAUSED,
+  type RowNumber,
+  SEEN,
+  STORED,
+  UNSEEN,
+  UNSETTLED,
+} from "./group-rows.ts";
 import type { Issued } from "./incarnation.ts";
 import type { ReplicationServer } from "./replication-server.ts";
 import type { RestingGroup } from "./resting-group.ts";
@@ -49,10 +60,6 @@ export class Group {
   phase: GroupPhase;
   /** Why it could not be loaded. */
   failure: unknown;
-  /** Whether a catalogue row of this epoch is stored. */
-  isStored: boolean;
-  /** Whether it takes nothing more from peers, because a limit was reached. */
-  isPaused: boolean;
   /** When the newest snapshot was taken, in Unix milliseconds, and the server's version then. */
   snapshotAt: number;
   snapshotVersion = 0;
@@ -73,8 +80,6 @@ export class Group {
     this.domain = domain;
     this.key = resting.key;
     this.#meta = resting.meta;
-    this.isStored = resting.isStored;
-    this.isPaused = resting.isPaused;
     this.snapshotAt = resting.snapshotAt;
     this.snapshotBytes = resting.snapshotBytes;
     this.journalBytes = resting.journalBytes;
@@ -103,6 +108,24 @@ export class Group {
 
   set isCompared(isCompared: boolean) {
     this.#rows.set(this.row, COMPARED, isCompared);
+  }
+
+  /** Whether a catalogue row of this epoch is stored. */
+  get isStored(): boolean {
+    return this.#rows.has(this.row, STORED);
+  }
+
+  set isStored(isStored: boolean) {
+    this.#rows.set(this.row, STORED, isStored);
+  }
+
+  /** Whether it takes nothing more from peers, because a limit was reached. */
+  get isPaused(): boolean {
+    return this.#rows.has(this.row, PAUSED);
+  }
+
+  set isPaused(isPaused: boolean) {
+    this.#rows.set(this.row, PAUSED, isPaused);
   }
 
   /** Whether own writes have left this node since a peer last showed that it has them all. */
@@ -181,17 +204,8 @@ export class Group {
 
   /** What is left of it at rest. */
   resting(): RestingGroup {
-    const { key, isStored, isPaused, snapshotAt, snapshotBytes, journalBytes } = this;
-    return {
-      key,
-      meta: this.#meta,
-      isStored,
-      isPaused,
-      snapshotAt,
-      snapshotBytes,
-      journalBytes,
-      issued: this.#issued,
-    };
+    const { key, snapshotAt, snapshotBytes, journalBytes } = this;
+    return { key, meta: this.#meta, snapshotAt, snapshotBytes, journalBytes, issued: this.#issued };
   }
 
   /** Puts a replication server behind the group. */

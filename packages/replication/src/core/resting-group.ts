@@ -8,19 +8,14 @@
  * | epoch, time    | uint, uint                                                                 |
  * | snapshot       | uint when it was taken (Unix ms), uint its bytes                           |
  * | journal bytes  | uint                                                                       |
- * | flags          | byte: 1 stored, 2 paused, 4 something was issued by this process           |
- * | issued         | actor, uint seq: the last own event, when there is one                     |
+ * | issued         | byte: 1 when this process issued something; then actor, uint seq: the last |
  * | history        | a version vector, uint count, that many actors of the frontier             |
  *
- * Digest, domain and hash stand beside it, in columns (`group-rows.ts`). Nothing of this is stored or sent.
+ * Digest, domain, hash and flags stand beside it, in columns (`group-rows.ts`). Nothing of this is stored or sent.
  */
 import { type Actor, type HybridTime, Reader, VersionVector, Writer } from "@coppice/crdt";
 import { type Digest, type GroupId, type GroupMeta, decodeGroupKey } from "@coppice/storage";
 import type { Issued } from "./incarnation.ts";
-
-const STORED = 1;
-const PAUSED = 2;
-const ISSUED = 4;
 
 /** A group without its state. */
 export interface RestingGroup {
@@ -28,8 +23,6 @@ export interface RestingGroup {
   /** With the vector and the frontier as they are encoded, where that is known. */
   readonly meta: GroupMeta & { readonly history?: Uint8Array };
   /** See the fields of the same names of `Group`. */
-  readonly isStored: boolean;
-  readonly isPaused: boolean;
   readonly snapshotAt: number;
   readonly snapshotBytes: number;
   readonly journalBytes: number;
@@ -84,7 +77,7 @@ export class RestingCodec {
   readonly #record = new Writer(256);
 
   /** Writes the record of a group; valid until the next one. */
-  encode({ key, meta, isStored, isPaused, snapshotAt, snapshotBytes, journalBytes, issued }: RestingGroup): Writer {
+  encode({ key, meta, snapshotAt, snapshotBytes, journalBytes, issued }: RestingGroup): Writer {
     const body = this.#record;
     body.reset();
     body.string(key);
@@ -94,7 +87,7 @@ export class RestingCodec {
     body.uint(snapshotAt);
     body.uint(snapshotBytes);
     body.uint(journalBytes);
-    body.byte((isStored ? STORED : 0) | (isPaused ? PAUSED : 0) | (issued === undefined ? 0 : ISSUED));
+    body.byte(issued === undefined ? 0 : 1);
     if (issued !== undefined) {
       body.actor(issued.actor);
       body.uint(issued.seq);
@@ -127,12 +120,10 @@ export class RestingCodec {
       digest,
     };
     const [snapshotAt, snapshotBytes, journalBytes] = [reader.uint(), reader.uint(), reader.uint()];
-    const flags = reader.byte();
-    const issued = (flags & ISSUED) === 0 ? undefined : { actor: reader.actor(), seq: reader.uint() };
+    const issued = reader.byte() === 0 ? undefined : { actor: reader.actor(), seq: reader.uint() };
     // A copy: the arena may be left behind meanwhile, and must not be kept alive.
     const meta = new RestingMeta(key, fixed, reader.raw(reader.left).slice());
-    const [isStored, isPaused] = [(flags & STORED) !== 0, (flags & PAUSED) !== 0];
-    return { key, meta, isStored, isPaused, snapshotAt, snapshotBytes, journalBytes, issued };
+    return { key, meta, snapshotAt, snapshotBytes, journalBytes, issued };
   }
 }
 
