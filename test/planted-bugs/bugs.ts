@@ -68,8 +68,8 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
   core(
     "a reloaded group begins its sequence anew",
     "incarnation",
-    "this.#seq = seq;\n        }\n        else",
-    "this.#seq = 0;\n        }\n        else",
+    "this.#seq = seq;\n            this.#publishedSeq",
+    "this.#seq = 0;\n            this.#publishedSeq",
   ),
   // Digests and anti-entropy
   core(
