@@ -26,23 +26,28 @@ export function walkOver({ actor, seq, time }: Stamp, delta: Uint8Array): EventW
   return { actor, seq, time, bytes, start: 1, end: 1 + delta.length, next };
 }
 
+/** That of several events, as a shell has one for a tick. */
 class TestTransaction implements Transaction {
   readonly actor: Actor;
-  readonly seq: number;
-  readonly time: number;
-  readonly serial: number;
-  readonly delta: Writer;
+  seq = 0;
+  time = 0;
+  serial = 0;
+  readonly delta: Writer = new Writer();
   scratch: unknown = undefined;
   readonly touched: Set<string> = new Set();
-  readonly undos: (() => void)[] = [];
-  #open = true;
+  undos: (() => void)[] = [];
+  #open = false;
 
-  constructor(stamp: Stamp, serial: number, delta: Writer) {
-    this.actor = stamp.actor;
-    this.seq = stamp.seq;
-    this.time = stamp.time;
-    this.serial = serial;
-    this.delta = delta;
+  constructor(actor: Actor) {
+    this.actor = actor;
+  }
+
+  start(seq: number, time: number): void {
+    this.seq = seq;
+    this.time = time;
+    this.serial++;
+    this.undos = [];
+    this.#open = true;
   }
 
   begin(): void {
@@ -70,9 +75,7 @@ export class TestReplica<State, Value, Mutator extends View, View> {
   readonly events: Map<string, TestEvent> = new Map();
   readonly #pending: Map<string, TestEvent> = new Map();
   readonly #clock: HybridClock;
-  /** One for all events, as a shell has one for a tick. */
-  readonly #delta = new Writer();
-  #serial = 0;
+  #transaction: TestTransaction;
   #settling = false;
   #state: State;
 
@@ -80,6 +83,7 @@ export class TestReplica<State, Value, Mutator extends View, View> {
     this.type = type;
     this.actor = actor;
     this.#clock = new HybridClock(now);
+    this.#transaction = new TestTransaction(actor);
     this.#state = type.create();
   }
 
@@ -89,32 +93,34 @@ export class TestReplica<State, Value, Mutator extends View, View> {
 
   /** Runs `change` as one event; takes everything back when it throws. Returns the event, if something was written. */
   mutate(change: (mutator: Mutator) => unknown): TestEvent | undefined {
-    const { actor } = this;
-    const seq = this.vector.get(actor) + 1;
-    const time = this.#clock.next();
-    if (this.#delta.length > 1000) this.#delta.reset();
-    const start = this.#delta.length;
-    const transaction = new TestTransaction({ actor, seq, time }, this.#serial++, this.#delta);
+    if (this.#transaction.delta.length > 1000) this.#transaction = new TestTransaction(this.actor);
+    const transaction = this.#start();
+    const start = transaction.delta.length;
     let notes: unknown;
     try {
       notes = change(this.type.mutator(this.#state, transaction));
     } catch (error) {
       for (const undo of transaction.undos.toReversed()) undo();
-      this.#delta.reset(start);
+      transaction.delta.reset(start);
       transaction.close();
       this.settle();
       throw error;
     }
     transaction.close();
-    const event = this.#publish({ actor, seq, time }, start, Array.isArray(notes) ? notes : [notes]);
+    const event = this.#publish(transaction, start, Array.isArray(notes) ? notes : [notes]);
     this.settle();
     return event;
   }
 
-  #publish(stamp: Stamp, start: number, notes: readonly unknown[]): TestEvent | undefined {
-    const delta = this.#delta.take(start);
+  #start(): TestTransaction {
+    this.#transaction.start(this.vector.get(this.actor) + 1, this.#clock.next());
+    return this.#transaction;
+  }
+
+  #publish(transaction: TestTransaction, start: number, notes: readonly unknown[]): TestEvent | undefined {
+    const delta = transaction.delta.take(start);
     if (delta.length === 0) return undefined;
-    const { actor, seq, time } = stamp;
+    const { actor, seq, time } = transaction;
     const event = { actor, seq, time, delta, deps: this.vector.clone(), notes };
     this.vector.set(actor, seq);
     this.events.set(`${actor}:${seq}`, event);
@@ -126,12 +132,11 @@ export class TestReplica<State, Value, Mutator extends View, View> {
     const { settle } = this.type;
     if (settle === undefined || this.#settling) return;
     this.#settling = true;
-    const stamp = { actor: this.actor, seq: this.vector.get(this.actor) + 1, time: this.#clock.next() };
-    const start = this.#delta.length;
-    const transaction = new TestTransaction(stamp, this.#serial++, this.#delta);
+    const transaction = this.#start();
+    const start = transaction.delta.length;
     settle(this.#state, transaction);
     transaction.close();
-    this.#publish(stamp, start, []);
+    this.#publish(transaction, start, []);
     this.#settling = false;
   }
 
@@ -187,6 +192,7 @@ export class TestReplica<State, Value, Mutator extends View, View> {
   reload(): void {
     this.settle();
     this.#state = this.type.decode(this.type.encode(this.#state));
+    this.#transaction = new TestTransaction(this.actor);
   }
 
   /** Collects garbage, given that every replica knows `stable`; returns how many items went. */
