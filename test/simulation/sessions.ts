@@ -110,7 +110,7 @@ export class Sessions {
     const event = this.#world.workload.write(machine, world, this.#random);
     if (event === undefined) return;
     const host = process.host(group, world.subject.type);
-    const { sessionToken } = host.acknowledge(undefined, true, { ack: "memory" });
+    const { sessionToken } = host.acknowledge(host.server(), undefined, true, { ack: "memory" });
     host.release();
     session.token = mergeSessionTokens(session.token, sessionToken);
     const vector = event.past.clone();

@@ -144,9 +144,14 @@ export class GroupHost implements ReplicaHost {
     }
   }
 
-  acknowledge<Result>(result: Result, hasWritten: boolean, options: MutateOptions | undefined): Write<Result> {
+  acknowledge<Result>(
+    server: ReplicationServer,
+    result: Result,
+    hasWritten: boolean,
+    options: MutateOptions | undefined,
+  ): Write<Result> {
     const level = options?.ack ?? this.#level;
-    return new Write(result, this.server(), hasWritten, hasWritten ? this.#acknowledgement(level, options) : undefined);
+    return new Write(result, server, hasWritten, hasWritten ? this.#acknowledgement(level, options) : undefined);
   }
 
   #acknowledgement(level: AckLevel, options: MutateOptions | undefined): Acknowledgement | undefined {

@@ -88,7 +88,12 @@ export interface ReplicaHost {
   readonly id: GroupId;
   /** The group's engine. Throws `CLOSED` or `GROUP_DELETED`. */
   server(): ReplicationServer;
-  acknowledge<Result>(result: Result, hasWritten: boolean, options: MutateOptions | undefined): Write<Result>;
+  acknowledge<Result>(
+    server: ReplicationServer,
+    result: Result,
+    hasWritten: boolean,
+    options: MutateOptions | undefined,
+  ): Write<Result>;
   checkAck(options: MutateOptions | undefined): void;
   checkWritable(): void;
   status(): GroupStatus;
@@ -152,7 +157,7 @@ export class Replica<Value, Mutator extends View, View = Mutator> implements Dis
     if (options !== undefined) this.#host.checkAck(options);
     const before = server.version;
     const result = server.mutate(this.type, fn);
-    return this.#host.acknowledge(result, server.version !== before, options);
+    return this.#host.acknowledge(server, result, server.version !== before, options);
   }
 
   /** The same as {@link mutate}: all the mutations of one callback are one atomic event with one delta. */

@@ -258,8 +258,7 @@ export class ReplicationServer {
 
   /** The own events of this tick. */
   #ownEvents(): OwnEvents {
-    const { builders } = this.#environment;
-    return (this.#own ??= new OwnEvents(builders, this.#past, this.#clock, this.incarnation));
+    return (this.#own ??= new OwnEvents(this.#environment.builders, this.#past, this.#clock, this.incarnation));
   }
 
   /** A callback is over that began with `before` events in this tick. */
