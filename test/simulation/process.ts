@@ -97,7 +97,12 @@ export class SimProcess {
     this.#nodeBytes = Uint8Array.from({ length: 8 }, (_, index) => setup.machine.charCodeAt(index) || 0);
     this.#actor = createActor(this.#nodeBytes, setup.random.bytes(8));
     const backend = new SlowBackend(setup.disk.backend(), () => this.#gate());
-    this.#store = createGroupStore(backend, { compression: "none", now: () => this.now() });
+    this.#store = createGroupStore(backend, {
+      compression: "none",
+      now: () => this.now(),
+      onDamage: ({ record, action, reason }) =>
+        events.notice(this, "STORAGE_DAMAGED", `${record} ${action}: ${reason}`),
+    });
   }
 
   get name(): string {

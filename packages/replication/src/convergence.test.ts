@@ -1,4 +1,5 @@
 import { gCounter } from "@coppice/crdt";
+import { memoryStorage } from "@coppice/storage";
 import { describe, expect, it } from "vitest";
 import { Grove, notes, words } from "./nodes.test-support.ts";
 
@@ -145,6 +146,19 @@ describe("a node that starts empty", () => {
     expect(fresh.value()).toBe(0);
     const alone = await grove.start("alone");
     await (await alone.open("x", gCounter)).synced();
+  });
+
+  it("waits for nobody who has other interests", async () => {
+    await using grove = new Grove();
+    const storage = memoryStorage();
+    const first = await grove.start("a", [], { storage });
+    (await first.open(["shop", 1], gCounter)).mutate((c) => c.increment(3));
+    await grove.stop("a");
+    await grove.start("b", [], { domains: ["other"] });
+    const again = await grove.start("a", ["b"], { storage });
+    const group = await again.open(["shop", 1], gCounter);
+    await group.synced({ signal: AbortSignal.timeout(4000) });
+    expect(group.value()).toBe(3);
   });
 
   it("keeps and relays groups of a type that it has no code for, and reads them once it has", async () => {

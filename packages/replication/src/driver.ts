@@ -17,12 +17,13 @@ import type { NoticeSubject } from "./core/context.ts";
 import type { Group, GroupView } from "./core/group.ts";
 import { nodeBytes } from "./core/node-name.ts";
 import type { Changes, Origin } from "./core/changes.ts";
-import { ReplicationError } from "./error.ts";
+import type { NodeEvents } from "./early-events.ts";
+import { ReplicationError, closed } from "./error.ts";
 import type { MetricsRegistry } from "./metrics.ts";
 import { type Recorder, exportMetrics } from "./node-metrics.ts";
 import { type ResolvedNodeOptions, policyOf } from "./node-options.ts";
 import type { GroupStatus } from "./replica.ts";
-import type { Link, PeerId, Transport, TransportEvents } from "./transport.ts";
+import type { Link, PeerId, Transport } from "./transport.ts";
 
 /** How often the core looks at the clock. */
 const TICK_MS = 100;
@@ -222,8 +223,8 @@ export class Driver {
     return transport;
   }
 
-  /** What the transport's events lead to. */
-  events(): TransportEvents {
+  /** What the events of transport and storage lead to. */
+  events(): NodeEvents {
     return {
       linkUp: (link: Link) => {
         this.#addresses.delete(link.peer);
@@ -244,6 +245,11 @@ export class Driver {
       delivered: () => this.core.endTick(),
       drained: (link) => this.core.drained(link),
       notice: (code, message, peer) => this.notice(code, message, peer === undefined ? {} : { peer }),
+      damaged: ({ id, record, action, reason }) => {
+        const what = id === undefined ? "the storage" : `group ${formatGroupId(id)}`;
+        const message = `${what}: a ${record} record was ${action}: ${reason}`;
+        this.notice("STORAGE_DAMAGED", message, id === undefined ? {} : { group: id });
+      },
     };
   }
 
@@ -379,7 +385,7 @@ export class Driver {
   async settled(): Promise<void> {
     this.core.flush();
     await new Promise<void>((resolve) => this.core.pipeline.whenIdle(resolve));
-    this.core.checkWritable();
+    this.core.pipeline.check();
   }
 
   /** A group that is known here. Throws `UNKNOWN_GROUP`. */
@@ -400,10 +406,6 @@ function isGoodNews(code: string): boolean {
 
 function unknown(id: GroupId): never {
   throw new ReplicationError("UNKNOWN_GROUP", `no group ${formatGroupId(id)} is known here`);
-}
-
-export function closed(): ReplicationError {
-  return new ReplicationError("CLOSED", "the node is closed");
 }
 
 /** Adds to the set under a key; returns how to take it out again. */

@@ -32,3 +32,13 @@ export class ReplicationError extends Error {
     this.code = code;
   }
 }
+
+export function closed(): ReplicationError {
+  return new ReplicationError("CLOSED", "the node is closed");
+}
+
+/** Throws `TypeError` for what cannot be called back. */
+export function checkFunction(fn: unknown, method: string): void {
+  if (typeof fn !== "function")
+    throw new TypeError(`${method} takes a function, not ${fn === null ? "null" : typeof fn}`);
+}

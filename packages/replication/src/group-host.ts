@@ -2,7 +2,7 @@ import type { AnyCrdtType } from "@coppice/crdt";
 import { type GroupId, formatGroupId } from "@coppice/storage";
 import { sha256 } from "@noble/hashes/sha2.js";
 import { bytesToHex } from "@noble/hashes/utils.js";
-import type { PeerAckLevel } from "./core/acknowledgements.ts";
+import type { AckHandle, PeerAckLevel } from "./core/acknowledgements.ts";
 import type { Durability } from "./core/commit-pipeline.ts";
 import { type Point, isReached } from "./core/catch-up.ts";
 import type { Core } from "./core/core.ts";
@@ -10,14 +10,20 @@ import type { Group } from "./core/group.ts";
 import type { ReadHandle, ReadLevel } from "./core/member-reads.ts";
 import type { Origin } from "./core/changes.ts";
 import type { ReplicationServer } from "./core/replication-server.ts";
-import { closed } from "./driver.ts";
 import { ReplicationError } from "./error.ts";
 import type { PresenceHost } from "./presence.ts";
 import type { GroupStatus, MutateOptions, ReadBarrierOptions, ReplicaHost } from "./replica.ts";
 import { decodeSessionToken, replicaToken } from "./session-token.ts";
 import type { PeerId } from "./transport.ts";
-import { type StartTimer, WAIT_MS, type WaitOptions, checkTimeout, waitFor } from "./waiting.ts";
-import { type AckLevel, type Acknowledgement, CommitAcknowledgement, PeerAcknowledgement, Write } from "./write.ts";
+import { type OnStop, type StartTimer, type WaitOptions, checkTimeout, waitFor } from "./waiting.ts";
+import {
+  type AckLevel,
+  type Acknowledgement,
+  CommitAcknowledgement,
+  PeerAcknowledgement,
+  Write,
+  timedOut,
+} from "./write.ts";
 
 /** What handles need of their node beyond its core: one for all of them. */
 export interface HostEnvironment {
@@ -30,9 +36,8 @@ export interface HostEnvironment {
   synced(group: Group, signal: AbortSignal | undefined): Promise<void>;
   /** The linked peers that replicate the group. */
   interestedPeers(group: Group): readonly PeerId[];
-  /** Calls back when the node closes; returns how to stop that. */
-  onStop(fn: () => void): () => void;
-  /** The timers of reads that wait. */
+  readonly onStop: OnStop;
+  /** The timers of reads and writes that wait. */
   readonly startTimer: StartTimer;
   /** The members of the group's domain but this one, and how many there are. Throws `NO_MEMBERSHIP`. */
   roster(group: Group): { readonly others: readonly PeerId[]; readonly size: number };
@@ -74,8 +79,14 @@ export class GroupHost implements ReplicaHost {
         this.server();
         this.#core.presence.set(this.#group, state);
       },
-      states: () => this.#core.presence.states(this.#group),
-      watch: (fn) => this.#environment.watchPresence(this.#group, fn),
+      states: () => {
+        this.#checkOpen();
+        return this.#core.presence.states(this.#group);
+      },
+      watch: (fn) => {
+        this.server();
+        return this.#environment.watchPresence(this.#group, fn);
+      },
     };
   }
 
@@ -89,12 +100,16 @@ export class GroupHost implements ReplicaHost {
   }
 
   server(): ReplicationServer {
+    this.#checkOpen();
+    const { server } = this.#group;
+    return server ?? this.#restarted();
+  }
+
+  #checkOpen(): void {
     if (this.#isReleased || this.#environment.isClosed()) {
       const what = this.#isReleased ? "this replica" : "the node";
       throw new ReplicationError("CLOSED", `${what} is closed`);
     }
-    const { server } = this.#group;
-    return server ?? this.#restarted();
   }
 
   /** The group has entered another epoch under this handle. */
@@ -123,9 +138,14 @@ export class GroupHost implements ReplicaHost {
   }
 
   checkAck(options: MutateOptions | undefined): void {
+    checkTimeout(options?.timeoutMs);
     const level = options?.ack;
     if (level === undefined || level === "memory") return;
-    if (typeof level === "object") return void this.#peerLevel(level);
+    if (typeof level === "object" && level !== null) return void this.#peerLevel(level);
+    if (level !== "log" && level !== "sync") {
+      const message = `ack must be "memory", "log", "sync" or { replicas }, not ${JSON.stringify(level)}`;
+      throw new ReplicationError("ACK_UNAVAILABLE", message);
+    }
     const name = formatGroupId(this.#group.id);
     const { sync, buffered } = this.#environment.durability(this.#group);
     if (!this.#isJournalled()) {
@@ -162,12 +182,19 @@ export class GroupHost implements ReplicaHost {
     }
     const peers = this.#peerLevel(level);
     if (peers.replicas === 0) return undefined;
-    return new PeerAcknowledgement(
-      (done) => this.#core.expectAcks(this.#group, peers, done),
-      peers,
-      options?.timeoutMs ?? WAIT_MS,
+    const limitMs = checkTimeout(options?.timeoutMs);
+    let handle: AckHandle | undefined;
+    const reached = this.#wait(
+      limitMs,
       options?.signal,
+      (done) => {
+        const asked = this.#core.expectAcks(this.#group, peers, done);
+        handle = asked;
+        return () => asked.cancel();
+      },
+      () => timedOut(peers, limitMs, handle?.answered() ?? []),
     );
+    return new PeerAcknowledgement(reached);
   }
 
   /** Which peers a level waits for. Throws `ACK_UNAVAILABLE`, or `NO_MEMBERSHIP` where it needs a roster. */
@@ -254,20 +281,12 @@ export class GroupHost implements ReplicaHost {
     begin: (done: () => void) => () => void,
     late: () => Error,
   ): Promise<void> {
-    return waitFor({
-      startTimer: this.#environment.startTimer,
-      timeoutMs,
-      signal,
-      begin: (done, fail) => {
-        const stopped = this.#environment.onStop(() => fail(closed()));
-        const stop = begin(done);
-        return () => {
-          stopped();
-          stop();
-        };
-      },
-      late,
-    });
+    const { startTimer, onStop } = this.#environment;
+    return waitFor({ startTimer, timeoutMs, signal, onStop, begin, late });
+  }
+
+  onStop(fn: () => void): () => void {
+    return this.#environment.onStop(fn);
   }
 
   status(): GroupStatus {

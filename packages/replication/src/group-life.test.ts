@@ -171,6 +171,21 @@ describe("delete", () => {
     expect((await b.open("g", notes)).value()).toEqual({ k: "v" });
   });
 
+  it("and a new start reach a peer that was away at once, not after a question more", async () => {
+    await using grove = new Grove();
+    const [a, b] = [await grove.start("a"), await grove.start("b", ["a"])];
+    (await a.open("doc", gCounter)).mutate((c) => c.increment(1));
+    await grove.converged();
+    grove.network.partition("a", "b");
+    grove.network.reset("a", "b");
+    await a.delete("doc");
+    (await a.open("doc", gCounter, { recreate: true })).mutate((c) => c.increment(100));
+    grove.network.heal();
+    await expect.poll(() => b.peers().length).toBe(1);
+    await grove.converged(800);
+    expect((await b.open("doc", gCounter)).value()).toBe(100);
+  });
+
   it("of an unknown group is an error", async () => {
     await using grove = new Grove();
     const node = await grove.start("a");

@@ -106,6 +106,21 @@ describe("memory network", () => {
     expect(await run(8)).not.toEqual(first);
   });
 
+  it("dials what it is hinted at for a while, without a notice, and then no more", async () => {
+    const { clock, start } = world();
+    const a = await start("a");
+    a.transport.discovered(["memory:/b", "memory:/never", "not an address"], "record");
+    await clock.advance(2_000);
+    const b = await start("b");
+    await clock.advance(5_000);
+    await linked(a, b);
+    await clock.advance(60_000);
+    const never = await start("never");
+    await clock.advance(60_000);
+    expect(never.links.size).toBe(0);
+    expect(a.count("notice")).toBe(0);
+  });
+
   it("loses, duplicates and reorders frames when told to, and not otherwise", async () => {
     const { clock, network, pair } = world();
     const [a, b] = await pair();

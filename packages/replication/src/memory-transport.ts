@@ -104,13 +104,15 @@ interface Dial {
   readonly waiters: Set<{ resolve(link: Link): void; reject(error: unknown): void }>;
   /** Whether the address has been reached once and is redialled from then on. */
   kept: boolean;
+  /** Nobody wants it but for a hint, and it has led nowhere yet. */
+  isHint: boolean;
   busy: boolean;
   failures: number;
   lastCode: string | undefined;
 }
 
-/** How long a hint is dialled. */
-const HINT_MS = 60_000;
+/** Failures after which a hint is forgotten. */
+const HINT_FAILURES_MAX = 10;
 const ADDRESS = /^memory:\/(.+)$/;
 
 class MemoryTransport implements Transport {
@@ -166,6 +168,7 @@ class MemoryTransport implements Transport {
     }
     if (this.#state !== "running") throw new ReplicationError("CLOSED", "the transport is not running");
     const dial = this.#dialTo(peer);
+    dial.isHint = false;
     const standing = this.#ends.get(peer);
     if (standing !== undefined) {
       dial.kept = true;
@@ -195,7 +198,10 @@ class MemoryTransport implements Transport {
     for (const address of addresses) {
       const peer = ADDRESS.exec(address)?.[1];
       if (peer === undefined || peer === this.#setup.name || this.#dials.has(peer) || this.#ends.has(peer)) continue;
-      this.connect(address, { signal: AbortSignal.timeout(HINT_MS) }).catch(() => {});
+      const dial = this.#dialTo(peer);
+      dial.kept = true;
+      dial.isHint = true;
+      this.#attempt(dial);
     }
   }
 
@@ -261,7 +267,7 @@ class MemoryTransport implements Transport {
     if (end.state === "up") end.in.resume();
     const dial = this.#dials.get(end.link.peer);
     if (dial === undefined) return;
-    Object.assign(dial, { kept: true, failures: 0, lastCode: undefined });
+    Object.assign(dial, { kept: true, isHint: false, failures: 0, lastCode: undefined });
     for (const waiter of dial.waiters) waiter.resolve(end.link);
   }
 
@@ -275,7 +281,15 @@ class MemoryTransport implements Transport {
   #dialTo(peer: string): Dial {
     const known = this.#dials.get(peer);
     if (known !== undefined) return known;
-    const dial: Dial = { peer, waiters: new Set(), kept: false, busy: false, failures: 0, lastCode: undefined };
+    const dial: Dial = {
+      peer,
+      waiters: new Set(),
+      kept: false,
+      isHint: false,
+      busy: false,
+      failures: 0,
+      lastCode: undefined,
+    };
     this.#dials.set(peer, dial);
     return dial;
   }
@@ -327,7 +341,8 @@ class MemoryTransport implements Transport {
   #failed(dial: Dial, code: "DIAL_FAILED" | "NOT_ADMITTED", message: string): void {
     dial.busy = false;
     if (this.#dials.get(dial.peer) !== dial) return;
-    if (dial.lastCode !== code) this.#notice(code, message, dial.peer);
+    if (dial.isHint) dial.kept = dial.failures < HINT_FAILURES_MAX;
+    else if (dial.lastCode !== code) this.#notice(code, message, dial.peer);
     dial.lastCode = code;
     if (!dial.kept) this.#dials.delete(dial.peer);
     this.#reject(dial, new ReplicationError(code, message));

@@ -2,8 +2,8 @@ import type { AnyCrdtType } from "@coppice/crdt";
 import type { GroupId, GroupStorage, StorageBackend } from "@coppice/storage";
 import type { Durability } from "./core/commit-pipeline.ts";
 import { DEFAULT_LIMITS, type Limits } from "./core/limits.ts";
-import { ReplicationError } from "./error.ts";
 import { type Logger, silentLogger } from "./logger.ts";
+import { checkNames, checkStrings, invalid } from "./option-checks.ts";
 import type { PeerId, Transport } from "./transport.ts";
 
 /** Something that an operator may want to see; nothing is thrown for it. */
@@ -25,7 +25,10 @@ export interface DomainPolicy {
 export interface NodeOptions {
   /** The CRDT types whose code this node has. Groups of other types are stored and relayed as they are. */
   readonly types: readonly AnyCrdtType[];
-  /** Where groups are kept. Default: in memory, lost with the process. */
+  /**
+   * Where groups are kept. Default: in memory, lost with the process. Damage in a backend is told as `STORAGE_DAMAGED`; a
+   * group storage that was made before tells it to its own `onDamage`.
+   */
   readonly storage?: StorageBackend | GroupStorage;
   /** How peers are reached. Default: not at all. */
   readonly transport?: Transport;
@@ -93,38 +96,73 @@ export interface ResolvedNodeOptions {
   readonly now: () => number;
 }
 
+/** Every option, so that a misspelt one is not ignored. */
+const OPTIONS: Readonly<Record<keyof NodeOptions, true>> = {
+  types: true,
+  storage: true,
+  transport: true,
+  durability: true,
+  domains: true,
+  policies: true,
+  redialKnownPeers: true,
+  peerExchange: true,
+  rosters: true,
+  syncIntervalMs: true,
+  snapshotIntervalMs: true,
+  idleGraceMs: true,
+  heartbeatMs: true,
+  limits: true,
+  logger: true,
+  onNotice: true,
+  now: true,
+};
+
 /** Checks options and fills in defaults. Throws `ReplicationError` `INVALID_OPTIONS`. */
 export function resolveOptions(options: NodeOptions): ResolvedNodeOptions {
+  checkNames("the options of createNode", options, OPTIONS);
   if (!Array.isArray(options.types)) throw invalid("types must be a list of CRDT types, such as [gCounter]");
-  const names = new Set<string>();
-  for (const type of options.types as readonly AnyCrdtType[]) {
-    if (typeof type?.name !== "string") throw invalid("types holds something that is not a CRDT type");
-    names.add(type.name);
-  }
-  const { domains } = options;
+  for (const type of options.types) if (!isType(type)) throw invalid("types holds something that is not a CRDT type");
   const policy = checkPolicy("", options, { durability: undefined, snapshotIntervalMs: 60_000 });
   return {
     types: options.types,
-    transport: options.transport,
+    transport: checkTransport(options.transport),
     policy,
     policies: new Map(
-      Object.entries(options.policies ?? {}).map(([domain, own]) => [
-        domain,
-        checkPolicy(`policies[${JSON.stringify(domain)}].`, own, policy),
-      ]),
+      Object.entries(options.policies ?? {}).map(([domain, own]) => {
+        const place = `policies[${JSON.stringify(domain)}]`;
+        if (typeof own !== "object" || own === null)
+          throw invalid(`${place} must be { durability, snapshotIntervalMs }`);
+        return [domain, checkPolicy(`${place}.`, own, policy)];
+      }),
     ),
-    domains: domains === undefined ? undefined : [...domains],
-    rosters: new Map(Object.entries(options.rosters ?? {}).map(([domain, ids]) => [domain, [...new Set(ids)]])),
+    domains: options.domains === undefined ? undefined : [...checkStrings("domains", options.domains)],
+    rosters: new Map(
+      Object.entries(options.rosters ?? {}).map(([domain, ids]) => {
+        const roster = new Set(checkStrings(`rosters[${JSON.stringify(domain)}]`, ids));
+        if (roster.size === 0) throw invalid(`rosters[${JSON.stringify(domain)}] names nobody`);
+        return [domain, [...roster]];
+      }),
+    ),
     redialKnownPeers: options.redialKnownPeers ?? true,
     peerExchange: options.peerExchange ?? true,
     syncIntervalMs: checkInterval("syncIntervalMs", options.syncIntervalMs ?? 5000),
     idleGraceMs: checkInterval("idleGraceMs", options.idleGraceMs ?? 60_000),
     heartbeatMs: checkInterval("heartbeatMs", options.heartbeatMs ?? 1000),
-    limits: checkLimits({ ...DEFAULT_LIMITS, ...options.limits }),
+    limits: checkLimits(options.limits ?? {}),
     logger: checkLogger(options.logger ?? silentLogger),
-    onNotice: options.onNotice ?? (() => {}),
-    now: options.now ?? Date.now,
+    onNotice: checkCallable("onNotice", options.onNotice ?? (() => {})),
+    now: checkCallable("now", options.now ?? Date.now),
   };
+}
+
+/** Throws `TypeError` for what is no CRDT type. */
+export function checkType(type: unknown): void {
+  if (!isType(type)) throw new TypeError("not a CRDT type: give one such as gCounter or lwwMap()");
+}
+
+function isType(type: unknown): boolean {
+  const { name, create, mutator } = (type ?? {}) as Partial<AnyCrdtType>;
+  return typeof name === "string" && typeof create === "function" && typeof mutator === "function";
 }
 
 /** How the groups of a domain are kept. */
@@ -154,13 +192,20 @@ function checkLogger(logger: Logger): Logger {
   return logger;
 }
 
-function checkLimits(limits: Limits): Limits {
-  for (const [name, value] of Object.entries(limits)) {
+function checkLimits(own: Partial<Limits>): Limits {
+  checkNames("limits", own, DEFAULT_LIMITS);
+  for (const [name, value] of Object.entries(own)) {
     if (!Number.isSafeInteger(value) || value < 1) throw invalid(`limits.${name} must be a whole number above 0`);
   }
-  return limits;
+  return { ...DEFAULT_LIMITS, ...own };
 }
 
-function invalid(message: string): ReplicationError {
-  return new ReplicationError("INVALID_OPTIONS", message);
+function checkCallable<Fn extends (...args: never[]) => unknown>(name: string, value: Fn): Fn {
+  if (typeof value === "function") return value;
+  throw invalid(`${name} must be a function, not ${JSON.stringify(value)}`);
+}
+
+function checkTransport(transport: Transport | undefined): Transport | undefined {
+  if (transport === undefined || typeof transport?.start === "function") return transport;
+  throw invalid("transport must be one, such as libp2pTransport() or createMemoryNetwork().transport(name)");
 }

@@ -1,4 +1,5 @@
-import type { GroupId } from "@coppice/storage";
+import { type GroupId, decodeGroupKey } from "@coppice/storage";
+import type { ChangeLog } from "./core/change-log.ts";
 import type { Verdict } from "./core/verification.ts";
 import type { PeerId } from "./transport.ts";
 
@@ -48,6 +49,20 @@ export interface ChangedGroups {
   /** Whether more have changed; ask again at once. */
   readonly hasMore: boolean;
   readonly startOver: boolean;
+}
+
+/** What changed since a cursor of the run of a node that `incarnation` names. */
+export function changedGroups(
+  changes: ChangeLog,
+  incarnation: string,
+  cursor: string | undefined,
+  limit: number,
+): ChangedGroups {
+  const [, run, seq] = /^([0-9a-f]{16})\.(\d{1,15})$/.exec(cursor ?? "") ?? [];
+  const page = run === incarnation ? changes.since(Number(seq), Math.max(1, limit)) : undefined;
+  const next = `${incarnation}.${page?.next ?? changes.last}`;
+  if (page === undefined) return { groups: [], cursor: next, hasMore: false, startOver: true };
+  return { groups: page.keys.map(decodeGroupKey), cursor: next, hasMore: page.hasMore, startOver: false };
 }
 
 /** What `Node.verify` found. */

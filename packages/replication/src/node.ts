@@ -1,21 +1,14 @@
 import type { AnyCrdtType, CrdtType } from "@coppice/crdt";
-import {
-  type GroupId,
-  type GroupStorage,
-  decodeGroupKey,
-  encodeGroupId,
-  encodeGroupPrefix,
-  formatGroupId,
-} from "@coppice/storage";
+import { type GroupId, type GroupStorage, encodeGroupId, encodeGroupPrefix, formatGroupId } from "@coppice/storage";
 import { bytesToHex, randomBytes } from "@noble/hashes/utils.js";
 import type { Group } from "./core/group.ts";
 import type { StabilityReport } from "./core/stability.ts";
 import type { Verdict } from "./core/verification.ts";
-import { Driver, type PeerEvent, closed } from "./driver.ts";
+import { Driver, type PeerEvent } from "./driver.ts";
 import { EarlyEvents } from "./early-events.ts";
-import { ReplicationError } from "./error.ts";
+import { ReplicationError, checkFunction, closed } from "./error.ts";
 import { GroupHost, type HostEnvironment } from "./group-host.ts";
-import { type NodeOptions, type ResolvedNodeOptions, policyOf, resolveOptions } from "./node-options.ts";
+import { type NodeOptions, type ResolvedNodeOptions, checkType, policyOf, resolveOptions } from "./node-options.ts";
 import type { MetricsRegistry } from "./metrics.ts";
 import {
   type ChangedGroups,
@@ -23,6 +16,7 @@ import {
   type Lag,
   type PeerStatus,
   type VerificationReport,
+  changedGroups,
   sumOf,
 } from "./node-reports.ts";
 import { openStorage } from "./node-storage.ts";
@@ -30,11 +24,11 @@ import { type RecoverOptions, type RecoveryReport, recoverGroups } from "./recov
 import { type GroupStatus, Replica } from "./replica.ts";
 import { type SupersededContent, type SupersededGroup, listSuperseded, readSuperseded } from "./superseded.ts";
 import type { PeerId } from "./transport.ts";
-import { gather } from "./waiting.ts";
+import { type WaitOptions, checkTimeout, gather, unless } from "./waiting.ts";
 
 /** How long `open` waits for peers to say whether they know a group. */
 const PROBE_MS = 500;
-/** A node without any link counts as alone after this time: `synced` waits no longer. */
+/** A node without a link to a peer with the same interest counts as alone after this time: `synced` waits no longer. */
 const ALONE_AFTER_MS = 2000;
 /** Addresses of peers kept for the next run. */
 const KNOWN_PEERS_MAX = 100;
@@ -49,13 +43,18 @@ const LOOK_AGAIN_MS = 100;
  */
 export async function createNode(options: NodeOptions, { signal }: { signal?: AbortSignal } = {}): Promise<Node> {
   const resolved = resolveOptions(options);
-  const storage = await openStorage(options.storage, signal);
+  const early = new EarlyEvents();
   try {
-    return await Node.start(resolved, storage, signal);
+    signal?.throwIfAborted();
+    const storage = await openStorage(options.storage, early.events.damaged, signal);
+    try {
+      return await Node.start(resolved, storage, early, signal);
+    } catch (error) {
+      await storage.close().catch(() => {});
+      throw error;
+    }
   } catch (error) {
-    await resolved.transport?.stop().catch(() => {});
-    await storage.close().catch(() => {});
-    throw error;
+    throw signal?.aborted === true ? signal.reason : error;
   }
 }
 
@@ -88,10 +87,14 @@ export class Node implements AsyncDisposable {
   #closing: Promise<void> | undefined;
 
   /** Used by {@link createNode}. */
-  static async start(options: ResolvedNodeOptions, storage: GroupStorage, signal?: AbortSignal): Promise<Node> {
+  static async start(
+    options: ResolvedNodeOptions,
+    storage: GroupStorage,
+    early: EarlyEvents,
+    signal?: AbortSignal,
+  ): Promise<Node> {
     const record = await storage.readNode();
     const incarnation = bytesToHex(randomBytes(8));
-    const early = new EarlyEvents();
     const context = {
       events: early.events,
       incarnation,
@@ -101,19 +104,32 @@ export class Node implements AsyncDisposable {
     const started = await options.transport?.start(context, signal === undefined ? {} : { signal });
     const id = started ?? record?.nodeId ?? bytesToHex(randomBytes(16));
     const peers = record?.peers ?? [];
-    await storage.writeNode({ nodeId: id, starts: (record?.starts ?? 0) + 1, clean: false, peers });
     const node = new Node(options, storage, id, incarnation);
-    await node.#driver.list(signal);
+    try {
+      await storage.writeNode({ nodeId: id, starts: (record?.starts ?? 0) + 1, clean: false, peers });
+      await node.#driver.list(signal);
+    } catch (error) {
+      await options.transport?.stop().catch(() => {});
+      throw error;
+    }
     early.attach(node.#driver.events());
-    node.#driver.start();
-    const { size } = node.#driver.core.groups;
-    options.logger.debug({ event: "node-started", node: id, incarnation, groups: size }, `node ${id} has started`);
-    node.#redial(peers);
-    // After a crash, too, the next run should find its peers.
-    node.onPeer((event) => {
-      if (event === "join") node.#writeRecord(false).catch((error: unknown) => node.#noteFailure(error));
-    });
+    node.#begin(peers);
     return node;
+  }
+
+  #begin(formerPeers: readonly string[]): void {
+    const { id, incarnation } = this;
+    this.#driver.start();
+    const { size } = this.#driver.core.groups;
+    this.#options.logger.debug(
+      { event: "node-started", node: id, incarnation, groups: size },
+      `node ${id} has started`,
+    );
+    if (this.#options.redialKnownPeers) this.#options.transport?.discovered(formerPeers, "record");
+    // After a crash, too, the next run should find its peers.
+    this.onPeer((event) => {
+      if (event === "join") this.#writeRecord(false).catch((error: unknown) => this.#noteFailure(error));
+    });
   }
 
   private constructor(options: ResolvedNodeOptions, storage: GroupStorage, id: PeerId, incarnation: string) {
@@ -121,13 +137,6 @@ export class Node implements AsyncDisposable {
     this.incarnation = incarnation;
     this.#options = options;
     this.#driver = new Driver(options, storage, id);
-  }
-
-  /** Dials the peers known from the last run. */
-  #redial(addresses: readonly string[]): void {
-    const { transport } = this.#options;
-    if (transport === undefined || !this.#options.redialKnownPeers) return;
-    transport.discovered(addresses, "record");
   }
 
   #noteFailure(error: unknown): void {
@@ -154,6 +163,7 @@ export class Node implements AsyncDisposable {
     options: { recreate?: boolean; signal?: AbortSignal } = {},
   ): Promise<Replica<Value, Mutator, View>> {
     this.#checkOpen();
+    checkType(type);
     const key = encodeGroupId(id);
     const isUnknownToAll = !this.#driver.core.groups.has(key) && (await this.#probe(key, type.name, options.signal));
     this.#checkOpen();
@@ -211,8 +221,11 @@ export class Node implements AsyncDisposable {
 
   async #synced(group: Group, signal: AbortSignal | undefined): Promise<void> {
     if (this.#options.transport === undefined) return;
-    const isAlone = (): boolean =>
-      this.#driver.core.peers.size === 0 && performance.now() - this.#startedAt >= ALONE_AFTER_MS;
+    const isAlone = (): boolean => {
+      if (performance.now() - this.#startedAt < ALONE_AFTER_MS) return false;
+      const peers = [...this.#driver.core.peers.values()];
+      return !peers.some((peer) => peer.hello === undefined || peer.isInterestedIn(group.domain));
+    };
     while (!group.isCompared && !isAlone()) {
       this.#checkOpen();
       await this.#driver.until(group, () => group.isCompared, signal, LOOK_AGAIN_MS);
@@ -239,12 +252,7 @@ export class Node implements AsyncDisposable {
    * too old, or none was given, so that everything may have changed: go through `groups()`, then go on with the new cursor.
    */
   changedSince(cursor: string | undefined, { limit = 1000 }: { limit?: number } = {}): ChangedGroups {
-    const { changes } = this.#driver.core;
-    const [, incarnation, seq] = /^([0-9a-f]{16})\.(\d{1,15})$/.exec(cursor ?? "") ?? [];
-    const page = incarnation === this.incarnation ? changes.since(Number(seq), Math.max(1, limit)) : undefined;
-    const next = `${this.incarnation}.${page?.next ?? changes.last}`;
-    if (page === undefined) return { groups: [], cursor: next, hasMore: false, startOver: true };
-    return { groups: page.keys.map(decodeGroupKey), cursor: next, hasMore: page.hasMore, startOver: false };
+    return changedGroups(this.#driver.core.changes, this.incarnation, cursor, limit);
   }
 
   /** One group's status, if it is known here. */
@@ -257,9 +265,9 @@ export class Node implements AsyncDisposable {
    * Loads every stored group, found by listing, and reports what was recovered. With `dryRun` nothing is loaded: the
    * report says what is stored, in `stored` with the sizes and the damage of each group.
    */
-  recover(options: RecoverOptions = {}): Promise<RecoveryReport> {
+  async recover(options: RecoverOptions = {}): Promise<RecoveryReport> {
     this.#checkOpen();
-    return recoverGroups(
+    return await recoverGroups(
       {
         groups: () => this.#driver.core.groups.views(),
         group: (key) => this.#driver.view(key),
@@ -278,40 +286,35 @@ export class Node implements AsyncDisposable {
    * States that were moved aside (notice `MOVED_ASIDE`): a peer deleted the group, or deleted and created it anew, while
    * this node held own writes that no peer is known to have. They stay until they are removed.
    */
-  superseded(): Promise<readonly SupersededGroup[]> {
+  async superseded(): Promise<readonly SupersededGroup[]> {
     this.#checkOpen();
-    return listSuperseded(this.#driver.storage);
+    return await listSuperseded(this.#driver.storage);
   }
 
   /** A state that was moved aside, with its content; undefined when there is none. */
-  readSuperseded(id: GroupId, epoch: number): Promise<SupersededContent | undefined> {
+  async readSuperseded(id: GroupId, epoch: number): Promise<SupersededContent | undefined> {
     this.#checkOpen();
-    return readSuperseded(this.#driver.storage, id, epoch, (name) => this.#driver.core.type(name));
+    return await readSuperseded(this.#driver.storage, id, epoch, (name) => this.#driver.core.type(name));
   }
 
   /** Removes a state that was moved aside, for good; whether there was one. */
-  removeSuperseded(id: GroupId, epoch: number): Promise<boolean> {
+  async removeSuperseded(id: GroupId, epoch: number): Promise<boolean> {
     this.#checkOpen();
-    return this.#driver.storage.removeSuperseded(id, epoch);
+    return await this.#driver.storage.removeSuperseded(id, epoch);
   }
 
   /**
    * Deletes a group on every node: it does not come back, neither by a restart nor by a peer that was away. Resolves
-   * once that is on this node's stable storage. Idempotent. Rejects with `UNKNOWN_GROUP`, `STORAGE_FAILED`.
+   * once that is on this node's stable storage. Idempotent. Rejects with `UNKNOWN_GROUP`, `STORAGE_FAILED`, `CLOSED`; on
+   * abort with the signal's reason, which does not take the deletion back.
    */
   async delete(id: GroupId, { signal }: { signal?: AbortSignal } = {}): Promise<void> {
     this.#checkOpen();
     this.#driver.core.checkWritable();
     const group = this.#driver.known(id);
-    await new Promise<void>((resolve, reject) => {
-      const abort = (): void => reject(signal?.reason);
-      if (signal?.aborted) return abort();
-      signal?.addEventListener("abort", abort, { once: true });
-      this.#driver.core.delete(group, () => {
-        signal?.removeEventListener("abort", abort);
-        resolve();
-      });
-    });
+    signal?.throwIfAborted();
+    const deleted = new Promise<void>((resolve) => this.#driver.core.delete(group, resolve));
+    await unless(deleted, signal, this.#hosting.onStop);
   }
 
   /**
@@ -320,17 +323,13 @@ export class Node implements AsyncDisposable {
    *
    * Rejects with `CLOSED`, `UNKNOWN_GROUP`, `GROUP_DELETED`, `GROUP_DEGRADED`; on abort with the signal's reason.
    */
-  async verify(
-    id: GroupId,
-    { timeoutMs = 5000, signal }: { timeoutMs?: number; signal?: AbortSignal } = {},
-  ): Promise<VerificationReport> {
+  async verify(id: GroupId, { timeoutMs = 5000, signal }: WaitOptions = {}): Promise<VerificationReport> {
     this.#checkOpen();
     const group = this.#driver.known(id);
     await this.#active(group, signal);
-    const peers = await gather<ReadonlyMap<PeerId, Verdict>>(timeoutMs, signal, (done) =>
+    const peers = await this.#gather<ReadonlyMap<PeerId, Verdict>>({ timeoutMs, signal }, (done) =>
       this.#driver.core.verify(group, done),
     );
-    signal?.throwIfAborted();
     const divergent = [...peers].filter(([, verdict]) => verdict === "divergent").map(([peer]) => peer);
     return { digest: this.#driver.status(group).digest, peers, divergent };
   }
@@ -341,18 +340,14 @@ export class Node implements AsyncDisposable {
    *
    * Rejects with `NO_MEMBERSHIP`; `TIMEOUT`, naming the members that are missing; `UNKNOWN_GROUP`; `CLOSED`.
    */
-  async collect(
-    id: GroupId,
-    { timeoutMs = 10_000, signal }: { timeoutMs?: number; signal?: AbortSignal } = {},
-  ): Promise<CollectionReport> {
+  async collect(id: GroupId, { timeoutMs, signal }: WaitOptions = {}): Promise<CollectionReport> {
     this.#checkOpen();
     const group = this.#driver.known(id);
     const { others } = this.#roster(group);
     await this.#active(group, signal);
-    const { stable, missing } = await gather<StabilityReport>(timeoutMs, signal, (done) =>
+    const { stable, missing } = await this.#gather<StabilityReport>({ timeoutMs, signal }, (done) =>
       this.#driver.core.stability(group, others, done),
     );
-    signal?.throwIfAborted();
     if (stable === undefined) {
       const message = `${missing.join(", ")} did not say what they know within ${timeoutMs} ms; nothing was collected`;
       throw new ReplicationError("TIMEOUT", message);
@@ -360,21 +355,34 @@ export class Node implements AsyncDisposable {
     return { collected: group.server?.collect(stable) ?? 0, stable: stable.toJSON() };
   }
 
-  /** Snapshots a group, or every loaded group that changed, and waits until that is stored. */
-  async snapshot(id?: GroupId): Promise<void> {
+  /** What peers say until the time is up. */
+  async #gather<Result>(
+    { timeoutMs, signal }: { timeoutMs: number | undefined; signal: AbortSignal | undefined },
+    begin: (done: (result: Result) => void) => () => void,
+  ): Promise<Result> {
+    const { onStop } = this.#hosting;
+    const result = await gather({ timeoutMs: checkTimeout(timeoutMs), signal, onStop }, begin);
+    signal?.throwIfAborted();
     this.#checkOpen();
-    const key = id === undefined ? undefined : encodeGroupId(id);
-    for (const group of this.#driver.core.active) {
-      if (key === undefined || group.key === key) this.#driver.core.requestSnapshot(group);
-    }
-    await this.#driver.settled();
+    return result;
   }
 
-  /** A barrier: everything written so far is on stable storage. */
-  async sync(): Promise<void> {
+  /**
+   * Snapshots a group, or every loaded group that changed, and waits until that is stored. Rejects with `UNKNOWN_GROUP`,
+   * `STORAGE_FAILED`, `CLOSED`; on abort with the signal's reason.
+   */
+  async snapshot(id?: GroupId, { signal }: { signal?: AbortSignal } = {}): Promise<void> {
     this.#checkOpen();
-    await this.#driver.settled();
-    await this.#driver.storage.sync();
+    const groups = id === undefined ? this.#driver.core.active : [this.#driver.known(id)];
+    for (const group of groups) this.#driver.core.requestSnapshot(group);
+    await unless(this.#driver.settled(), signal);
+  }
+
+  /** A barrier: everything written so far is on stable storage. Rejects as {@link snapshot} does. */
+  async sync({ signal }: { signal?: AbortSignal } = {}): Promise<void> {
+    this.#checkOpen();
+    await unless(this.#driver.settled(), signal);
+    await unless(this.#driver.storage.sync(), signal);
   }
 
   /** The linked peers. */
@@ -408,6 +416,8 @@ export class Node implements AsyncDisposable {
 
   /** Up to `count` different linked peers, chosen at random. */
   randomPeers(count: number): readonly PeerId[] {
+    if (!Number.isSafeInteger(count) || count < 0)
+      throw new TypeError(`randomPeers takes a number of peers, not ${count}`);
     const ids = [...this.#driver.core.peers.keys()];
     for (let index = ids.length - 1; index > 0; index--) {
       const other = Math.floor(Math.random() * (index + 1));
@@ -426,6 +436,7 @@ export class Node implements AsyncDisposable {
 
   /** Calls `fn` whenever a peer is linked or its link is lost; returns how to stop. */
   onPeer(fn: (event: PeerEvent, peer: PeerId) => void): () => void {
+    checkFunction(fn, "onPeer");
     return this.#driver.watchPeers(fn);
   }
 
@@ -462,11 +473,14 @@ export class Node implements AsyncDisposable {
       clean = true;
     } finally {
       this.#driver.stop();
-      await this.#options.transport?.stop();
-      this.#driver.core.flush();
-      await new Promise<void>((resolve) => this.#driver.core.pipeline.whenIdle(resolve));
-      await this.#writeRecord(clean);
-      await this.#driver.storage.close();
+      try {
+        await this.#options.transport?.stop();
+        this.#driver.core.flush();
+        await new Promise<void>((resolve) => this.#driver.core.pipeline.whenIdle(resolve));
+        await this.#writeRecord(clean);
+      } finally {
+        await this.#driver.storage.close();
+      }
       this.#options.logger.debug({ event: "node-stopped", node: this.id }, `node ${this.id} has stopped`);
     }
   }

@@ -216,6 +216,36 @@ describe("presence", () => {
     expect(onB?.presence.states().has("a")).toBe(false);
   });
 
+  it("reaches each node of a full mesh once", async () => {
+    await using grove = new Grove();
+    const names = ["a", "b", "c", "d", "e", "f"];
+    const nodes: Node[] = [];
+    for (const [index, name] of names.entries()) nodes.push(await grove.start(name, names.slice(0, index)));
+    const groups = await Promise.all(nodes.map((node) => node.open("doc", gCounter)));
+    const received = (): number[] => nodes.map((node) => node.peers().reduce((sum, { bytesIn }) => sum + bytesIn, 0));
+    // Everybody has told whom it hears.
+    await expect.poll(() => nodes.every((node) => node.peers().length === 5)).toBe(true);
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    const before = received();
+    groups[0]?.presence.set("x".repeat(4000));
+    for (const group of groups) await expect.poll(() => group.presence.states().has("a")).toBe(true);
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    const extra = received().map((bytes, index) => bytes - (before[index] ?? 0));
+    for (const bytes of extra) expect(bytes).toBeLessThan(2 * 4000);
+  });
+
+  it("ends with its group", async () => {
+    await using grove = new Grove();
+    const a = await grove.start("a");
+    const b = await grove.start("b", ["a"]);
+    const [onA, onB] = await Promise.all([a, b].map((node) => node.open("doc", gCounter)));
+    onA?.presence.set("a");
+    onB?.presence.set("b");
+    await expect.poll(() => [onA, onB].map((group) => group?.presence.states().size)).toEqual([2, 2]);
+    await a.delete("doc");
+    await expect.poll(() => [onA, onB].map((group) => group?.presence.states().size)).toEqual([0, 0]);
+  });
+
   it("refuses a state that is too large or no value", async () => {
     await using grove = new Grove();
     const node = await grove.start("a");

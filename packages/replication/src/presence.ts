@@ -1,5 +1,6 @@
 import { Reader, type Value, Writer, readValue, writeValue } from "@coppice/crdt";
 import { PRESENCE_BYTES_MAX } from "./core/messages.ts";
+import { checkFunction } from "./error.ts";
 import type { PeerId } from "./transport.ts";
 
 /** What a presence handle needs of its group. */
@@ -48,8 +49,9 @@ export class Presence {
     return states;
   }
 
-  /** Calls `fn` after each change of the states; returns how to stop. */
+  /** Calls `fn` after each change of the states, until its replica closes; returns how to stop. */
   subscribe(fn: (states: ReadonlyMap<PeerId, Value>) => void): () => void {
+    checkFunction(fn, "subscribe");
     return this.#host.watch(() => fn(this.states()));
   }
 }

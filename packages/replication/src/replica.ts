@@ -3,6 +3,7 @@ import type { GroupId } from "@coppice/storage";
 import type { Origin } from "./core/changes.ts";
 import { BROADCAST_BYTES_MAX } from "./core/messages.ts";
 import type { ReplicationServer } from "./core/replication-server.ts";
+import { checkFunction } from "./error.ts";
 import { Presence, type PresenceHost } from "./presence.ts";
 import type { PeerId } from "./transport.ts";
 import type { WaitOptions } from "./waiting.ts";
@@ -102,6 +103,8 @@ export interface ReplicaHost {
   sessionToken(): string;
   atLeast(token: string, options?: WaitOptions): Promise<void>;
   readBarrier(options: ReadBarrierOptions): Promise<void>;
+  /** Calls back when the node closes; returns how to take that back. */
+  onStop(fn: () => void): () => void;
   watch(fn: (origin: Origin, keys: ReadonlySet<string>) => void): () => void;
   presence(): PresenceHost;
   broadcast(message: Uint8Array): boolean;
@@ -118,7 +121,7 @@ interface Known<Value> {
 
 /**
  * A handle on one group of a node, as `Node.open` returns it. Handles are counted; the group stays loaded while there
- * is one. After `close` every method but `close` throws `CLOSED`.
+ * is one. After `close`, of the handle or of its node, everything throws `CLOSED` but `close`, `status` and `digest`.
  */
 export class Replica<Value, Mutator extends View, View = Mutator> implements Disposable {
   readonly type: CrdtType<unknown, Value, Mutator, View>;
@@ -139,7 +142,12 @@ export class Replica<Value, Mutator extends View, View = Mutator> implements Dis
 
   /** Who is in the group right now: ephemeral states, never stored. */
   get presence(): Presence {
-    return (this.#presence ??= new Presence(this.#host.presence()));
+    return (this.#presence ??= this.#newPresence());
+  }
+
+  #newPresence(): Presence {
+    const host = this.#host.presence();
+    return new Presence({ ...host, watch: (fn) => this.#untilClosed(host.watch(fn)) });
   }
 
   /**
@@ -181,6 +189,7 @@ export class Replica<Value, Mutator extends View, View = Mutator> implements Dis
 
   /** Calls `fn` after each change, from now on; returns how to stop. What `fn` throws is reported as a notice. */
   subscribe(fn: (change: Change<Value>) => void): () => void {
+    checkFunction(fn, "subscribe");
     this.#host.server();
     return this.#untilClosed(this.#host.watch((origin, keys) => fn(this.#change(origin, keys))));
   }
@@ -197,9 +206,10 @@ export class Replica<Value, Mutator extends View, View = Mutator> implements Dis
 
   /**
    * The changes from the moment of the call on. A reader that is slow gets several changes as one. Ends when the
-   * signal fires or the replica is closed.
+   * signal fires or the replica or its node is closed.
    */
   changes(options?: { signal?: AbortSignal }): AsyncIterableIterator<Change<Value>> {
+    this.#host.server();
     const waiting = new Map<Origin, Set<string>>();
     const signal = options?.signal;
     let wake: (() => void) | undefined;
@@ -213,10 +223,12 @@ export class Replica<Value, Mutator extends View, View = Mutator> implements Dis
     const stop = (): void => {
       isDone = true;
       this.#stops?.delete(stop);
+      stopped();
       signal?.removeEventListener("abort", stop);
       stopWatching();
       wake?.();
     };
+    const stopped = this.#host.onStop(stop);
     (this.#stops ??= new Set()).add(stop);
     if (signal?.aborted) stop();
     else signal?.addEventListener("abort", stop, { once: true });
@@ -260,6 +272,7 @@ export class Replica<Value, Mutator extends View, View = Mutator> implements Dis
    * node has broadcast 4 MiB in the last second. Throws `CLOSED`, `GROUP_DELETED`.
    */
   broadcast(message: Uint8Array): boolean {
+    if (!(message instanceof Uint8Array)) throw new TypeError("broadcast takes bytes, a Uint8Array");
     if (message.length > BROADCAST_BYTES_MAX) {
       throw new RangeError(`a broadcast of ${message.length} bytes is above ${BROADCAST_BYTES_MAX}`);
     }
@@ -268,6 +281,7 @@ export class Replica<Value, Mutator extends View, View = Mutator> implements Dis
 
   /** Calls `fn` with what other nodes broadcast in the group, from now on; returns how to stop. */
   onBroadcast(fn: (message: Uint8Array, from: PeerId) => void): () => void {
+    checkFunction(fn, "onBroadcast");
     this.#host.server();
     return this.#untilClosed(this.#host.watchBroadcasts(fn));
   }
@@ -276,9 +290,9 @@ export class Replica<Value, Mutator extends View, View = Mutator> implements Dis
    * Resolves once the group was compared with an interested peer and nothing was missing here, or when there is no
    * peer to compare with: then what is read is not merely *not yet here*.
    */
-  synced(options?: { signal?: AbortSignal }): Promise<void> {
+  async synced(options?: { signal?: AbortSignal }): Promise<void> {
     this.#host.server();
-    return this.#host.synced(options);
+    await this.#host.synced(options);
   }
 
   /**

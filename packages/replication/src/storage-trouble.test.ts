@@ -26,6 +26,31 @@ describe("a storage that does not answer", () => {
   });
 });
 
+describe("a storage that is damaged", () => {
+  it("is told of, also where nothing is left of a group, which then comes from peers", async () => {
+    await using grove = new Grove();
+    const backend = memoryStorage();
+    const first = await grove.start("a", [], { storage: backend });
+    const peer = await grove.start("b", ["a"]);
+    (await first.open("c", gCounter)).mutate((c) => c.increment(3));
+    await expect.poll(() => peer.group("c")?.events).toBe(1);
+    await grove.stop("a");
+    await backend.open();
+    const records = [];
+    for await (const page of backend.scan({ prefix: "c" })) records.push(...page);
+    expect(records).toHaveLength(2);
+    for (const { key, value } of records) await backend.write([{ op: "put", key, value: value.slice(1) }]);
+    await backend.close();
+    const node = await grove.start("a", [], { storage: backend });
+    const damaged = grove.notices.filter(({ code }) => code === "STORAGE_DAMAGED");
+    expect(damaged.map(({ group }) => group)).toEqual(["c", "c"]);
+    expect(node.group("c")).toBeUndefined();
+    await node.connect("memory:/b");
+    await grove.converged();
+    expect((await node.open("c", gCounter)).value()).toBe(3);
+  });
+});
+
 describe("a queue that is too small for an answer", () => {
   it("sends it in parts, one after the other", async () => {
     await using grove = new Grove();

@@ -1,4 +1,4 @@
-import { ReplicationError } from "./error.ts";
+import { ReplicationError, closed } from "./error.ts";
 
 /** How long to wait, and how to stop waiting. */
 export interface WaitOptions {
@@ -28,19 +28,23 @@ export function nextTurn(): Promise<void> {
 /** Calls `run` after a time; returns how to take that back. */
 export type StartTimer = (delayMs: number, run: () => void) => () => void;
 
+/** Calls back when the node closes; returns how to take that back. */
+export type OnStop = (fn: () => void) => () => void;
+
 /** What is waited for. */
 export interface Wait {
   readonly startTimer: StartTimer;
   readonly timeoutMs: number;
   readonly signal: AbortSignal | undefined;
-  /** Begins; calls back when done or failed, perhaps at once. Returns how to stop. */
-  begin(done: () => void, fail: (error: Error) => void): () => void;
+  readonly onStop: OnStop;
+  /** Begins; calls back when done, perhaps at once. Returns how to stop. */
+  begin(done: () => void): () => void;
   /** What to reject with after the time. */
   late(): Error;
 }
 
-/** Resolves when what is waited for has come; rejects when the time is up, or with the signal's reason. */
-export function waitFor({ startTimer, timeoutMs, signal, begin, late }: Wait): Promise<void> {
+/** Resolves when what is waited for has come; rejects when the time is up, with the signal's reason, or with `CLOSED`. */
+export function waitFor({ startTimer, timeoutMs, signal, onStop, begin, late }: Wait): Promise<void> {
   return new Promise((resolve, reject) => {
     if (signal?.aborted) return reject(signal.reason);
     let isDone = false;
@@ -56,22 +60,37 @@ export function waitFor({ startTimer, timeoutMs, signal, begin, late }: Wait): P
     const abort = (): void => end(() => reject(signal?.reason));
     const stopTimer = startTimer(timeoutMs, () => end(() => reject(late())));
     signal?.addEventListener("abort", abort, { once: true });
-    const stop = begin(
-      () => end(resolve),
-      (error) => end(() => reject(error)),
-    );
+    stops.push(onStop(() => end(() => reject(closed()))));
+    const stop = begin(() => end(resolve));
     if (isDone) stop();
     else stops.push(stop);
   });
 }
 
+/** Settles as the promise does, or before it with the signal's reason, or with `CLOSED`. */
+export function unless<Result>(
+  promise: Promise<Result>,
+  signal: AbortSignal | undefined,
+  onStop?: OnStop,
+): Promise<Result> {
+  return new Promise((resolve, reject) => {
+    const abort = (): void => reject(signal?.reason);
+    if (signal?.aborted) return abort();
+    signal?.addEventListener("abort", abort, { once: true });
+    const stopped = onStop?.(() => reject(closed()));
+    promise.then(resolve, reject).finally(() => {
+      signal?.removeEventListener("abort", abort);
+      stopped?.();
+    });
+  });
+}
+
 /**
- * What `begin` calls back with, perhaps at once. When the time is up or the signal fires, it is stopped, and calls back
- * with what there is by then.
+ * What `begin` calls back with, perhaps at once. When the time is up, the signal fires or the node closes, it is stopped,
+ * and calls back with what there is by then.
  */
 export function gather<Result>(
-  timeoutMs: number,
-  signal: AbortSignal | undefined,
+  { timeoutMs, signal, onStop }: Pick<Wait, "timeoutMs" | "signal" | "onStop">,
   begin: (done: (result: Result) => void) => () => void,
 ): Promise<Result> {
   return new Promise((resolve) => {
@@ -79,8 +98,10 @@ export function gather<Result>(
     const onEnd = (): void => stop();
     const timer = setTimeout(onEnd, timeoutMs);
     signal?.addEventListener("abort", onEnd, { once: true });
+    const stopped = onStop(onEnd);
     stop = begin((result) => {
       clearTimeout(timer);
+      stopped();
       signal?.removeEventListener("abort", onEnd);
       resolve(result);
     });

@@ -1,10 +1,10 @@
 import type { Actor } from "@coppice/crdt";
-import type { AckHandle } from "./core/acknowledgements.ts";
 import type { CommitPipeline } from "./core/commit-pipeline.ts";
 import type { ReplicationServer } from "./core/replication-server.ts";
 import { ReplicationError } from "./error.ts";
 import { eventToken, replicaToken } from "./session-token.ts";
 import type { PeerId } from "./transport.ts";
+import { unless } from "./waiting.ts";
 
 /**
  * What a write waits for when it is awaited:
@@ -91,33 +91,15 @@ export class CommitAcknowledgement implements Acknowledgement {
         reject(new ReplicationError("APPLIED_NOT_DURABLE", message, { cause }));
       });
     });
-    return this.#signal === undefined ? committed : abortable(committed, this.#signal);
+    return this.#signal === undefined ? committed : unless(committed, this.#signal);
   }
 }
 
-/** Waits until peers have answered for a write; asks from the moment it is made. */
+/** Waits until peers have answered for a write; they are asked from the moment it is made. */
 export class PeerAcknowledgement implements Acknowledgement {
   readonly #reached: Promise<void>;
 
-  constructor(
-    expect: (done: () => void) => AckHandle,
-    level: { readonly replicas: number; readonly durable: boolean },
-    timeoutMs: number,
-    signal: AbortSignal | undefined,
-  ) {
-    const reached = new Promise<void>((resolve, reject) => {
-      const handle = expect(() => end(resolve));
-      const timer = setTimeout(() => end(() => reject(timedOut(level, timeoutMs, handle.answered()))), timeoutMs);
-      const abort = (): void => end(() => reject(signal?.reason));
-      const end = (then: () => void): void => {
-        clearTimeout(timer);
-        handle.cancel();
-        signal?.removeEventListener("abort", abort);
-        then();
-      };
-      if (signal?.aborted) abort();
-      else signal?.addEventListener("abort", abort, { once: true });
-    });
+  constructor(reached: Promise<void>) {
     // A write that nobody awaits never rejects.
     reached.catch(() => {});
     this.#reached = reached;
@@ -128,7 +110,8 @@ export class PeerAcknowledgement implements Acknowledgement {
   }
 }
 
-function timedOut(
+/** Why a write was not acknowledged by peers. */
+export function timedOut(
   level: { readonly replicas: number; readonly durable: boolean },
   timeoutMs: number,
   answered: readonly PeerId[],
@@ -136,13 +119,4 @@ function timedOut(
   const who = answered.length === 0 ? "none answered" : `${answered.length} answered: ${answered.join(", ")}`;
   const wanted = `${level.replicas} ${level.durable ? "durable " : ""}replicas`;
   return new ReplicationError("TIMEOUT", `${wanted} wanted within ${timeoutMs} ms, ${who}; the write stays applied`);
-}
-
-function abortable(promise: Promise<void>, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const abort = (): void => reject(signal.reason);
-    if (signal.aborted) return abort();
-    signal.addEventListener("abort", abort, { once: true });
-    promise.then(resolve, reject).finally(() => signal.removeEventListener("abort", abort));
-  });
 }

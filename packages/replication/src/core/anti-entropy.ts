@@ -153,7 +153,7 @@ export class AntiEntropy {
       // A tombstone tells what whoever made it knew: who knows more must not drop it unseen.
       const vector = (this.#core.unseen.deleted(group) ?? group.vector).clone();
       const message = encodeMessage({ kind: "vector", group: refOf(group), intent, vector });
-      // The end of an answer always goes out: a question without one is asked again only after a while.
+      // The end of an answer finds room in a full queue: a question without one is asked again only after a while.
       return () => peer.post(message, intent === "answer" ? undefined : group.key);
     });
   }
@@ -173,10 +173,13 @@ export class AntiEntropy {
     this.#pulls.left(peer);
   }
 
-  /** An answer has ended. When it brought something but not all, the rest may be asked for at once, else only later. */
-  #answered(peer: Peer, group: Group, vector: VersionVector): void {
+  /**
+   * An answer has ended. When it brought something but not all, or told of a new epoch, the rest may be asked for at once,
+   * else only later.
+   */
+  #answered(peer: Peer, group: Group, vector: VersionVector, isNewEpoch: boolean): void {
     const hasBrought = peer.brought.delete(group.key);
-    this.#pulls.answered(peer, group, hasBrought || group.vector.includes(vector));
+    this.#pulls.answered(peer, group, isNewEpoch || hasBrought || group.vector.includes(vector));
     this.#spreadLearnt(group);
   }
 
@@ -184,7 +187,8 @@ export class AntiEntropy {
     const { group: ref, intent, vector } = message;
     const group = this.groupFor(ref, vector.size > 0 || ref.epoch > 1);
     if (group === undefined) return this.#tellUnknown(peer, message);
-    if (group.epoch < ref.epoch && !this.#core.enterEpoch(group, ref, vector)) {
+    const isNewEpoch = group.epoch < ref.epoch;
+    if (isNewEpoch && !this.#core.enterEpoch(group, ref, vector)) {
       return this.#core.load(group, () => this.onVector(peer, message));
     }
     // It knows an older epoch, or nothing of the group.
@@ -201,7 +205,7 @@ export class AntiEntropy {
     this.#core.watch.told(peer, group, vector);
     this.#core.unseen.told(group, vector);
     if (intent === "ask") this.#answer(peer, group, vector);
-    if (intent === "answer") this.#answered(peer, group, vector);
+    if (intent === "answer") this.#answered(peer, group, vector, isNewEpoch);
     if (group.vector.includes(vector)) this.#core.compared(group, vector.size > 0);
     else this.pull(peer, group, vector);
   }

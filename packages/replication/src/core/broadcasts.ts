@@ -2,17 +2,13 @@ import { ReplicationError } from "../error.ts";
 import type { PeerId } from "../transport.ts";
 import type { CoreContext } from "./context.ts";
 import type { Group } from "./group.ts";
-import { encodeMessage } from "./message-codec.ts";
 import type { Broadcast } from "./messages.ts";
 import type { Peer } from "./peer.ts";
-import { Bucket } from "./peer-meter.ts";
+import { Bucket, MESSAGE_OVERHEAD_BYTES } from "./peer-meter.ts";
+import { relay } from "./relay.ts";
 
 /** Bytes that this node broadcasts in a second, in all groups together. */
 const BYTES_PER_SECOND_MAX = 4 * 1024 * 1024;
-/** What each message counts for beside its bytes. */
-const OVERHEAD_BYTES = 64;
-/** Against the events that a peer may send, a message counts as one for so many bytes. */
-const BYTES_PER_EVENT = 16;
 /** How long it is remembered how far an origin was heard. */
 const REMEMBER_MS = 60_000;
 /** Origins remembered in one group; what further ones say is dropped. */
@@ -56,7 +52,7 @@ export class Broadcasts {
   send(group: Group, message: Uint8Array): boolean {
     const { counts } = this.#core;
     const now = this.#core.now();
-    if (!this.#rate.take(message.length + OVERHEAD_BYTES, now)) {
+    if (!this.#rate.take(message.length + MESSAGE_OVERHEAD_BYTES, now)) {
       counts.broadcastsDropped++;
       return false;
     }
@@ -71,8 +67,7 @@ export class Broadcasts {
   onBroadcast(from: Peer, broadcast: Broadcast): void {
     const { counts } = this.#core;
     const now = this.#core.now();
-    const events = Math.ceil((broadcast.message.length + OVERHEAD_BYTES) / BYTES_PER_EVENT);
-    const judgement = from.meter.judge(events, undefined, now);
+    const judgement = from.meter.judgeMessage(broadcast.message.length, now);
     if (judgement === "abuse") {
       throw new ReplicationError("LIMIT_EXCEEDED", "it keeps broadcasting more than it may (eventsPerSecondMax)");
     }
@@ -113,13 +108,7 @@ export class Broadcasts {
   }
 
   #tell(domain: string, broadcast: Broadcast, from?: Peer): void {
-    const since = this.#core.now() - 2 * this.#options.heartbeatMs;
-    let encoded: Uint8Array | undefined;
-    for (const peer of this.#core.peers.values()) {
-      if (peer === from || peer.id === broadcast.origin || !peer.isInterestedIn(domain)) continue;
-      if (from !== undefined && peer.hears(from.id, since)) continue;
-      encoded ??= encodeMessage(broadcast);
-      if (!peer.postIfRoom(encoded)) this.#core.counts.broadcastsDropped++;
-    }
+    const { heartbeatMs } = this.#options;
+    this.#core.counts.broadcastsDropped += relay(this.#core, domain, broadcast, { heartbeatMs, from });
   }
 }

@@ -1,4 +1,5 @@
 import type { GroupCommit, GroupMeta, GroupSnapshot, JournalRecord } from "@coppice/storage";
+import { ReplicationError } from "../error.ts";
 import type { NoticeSubject } from "./context.ts";
 import { type Group, emptyMeta } from "./group.ts";
 import type { ReplicationServer } from "./replication-server.ts";
@@ -91,6 +92,13 @@ export class CommitPipeline {
 
   constructor(environment: PipelineEnvironment) {
     this.#environment = environment;
+  }
+
+  /** Throws `STORAGE_FAILED` after a failed commit, until one succeeds. */
+  check(): void {
+    if (this.failure === undefined) return;
+    const message = "the storage does not take writes; own writes are refused until it does again";
+    throw new ReplicationError("STORAGE_FAILED", message, { cause: this.failure });
   }
 
   /** Whether nothing waits to be committed. */

@@ -1,6 +1,5 @@
 import { type AnyCrdtType, actorNode } from "@coppice/crdt";
 import type { CatalogueRow, GroupId, StoredGroup } from "@coppice/storage";
-import { ReplicationError } from "../error.ts";
 import type { Link, PeerId } from "../transport.ts";
 import { type AckHandle, Acknowledgements, type PeerAckLevel } from "./acknowledgements.ts";
 import { AntiEntropy } from "./anti-entropy.ts";
@@ -90,10 +89,12 @@ export class Core {
     this.#gossip = new Gossip(context, this.#antiEntropy, this.#acknowledgements, options);
     this.#verification = new Verification(context);
     const wake = (): void => this.#wake();
-    this.presence = new PresenceTable(context, options.self, (group) => this.#effects.presenceChanged(group), wake);
+    const { self, heartbeatMs } = options;
+    const changed = (group: Group): void => this.#effects.presenceChanged(group);
+    this.presence = new PresenceTable(context, { self, heartbeatMs, changed, wake });
     this.broadcasts = new Broadcasts(context, {
-      self: options.self,
-      heartbeatMs: options.heartbeatMs,
+      self,
+      heartbeatMs,
       received: (...what) => this.#effects.broadcast(...what),
       wake,
     });
@@ -165,6 +166,7 @@ export class Core {
       read: (group) => this.#effects.load(group),
       moved: (group) => {
         if (group.phase !== "active") this.watch.forget(group);
+        if (group.phase === "deleted") this.presence.forget(group);
         this.#catchUp.moved(group);
         this.#effects.moved(group);
       },
@@ -291,11 +293,7 @@ export class Core {
 
   /** Throws unless own writes are taken now: `STORAGE_FAILED` or `CLOCK_SKEW`. */
   checkWritable(): void {
-    const { failure } = this.pipeline;
-    if (failure !== undefined) {
-      const message = "the storage does not take writes; own writes are refused until it does again";
-      throw new ReplicationError("STORAGE_FAILED", message, { cause: failure });
-    }
+    this.pipeline.check();
     this.#clock.check();
   }
 

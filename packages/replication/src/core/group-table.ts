@@ -168,7 +168,6 @@ export class GroupTable {
       } catch (error) {
         return this.loadFailed(group, error);
       }
-      this.#tellDamage(stored);
     }
     group.activate(server);
     group.journalBytes = stored?.records.reduce((sum, record) => sum + record.bytes.length, 0) ?? 0;
@@ -193,11 +192,7 @@ export class GroupTable {
     const group = this.#directory.get(key);
     const rests = group?.phase === "stored" && group.isStored && group.epoch === epoch;
     // It may have been loaded, written to, and unloaded again.
-    if (!rests || !(group.isUnsettled || equalDigest(group.digest(), digest))) {
-      // Reading has repaired it: the load that follows finds no damage.
-      this.#tellDamage(stored);
-      return false;
-    }
+    if (!rests || !(group.isUnsettled || equalDigest(group.digest(), digest))) return false;
     group.usedAt = this.#parts.server.now();
     group.phase = "loading";
     this.loaded(group, stored);
@@ -226,13 +221,6 @@ export class GroupTable {
       { group: group.id },
     );
     this.#parts.moved(group);
-  }
-
-  #tellDamage({ row: { id }, damage }: StoredGroup): void {
-    for (const { record, action, reason } of damage) {
-      const message = `group ${formatGroupId(id)}: a ${record} record was ${action}: ${reason}`;
-      this.#parts.server.notice("STORAGE_DAMAGED", message, { group: id });
-    }
   }
 
   #resume(group: Group): void {

@@ -13,6 +13,10 @@ export type Judgement = "take" | "later" | "abuse";
 const PATIENCE_S = 60;
 /** Ignored events that are forgiven for each that is taken: whoever sends up to so many times the rate is never abusive. */
 const FORGIVEN = 4;
+/** What a message that nobody stores (presence, a broadcast) counts for beside its bytes. */
+export const MESSAGE_OVERHEAD_BYTES = 64;
+/** Against the events that a peer may send, such a message counts as one for so many bytes. */
+const BYTES_PER_EVENT = 16;
 /** Actors remembered of one peer. */
 const KNOWN_ACTORS_MAX = 100_000;
 
@@ -50,6 +54,11 @@ export class PeerMeter {
     }
     this.#ignored += events;
     return this.#ignored > PATIENCE_S * this.#rates.eventsPerSecondMax ? "abuse" : "later";
+  }
+
+  /** Judges a message of so many bytes that nobody stores. */
+  judgeMessage(bytes: number, now: number): Judgement {
+    return this.judge(Math.ceil((bytes + MESSAGE_OVERHEAD_BYTES) / BYTES_PER_EVENT), undefined, now);
   }
 }
 

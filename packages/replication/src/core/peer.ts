@@ -94,10 +94,14 @@ export class Peer {
     return this.#heardAt >= since && this.#hears.has(other);
   }
 
-  /** Queues a message. Over the byte cap it is dropped, and its group noted as one to compare again. */
+  /**
+   * Queues a message. Over the byte cap it is dropped, and its group noted as one to compare again. What belongs to no
+   * group (questions and answers, which are repeated) has as much room again.
+   */
   post(message: Uint8Array, key?: string): void {
-    if (key !== undefined && this.#queueBytes > 0 && this.#queueBytes + message.length > this.#queueBytesMax) {
-      this.#dropped.add(key);
+    const bytesMax = key === undefined ? 2 * this.#queueBytesMax : this.#queueBytesMax;
+    if (this.#queueBytes > 0 && this.#queueBytes + message.length > bytesMax) {
+      if (key !== undefined) this.#dropped.add(key);
       return;
     }
     this.#queue.push(message);

@@ -289,8 +289,10 @@ export class Dialler {
       return new ReplicationError("NOT_ADMITTED", message, { cause: error });
     }
     let problem = error instanceof Error ? error.message : String(error);
+    // libp2p passes on no more of this error than its message.
+    if (/unexpected peer/i.test(problem)) problem = "another peer answers there";
     // What answers there does not speak our way: another program, or a node of a network with another key.
-    if (name === "EncryptionFailedError" || name === "TimeoutError") {
+    else if (name === "EncryptionFailedError" || name === "TimeoutError") {
       problem += "; is a node listening there, and do both have the same network key, or none?";
     }
     return new ReplicationError("DIAL_FAILED", `could not reach ${where}: ${problem}`, { cause: error });

@@ -5,6 +5,7 @@ import { type Admission, type Invitation, Reception, presentInvite } from "./adm
 import type { Multiaddr } from "@multiformats/multiaddr";
 import type { Libp2p } from "libp2p";
 import { ReplicationError } from "../error.ts";
+import { checkNames, checkStrings, invalid } from "../option-checks.ts";
 import {
   type DiscoverySource,
   FRAME_BYTES_MAX,
@@ -373,23 +374,46 @@ function closeUnused(node: Libp2p): void {
   }
 }
 
+/** Every option, so that a misspelt one is not ignored. */
+const OPTIONS: Readonly<Record<keyof Libp2pTransportOptions, true>> = {
+  listen: true,
+  peers: true,
+  allow: true,
+  admission: true,
+  invitation: true,
+  announce: true,
+  networkKey: true,
+  mdns: true,
+  connectionsMax: true,
+  inboundConnectionsPerSecond: true,
+  heartbeatMs: true,
+};
+
 function checkOptions(options: Libp2pTransportOptions): CheckedOptions {
-  const peers = (options.peers ?? []).map(parseDialAddress);
+  checkNames("the options of libp2pTransport", options, OPTIONS);
+  const peers = checkStrings("peers", options.peers ?? []).map(parseDialAddress);
   const named = peers.map(peerOf).filter((peer) => peer !== undefined);
   return {
-    listen: (options.listen ?? []).map(parseListenAddress),
-    announce: (options.announce ?? []).map(parseDialAddress),
+    listen: checkStrings("listen", options.listen ?? []).map(parseListenAddress),
+    announce: checkStrings("announce", options.announce ?? []).map(parseDialAddress),
     peers,
     admission: options.admission,
     invitation: options.invitation,
     isAllowGiven: options.allow !== undefined,
     networkKey: options.networkKey === undefined ? undefined : parseNetworkKey(options.networkKey),
     mdnsMs: intervalOf(options.mdns ?? false),
-    allow: options.allow === "any" ? "any" : new Set((options.allow ?? named).map(checkPeerId)),
+    allow: checkAllow(options.allow ?? named),
     connectionsMax: atLeast(1, "connectionsMax", options.connectionsMax ?? 300),
     inboundConnectionsPerSecond: atLeast(1, "inboundConnectionsPerSecond", options.inboundConnectionsPerSecond ?? 100),
     heartbeatMs: atLeast(10, "heartbeatMs", options.heartbeatMs ?? 5_000),
   };
+}
+
+function checkAllow(allow: readonly string[] | "any"): ReadonlySet<PeerId> | "any" {
+  if (allow === "any") return allow;
+  if (typeof allow === "string")
+    throw invalid(`allow: ${JSON.stringify(allow)} is neither "any" nor a list of peer ids`);
+  return new Set(checkStrings("allow", allow).map(checkPeerId));
 }
 
 function intervalOf(mdns: boolean | number): number | undefined {
@@ -399,5 +423,5 @@ function intervalOf(mdns: boolean | number): number | undefined {
 
 function atLeast(min: number, name: string, value: number): number {
   if (Number.isSafeInteger(value) && value >= min) return value;
-  throw new ReplicationError("INVALID_OPTIONS", `${name}: ${value} is no whole number of at least ${min}`);
+  throw invalid(`${name}: ${value} is no whole number of at least ${min}`);
 }

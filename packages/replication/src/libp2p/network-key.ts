@@ -18,6 +18,7 @@ export function parseNetworkKey(key: string | Uint8Array): Uint8Array {
     if (key.length === KEY_BYTES) return key.slice();
     throw invalid(`a key of ${key.length} bytes`);
   }
+  if (typeof key !== "string") throw invalid("neither text nor bytes");
   const text = key.replaceAll("\r", "").trim();
   const digits = text.startsWith(SWARM_KEY_HEAD) ? text.slice(SWARM_KEY_HEAD.length) : text;
   if (!HEX.test(digits)) throw invalid("neither a swarm key file nor 64 hexadecimal digits");

@@ -1,0 +1,68 @@
+import { gCounter } from "@coppice/crdt";
+import { memoryStorage } from "@coppice/storage";
+import { SimulatedDisk } from "@coppice/storage/testing";
+import { describe, expect, it } from "vitest";
+import { createNode } from "./node.ts";
+import { Grove } from "./nodes.test-support.ts";
+
+describe("closing a node", () => {
+  it("ends everything that waits, at once", async () => {
+    await using grove = new Grove();
+    const rosters = { shop: ["a", "b", "c"] };
+    const node = await grove.start("a", [], { rosters });
+    await grove.start("b", ["a"], { rosters });
+    const group = await node.open(["shop", 1], gCounter);
+    await group.mutate((counter) => counter.increment(1), { ack: { replicas: 1 } });
+    const changes = group.changes();
+    grove.network.partition("a", "b");
+    const waiting = [
+      group.mutate((counter) => counter.increment(1), { ack: { replicas: "all" } }),
+      group.readBarrier({ from: "all" }),
+      node.verify(["shop", 1]),
+      node.collect(["shop", 1]),
+      node.open(["shop", 2], gCounter),
+    ].map((promise) => Promise.resolve(promise).catch((error: unknown) => error));
+    const startedAt = performance.now();
+    await grove.stop("a");
+    for (const outcome of await Promise.all(waiting)) expect(outcome).toMatchObject({ code: "CLOSED" });
+    expect(performance.now() - startedAt).toBeLessThan(1000);
+    // What had changed before is told; then it ends.
+    for await (const change of changes) expect(change.origin).toBe("local");
+  });
+
+  it("ends a deletion that the storage does not take, and closes the storage", async () => {
+    const disk = new SimulatedDisk();
+    const backend = disk.backend();
+    const node = await createNode({ types: [gCounter], storage: backend });
+    const group = await node.open("views", gCounter);
+    await group.mutate((counter) => counter.increment(1));
+    disk.faults.fail = (operation) => (operation === "write" ? new Error("no") : undefined);
+    const deleted = node.delete("views");
+    const outcome = deleted.catch((error: unknown) => error);
+    await expect(node.close()).rejects.toThrow("no");
+    expect(await outcome).toMatchObject({ code: "CLOSED" });
+    expect(backend.status).toBe("closed");
+  });
+
+  it("does not depend on the clock", async () => {
+    await using grove = new Grove();
+    let ahead = 0;
+    const storage = memoryStorage();
+    const node = await grove.start("a", [], { storage, now: () => Date.now() + ahead });
+    await grove.start("b", ["a"]);
+    const group = await node.open("views", gCounter);
+    ahead = 10 * 3_600_000;
+    await expect
+      .poll(() => {
+        try {
+          group.mutate((counter) => counter.increment(1));
+          return undefined;
+        } catch (error) {
+          return error;
+        }
+      })
+      .toMatchObject({ code: "CLOCK_SKEW" });
+    await node.snapshot();
+    await node.close();
+  });
+});

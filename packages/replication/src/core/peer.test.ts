@@ -1,0 +1,21 @@
+import { expect, it } from "vitest";
+import { DEFAULT_LIMITS } from "./limits.ts";
+import { Peer } from "./peer.ts";
+
+it("a peer that takes nothing makes a node hold a bounded queue, whatever is queued for it", () => {
+  const peer = new Peer(
+    { peer: "slow", incarnation: "0123456789abcdef", addresses: [] },
+    { ...DEFAULT_LIMITS, queueBytesMax: 10_000 },
+  );
+  const message = new Uint8Array(1000);
+  // The transport takes one frame, and no more.
+  peer.post(message);
+  peer.flush(() => false);
+  for (let index = 0; index < 100; index++) peer.post(message, `key${index}`);
+  expect(peer.queueBytes).toBe(10_000);
+  expect(peer.postIfRoom(message)).toBe(false);
+  for (let index = 0; index < 100; index++) peer.post(message);
+  expect(peer.queueBytes).toBe(20_000);
+  peer.drained();
+  expect(peer.flush(() => true)).toHaveLength(90);
+});
