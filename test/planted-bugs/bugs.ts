@@ -82,7 +82,7 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
   core(
     "a later epoch in a vector is ignored",
     "anti-entropy",
-    "if (group.epoch < ref.epoch && !this.#core.enterEpoch(group, ref, vector))",
+    "if (isNewEpoch && !this.#core.enterEpoch(group, ref, vector))",
     "if (false)",
   ),
   core("the tail forgets its floor", "tail", "if (!vector.includes(this.#floor))", "if (false)"),
