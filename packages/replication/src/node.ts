@@ -1,5 +1,12 @@
 import type { AnyCrdtType, CrdtType } from "@coppice/crdt";
-import { type GroupId, type GroupStorage, encodeGroupId, encodeGroupPrefix, formatGroupId } from "@coppice/storage";
+import {
+  type GroupId,
+  type GroupStorage,
+  decodeGroupKey,
+  encodeGroupId,
+  encodeGroupPrefix,
+  formatGroupId,
+} from "@coppice/storage";
 import { bytesToHex, randomBytes } from "@noble/hashes/utils.js";
 import type { Group } from "./core/group.ts";
 import type { StabilityReport } from "./core/stability.ts";
@@ -20,6 +27,7 @@ import {
   sumOf,
 } from "./node-reports.ts";
 import { openStorage } from "./node-storage.ts";
+import { randomSample } from "./random-sample.ts";
 import { type RecoverOptions, type RecoveryReport, recoverGroups } from "./recovery.ts";
 import { type GroupStatus, Replica } from "./replica.ts";
 import { type SupersededContent, type SupersededGroup, listSuperseded, readSuperseded } from "./superseded.ts";
@@ -416,14 +424,7 @@ export class Node implements AsyncDisposable {
 
   /** Up to `count` different linked peers, chosen at random. */
   randomPeers(count: number): readonly PeerId[] {
-    if (!Number.isSafeInteger(count) || count < 0)
-      throw new TypeError(`randomPeers takes a number of peers, not ${count}`);
-    const ids = [...this.#driver.core.peers.keys()];
-    for (let index = ids.length - 1; index > 0; index--) {
-      const other = Math.floor(Math.random() * (index + 1));
-      [ids[index], ids[other]] = [ids[other] as PeerId, ids[index] as PeerId];
-    }
-    return ids.slice(0, count);
+    return randomSample(this.#driver.core.peers.keys(), count);
   }
 
   /**
