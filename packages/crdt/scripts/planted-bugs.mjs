@@ -19,8 +19,8 @@ const BUGS = [
   {
     name: "concurrent writes that lose are dropped",
     file: "kernel/register.ts",
-    from: "register.assign(top.actor, top.seq, top.time, top.value, more);",
-    to: "register.assign(top.actor, top.seq, top.time, top.value, undefined);",
+    from: "register.assign(top.actor, top, top.value, more);",
+    to: "register.assign(top.actor, top, top.value, undefined);",
   },
   {
     name: "the winner of two writes ignores the time",

@@ -41,10 +41,11 @@ function codes(grove: Grove): string[] {
 function writeAt(actor: Actor, time: number, key: string, value: string): Run {
   const builder = new RunBuilder();
   const transaction = new GroupTransaction(builder);
-  transaction.start(actor, 1, time, undefined);
+  transaction.time = time;
+  transaction.start(actor, 1, undefined);
   notes.mutator(notes.create(), transaction).set(key, value);
   transaction.commit();
-  builder.add(actor, 1, time, []);
+  builder.add(transaction, []);
   return builder.take();
 }
 

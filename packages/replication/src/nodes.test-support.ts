@@ -137,11 +137,12 @@ export function increments(
   const transaction = new GroupTransaction(builder);
   const mutator = gCounter.mutator(gCounter.create(), transaction);
   for (let seq = 1; seq < firstSeq + count; seq++) {
-    transaction.start(actor, seq, seq, undefined);
+    transaction.time = seq;
+    transaction.start(actor, seq, undefined);
     mutator.increment(amount);
     transaction.commit();
     if (seq < firstSeq) builder.deltas.reset();
-    else builder.add(actor, seq, seq, seq === firstSeq ? dependencies : []);
+    else builder.add(transaction, seq === firstSeq ? dependencies : []);
   }
   const run = builder.take();
   if (run === undefined) throw new TypeError("a run has at least one event");

@@ -59,12 +59,13 @@ class UsualEvents {
     if (this.#reader.byte() !== OVERWRITES_NOTHING) return false;
     const value = readStored(this.#reader);
     if (this.#reader.left > 0) return false;
-    const { seq, time } = this.#events;
+    const events = this.#events;
     const actor = this.#own();
     if (map.children.get(key) === undefined) {
-      map.children.set(key, new RegisterStore(kind, actor, seq, time, value));
+      map.children.set(key, new RegisterStore(kind, actor, events, value));
     } else {
       const register = ensureChild(map, key, kind) as RegisterStore;
+      const { seq, time } = events;
       applyWrite(register, this.#state.actors, { actor, seq, time, value }, NO_NUMBERS, NO_NUMBERS);
     }
     this.#touched?.add(key);

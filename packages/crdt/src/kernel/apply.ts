@@ -129,7 +129,7 @@ class Applying {
     const map = this.#map(path);
     const first = map.children.get(key);
     if (first === undefined) {
-      map.children.set(key, new RegisterStore(kind, this.#own, this.#at.seq, this.#at.time, value));
+      map.children.set(key, new RegisterStore(kind, this.#own, this.#at, value));
     } else {
       this.#assign(ensureChild(map, key, kind) as RegisterStore, value, details);
     }

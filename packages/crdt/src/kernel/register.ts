@@ -5,6 +5,7 @@ import type { Cursor } from "./cursor.ts";
 import {
   type ActorTable,
   type MapStore,
+  NEVER,
   NO_ACTOR,
   type RegisterDot,
   RegisterStore,
@@ -74,16 +75,16 @@ function wins(actors: ActorTable, a: RegisterDot, b: RegisterDot): boolean {
 export function setDots(register: RegisterStore, actors: ActorTable, dots: readonly RegisterDot[]): void {
   const [first, ...rest] = dots;
   if (first === undefined) {
-    register.assign(NO_ACTOR, 0, 0, undefined, undefined);
+    register.assign(NO_ACTOR, NEVER, undefined, undefined);
     return;
   }
   if (rest.length === 0) {
-    register.assign(first.actor, first.seq, first.time, first.value, undefined);
+    register.assign(first.actor, first, first.value, undefined);
     return;
   }
   // In one order everywhere, because some types show all of them.
   const [top, ...more] = [...dots].sort((a, b) => (wins(actors, a, b) ? -1 : 1)) as [RegisterDot, ...RegisterDot[]];
-  register.assign(top.actor, top.seq, top.time, top.value, more);
+  register.assign(top.actor, top, top.value, more);
 }
 
 /** Applies a write: what it overwrites are its actor's own writes, and the dots of others that it names. */
@@ -95,7 +96,7 @@ export function applyWrite(
   seqs: readonly number[],
 ): void {
   if (register.actor === NO_ACTOR || (register.actor === dot.actor && register.more === undefined)) {
-    register.assign(dot.actor, dot.seq, dot.time, dot.value, undefined);
+    register.assign(dot.actor, dot, dot.value, undefined);
     return;
   }
   const survivors = liveDots(register).filter((live) => {
@@ -118,7 +119,7 @@ export function writeRegister(cursor: Cursor, value: unknown): void {
   const register = cursor.find() as RegisterStore;
   const stored = writeOperation(transaction, cursor, undefined, kind, undefined, register, own, value);
   keepForRollback(register, transaction);
-  register.assign(own, transaction.seq, transaction.time, stored, undefined);
+  register.assign(own, transaction, stored, undefined);
 }
 
 /** Writes a value into the register of `kind` under `key` of the map at `parent`: the path of every map write. */
@@ -133,10 +134,10 @@ export function writeChildRegister(parent: Cursor, key: string, kind: number, va
   const stored = writeOperation(transaction, parent, key, kind, map, found, own, value);
   if (found !== undefined) {
     keepForRollback(found, transaction);
-    found.assign(own, transaction.seq, transaction.time, stored, undefined);
+    found.assign(own, transaction, stored, undefined);
   } else {
     map ??= parent.ensure(transaction) as MapStore;
-    const register = new RegisterStore(kind, own, transaction.seq, transaction.time, stored);
+    const register = new RegisterStore(kind, own, transaction, stored);
     if (first === undefined) map.children.set(key, register);
     else attach(map, key, register);
     transaction.onRollback(detach, map, key, register);
@@ -192,5 +193,5 @@ function keepForRollback(register: RegisterStore, transaction: Transaction): voi
 }
 
 function restore(register: RegisterStore, top: RegisterDot, more: RegisterDot[] | undefined): void {
-  register.assign(top.actor, top.seq, top.time, top.value, more);
+  register.assign(top.actor, top, top.value, more);
 }

@@ -214,7 +214,7 @@ class StateReader {
     if (depth > 0 && count === 0) throw malformed("an empty register in a map");
     if (count === 1) {
       const dot = this.#dot();
-      register.assign(dot.actor, dot.seq, dot.time, dot.value, undefined);
+      register.assign(dot.actor, dot, dot.value, undefined);
       return;
     }
     const dots: RegisterDot[] = [];

@@ -26,11 +26,17 @@ export class Sealed {
 /** What a register keeps of a value: scalars and frozen structures as they are. */
 export type Stored = Value | Sealed | undefined;
 
-/** One write to a register that no other write has causally overwritten. */
-export interface RegisterDot {
-  readonly actor: number;
+/** When an actor wrote. Handed over as the object that has it: a time by itself would be made an object, too. */
+export interface Moment {
   readonly seq: number;
   readonly time: number;
+}
+
+export const NEVER: Moment = { seq: 0, time: 0 };
+
+/** One write to a register that no other write has causally overwritten. */
+export interface RegisterDot extends Moment {
+  readonly actor: number;
   readonly value: Stored;
 }
 
@@ -65,7 +71,8 @@ export class RegisterStore {
   #timeLow: number;
   #held: Stored | Crowded;
 
-  constructor(kind: number, actor: number = NO_ACTOR, seq = 0, time = 0, value?: Stored) {
+  constructor(kind: number, actor: number = NO_ACTOR, at: Moment = NEVER, value?: Stored) {
+    const { seq, time } = at;
     this.#place = ((actor + 1) << KIND_BITS) | kind;
     this.seq = seq;
     this.#timeHigh = Math.floor(time / TIME_LOW);
@@ -108,7 +115,7 @@ export class RegisterStore {
   }
 
   /** Makes one write the one that is read, and `more` the others. */
-  assign(actor: number, seq: number, time: number, value: Stored, more: RegisterDot[] | undefined): void {
+  assign(actor: number, { seq, time }: Moment, value: Stored, more: RegisterDot[] | undefined): void {
     this.#place = ((actor + 1) << KIND_BITS) | this.kind;
     this.seq = seq;
     this.#timeHigh = Math.floor(time / TIME_LOW);

@@ -33,7 +33,7 @@ class Model {
 function runOf(actor: Actor, seq: number, dependencies: ReturnType<CausalPast["extend"]>): Run {
   const builder = new RunBuilder();
   builder.deltas.byte(1);
-  builder.add(actor, seq, seq, dependencies);
+  builder.add({ actor, seq, time: seq }, dependencies);
   return builder.take();
 }
 

@@ -37,11 +37,10 @@ export class GroupTransaction implements Transaction {
     this.#undos.push(undo as (first: unknown, second: unknown, third: unknown) => void, first, second, third);
   }
 
-  /** Starts an event. */
-  start(actor: Actor, seq: number, time: HybridTime, touched: Set<string> | undefined): void {
+  /** Starts an event of the time that was set. */
+  start(actor: Actor, seq: number, touched: Set<string> | undefined): void {
     this.actor = actor;
     this.seq = seq;
-    this.time = time;
     this.touched = touched;
     this.serial++;
     this.#start = this.delta.length;

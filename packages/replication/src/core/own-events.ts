@@ -92,16 +92,17 @@ export class OwnEvents {
     const transaction = this.#transaction;
     const incarnation = this.#incarnation;
     const actor = incarnation.issuer ?? incarnation.actor(this.#past.vector);
-    transaction.start(actor, incarnation.seq + 1, this.#clock.next(), touched);
+    transaction.time = this.#clock.next();
+    transaction.start(actor, incarnation.seq + 1, touched);
     return transaction;
   }
 
   #end(transaction: GroupTransaction): void {
-    const { hasWritten, actor, seq, time } = transaction;
+    const { hasWritten, actor, seq } = transaction;
     transaction.commit();
     if (!hasWritten) return;
     this.#incarnation.issue(seq);
-    this.#builder.add(actor, seq, time, this.#past.extend(actor, seq));
+    this.#builder.add(transaction, this.#past.extend(actor, seq));
   }
 
   /** Ends the tick: the events made, as a run; undefined when there are none. */

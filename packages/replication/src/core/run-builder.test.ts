@@ -27,7 +27,7 @@ describe("a run", () => {
           time += step;
           builder.deltas.raw(delta);
           const list = others.map((number) => ({ actor: actorOf(number), seq: number }));
-          builder.add(SELF, firstSeq + index, time, list);
+          builder.add({ actor: SELF, seq: firstSeq + index, time }, list);
           return { seq: firstSeq + index, time, delta: [...delta], list };
         });
         const built = builder.take();

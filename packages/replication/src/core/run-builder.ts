@@ -1,4 +1,4 @@
-import { type Actor, type HybridTime, Writer } from "@coppice/crdt";
+import { type Actor, type HybridTime, type Stamp, Writer } from "@coppice/crdt";
 import { type Dependency, type DependencyRow, Run } from "./run.ts";
 import { UndoLog } from "./undo-log.ts";
 
@@ -38,7 +38,7 @@ export class RunBuilder {
   }
 
   /** Takes everything written to `deltas` since the last event as the next event of the same actor. */
-  add(actor: Actor, seq: number, time: HybridTime, dependencies: readonly Dependency[]): void {
+  add({ actor, seq, time }: Stamp, dependencies: readonly Dependency[]): void {
     if (this.#count === 0) {
       this.#actor = actor;
       this.#firstSeq = seq;
