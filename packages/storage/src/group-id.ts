@@ -48,6 +48,8 @@ export function encodeGroupPrefix(prefix: GroupId): string {
   return encodeUnfinished(prefix, true);
 }
 
+let lastDomain: string | number = "";
+
 /** Reads a key. Throws `CORRUPT` for anything that {@link encodeGroupId} does not make. */
 export function decodeGroupKey(key: string): GroupId {
   const end = key.length - 1;
@@ -68,7 +70,10 @@ export function decodeGroupKey(key: string): GroupId {
     }
   }
   if (at !== end) throw badKey(key);
-  // An array that was pushed to has room for sixteen more; ids are kept.
+  // Ids are kept: those of one domain share its name, and an array that was pushed to has room for sixteen more.
+  const [domain = ""] = elements;
+  if (domain === lastDomain) elements[0] = lastDomain;
+  else lastDomain = domain;
   return elements.slice();
 }
 

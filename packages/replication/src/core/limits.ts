@@ -6,7 +6,7 @@ export interface Limits {
   readonly pendingBytesMax: number;
   /**
    * Newest events of one group kept in memory to serve peers that are a little behind, in bytes: about 300 for each run
-   * (what one actor wrote in one tick), and its own. Default 256 KiB.
+   * (what one actor wrote in one tick; 32 for a small one), and its own. Default 256 KiB.
    */
   readonly tailBytesMax: number;
   /** Bytes queued for one peer before its events are dropped and its groups marked for comparison. Default 8 MiB. */
