@@ -35,6 +35,34 @@ test("an answer larger than the queue goes on as soon as there is room", async (
   await expect.poll(() => b.group("m")?.events, { timeout: 5000 }).toBe(300);
 });
 
+test("a peer that does not answer is asked again about the last write that waits, however many do", async () => {
+  const network = createMemoryNetwork();
+  const start = async (name: string): Promise<Awaited<ReturnType<typeof createNode>>> => {
+    const node = await createNode({ types: [gCounter], transport: network.transport(name), heartbeatMs: 50 });
+    closing.push(node);
+    return node;
+  };
+  const [a, b] = [await start("a"), await start("b")];
+  await b.connect("memory:/a");
+  const counter = await a.open("c", gCounter);
+  counter.mutate((c) => c.increment(1));
+  await expect.poll(() => b.group("c")?.events, { timeout: 5000 }).toBe(1);
+  network.setFaults({ loss: 1 }, "b", "a");
+  const writes: Promise<void>[] = [];
+  for (let i = 0; i < 500; i++) {
+    writes.push(counter.mutate((c) => c.increment(1), { ack: { replicas: 1 }, timeoutMs: 60_000 }).then(() => {}));
+    await Promise.resolve();
+  }
+  await expect.poll(() => b.group("c")?.events, { timeout: 5000 }).toBe(501);
+  const bytesOut = (): number => a.peers()[0]?.bytesOut ?? 0;
+  const before = bytesOut();
+  await new Promise((resolve) => setTimeout(resolve, 500));
+  // Each of the 500 with all that follow it, at every heartbeat, would be megabytes.
+  expect(bytesOut() - before).toBeLessThan(20_000);
+  network.clearFaults();
+  await Promise.all(writes);
+});
+
 test("two nodes that cannot join each other's states ask each other now and then, not without end", async () => {
   // Both relays keep what they are given without its type's code, and so cannot merge it.
   const machines = [{}, {}, { lacks: ["words"] }, { lacks: ["words"] }];

@@ -78,25 +78,30 @@ export class Acknowledgements {
     return this.#waiting.has(group.key);
   }
 
-  /** Sends the writes that still wait once more, to the peers that have not answered: an answer may have been lost. */
+  /**
+   * Asks once more whoever has not answered: the question or the answer may have been lost. The last write that waits
+   * speaks for all before it, for who lacks those asks for them: so a peer that is slow, or silent, costs no more when many wait.
+   */
   resend(): void {
     for (const [key, writes] of this.#waiting) {
       const group = this.#core.groups.get(key);
       if (group?.server === undefined) continue;
-      for (const { epoch, actor, seq, answered } of writes) {
-        if (epoch !== group.epoch) continue;
-        const before = group.vector.clone();
-        before.set(actor, seq - 1);
-        const runs = group.server.runsSince(before) ?? [];
-        for (const peer of this.#core.peers.values()) {
-          if (answered.has(peer.id) || !peer.isInterestedIn(group.domain)) continue;
-          this.#core.respond(group, () => {
-            const messages = runs.map((run) => encodeEvents(group, run, true, this.wanted(group, run)));
-            return () => messages.forEach((message) => peer.post(message, key));
-          });
-        }
+      for (const peer of this.#core.peers.values()) {
+        if (!peer.isInterestedIn(group.domain)) continue;
+        const open = [...writes].filter((write) => write.epoch === group.epoch && isOpen(write, peer.id));
+        for (const last of lastOfEachActor(open)) this.#askAgain(peer, group, last, open);
       }
     }
+  }
+
+  #askAgain(peer: Peer, group: Group, { actor, seq }: Waiting, open: readonly Waiting[]): void {
+    const before = group.vector.clone();
+    before.set(actor, seq - 1);
+    const [run] = group.server?.runsSince(before) ?? [];
+    if (run === undefined) return;
+    const isDurable = open.some((write) => write.actor === actor && write.durable);
+    const message = encodeEvents(group, run, true, isDurable ? "durable" : "applied");
+    this.#core.respond(group, () => () => peer.post(message, group.key));
   }
 
   /** Answers a peer that asked, once all of the run is applied here, and with `wantsDurable` synced. */
@@ -131,6 +136,18 @@ export class Acknowledgements {
     others?.delete(waiting);
     if (others?.size === 0) this.#waiting.delete(key);
   }
+}
+
+/** Whether a write waits for an answer of this peer. */
+function isOpen({ answered, among }: Waiting, peer: PeerId): boolean {
+  return !answered.has(peer) && among?.has(peer) !== false;
+}
+
+/** For each actor its last write: a node writes under another one when it has to give up the one it had. */
+function lastOfEachActor(writes: readonly Waiting[]): Iterable<Waiting> {
+  const last = new Map<Actor, Waiting>();
+  for (const write of writes) if (write.seq > (last.get(write.actor)?.seq ?? 0)) last.set(write.actor, write);
+  return last.values();
 }
 
 /** A run as a message. */
