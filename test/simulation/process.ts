@@ -240,6 +240,7 @@ export class SimProcess {
       },
       now: () => this.now(),
       random: setup.random.float,
+      checkMembership: () => {},
       actor: (fresh) => (fresh ? createActor(this.#nodeBytes, setup.random.bytes(8)) : this.#actor),
       types: setup.types,
       domains: undefined,

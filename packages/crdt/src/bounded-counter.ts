@@ -42,7 +42,8 @@ export interface BoundedCounterMutator extends BoundedCounterView {
   /** Hands rights of this actor over. Throws `INSUFFICIENT_RIGHTS`. */
   transfer(to: Actor, amount: number): void;
   /**
-   * Takes over all rights of an actor that is gone, as far as they are known here; returns how many.
+   * Takes over all rights of an actor that is gone, as far as they are known here; returns how many. On a node it fails
+   * with `NO_MEMBERSHIP` where the group's domain has no roster.
    *
    * The bound holds only if that actor never writes again, all it wrote is known here, and nobody else reclaims the
    * same rights meanwhile: it takes a closed membership to know so. Never reclaim rights of an own earlier
@@ -96,6 +97,7 @@ class BoundedCounterCursor implements BoundedCounterMutator {
 
   reclaim(from: Actor): number {
     const amount = this.rights(parseActor(from));
+    this.#cursor.begin().checkMembership?.();
     this.#add(RECLAIMED + from, Math.max(0, amount));
     return Math.max(0, amount);
   }

@@ -48,6 +48,11 @@ export interface Transaction extends Stamp {
   /** Throws `TypeError` outside the `mutate` callback that this transaction belongs to. */
   begin(): void;
   /**
+   * Throws unless the set of writers is closed and known, for an operation that is only safe then. Where there is none,
+   * the caller sees to that.
+   */
+  checkMembership?(): void;
+  /**
    * Registers how to take back one change of the state; run in reverse order when the callback throws. What `undo` needs
    * can be given beside it, so that a frequent operation makes no closure each time.
    */

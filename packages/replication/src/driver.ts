@@ -21,7 +21,7 @@ import type { NodeEvents } from "./early-events.ts";
 import { ReplicationError, closed } from "./error.ts";
 import type { MetricsRegistry } from "./metrics.ts";
 import { type Recorder, exportMetrics } from "./node-metrics.ts";
-import { type ResolvedNodeOptions, policyOf } from "./node-options.ts";
+import { type ResolvedNodeOptions, policyOf, rosterOf } from "./node-options.ts";
 import type { GroupStatus } from "./replica.ts";
 import type { Link, PeerId, Transport } from "./transport.ts";
 
@@ -104,6 +104,7 @@ export class Driver {
       now: options.now,
       random: Math.random,
       actor: (fresh) => (fresh ? createActor(node, randomBytes(8)) : processActor),
+      checkMembership: (group) => void rosterOf(options, domainOf(group), id),
       types: options.types,
       domains: options.domains,
       durability: (group) => {

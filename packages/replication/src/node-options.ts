@@ -2,6 +2,7 @@ import type { AnyCrdtType } from "@coppice/crdt";
 import type { GroupId, GroupStorage, StorageBackend } from "@coppice/storage";
 import type { Durability } from "./core/commit-pipeline.ts";
 import { DEFAULT_LIMITS, type Limits } from "./core/limits.ts";
+import { ReplicationError } from "./error.ts";
 import { type Logger, silentLogger } from "./logger.ts";
 import { checkNames, checkStrings, invalid } from "./option-checks.ts";
 import type { PeerId, Transport } from "./transport.ts";
@@ -168,6 +169,22 @@ function isType(type: unknown): boolean {
 /** How the groups of a domain are kept. */
 export function policyOf(options: ResolvedNodeOptions, domain: string): ResolvedPolicy {
   return options.policies.get(domain) ?? options.policy;
+}
+
+/** The members of a domain. */
+export interface Roster {
+  /** All of them but this node. */
+  readonly others: readonly PeerId[];
+  /** How many there are in all. */
+  readonly size: number;
+}
+
+/** Throws `NO_MEMBERSHIP` where a domain has no roster. */
+export function rosterOf(options: ResolvedNodeOptions, domain: string, self: PeerId): Roster {
+  const ids = options.rosters.get(domain);
+  if (ids !== undefined) return { others: ids.filter((id) => id !== self), size: ids.length };
+  const message = `domain ${JSON.stringify(domain)} has no roster; give every node the option rosters`;
+  throw new ReplicationError("NO_MEMBERSHIP", message);
 }
 
 function checkPolicy(place: string, own: DomainPolicy, fallback: ResolvedPolicy): ResolvedPolicy {

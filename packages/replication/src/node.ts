@@ -15,7 +15,14 @@ import { Driver, type PeerEvent } from "./driver.ts";
 import { EarlyEvents } from "./early-events.ts";
 import { ReplicationError, checkFunction, closed } from "./error.ts";
 import { GroupHost, type HostEnvironment } from "./group-host.ts";
-import { type NodeOptions, type ResolvedNodeOptions, checkType, policyOf, resolveOptions } from "./node-options.ts";
+import {
+  type NodeOptions,
+  type ResolvedNodeOptions,
+  checkType,
+  policyOf,
+  resolveOptions,
+  rosterOf,
+} from "./node-options.ts";
 import type { MetricsRegistry } from "./metrics.ts";
 import {
   type ChangedGroups,
@@ -81,7 +88,7 @@ export class Node implements AsyncDisposable {
     mode: (group) => policyOf(this.#options, group.domain).durability,
     status: (group) => this.#driver.status(group),
     synced: (group, signal) => this.#synced(group, signal),
-    roster: (group) => this.#roster(group),
+    roster: (group) => rosterOf(this.#options, group.domain, this.id),
     interestedPeers: (group) => this.members(group.id).slice(1),
     onStop: (fn) => this.#driver.onStop(fn),
     startTimer: (delayMs, run) => {
@@ -217,16 +224,6 @@ export class Node implements AsyncDisposable {
     return new GroupHost(group, type, this.#driver.core, this.#hosting);
   }
 
-  /** The closed membership of a group's domain. Throws `NO_MEMBERSHIP` where there is none. */
-  #roster(group: Group): { readonly others: readonly PeerId[]; readonly size: number } {
-    const ids = this.#options.rosters.get(group.domain);
-    if (ids === undefined) {
-      const message = `domain ${JSON.stringify(group.domain)} has no roster; give every node the option rosters`;
-      throw new ReplicationError("NO_MEMBERSHIP", message);
-    }
-    return { others: ids.filter((id) => id !== this.id), size: ids.length };
-  }
-
   async #synced(group: Group, signal: AbortSignal | undefined): Promise<void> {
     if (this.#options.transport === undefined) return;
     const isAlone = (): boolean => {
@@ -351,7 +348,7 @@ export class Node implements AsyncDisposable {
   async collect(id: GroupId, { timeoutMs, signal }: WaitOptions = {}): Promise<CollectionReport> {
     this.#checkOpen();
     const group = this.#driver.known(id);
-    const { others } = this.#roster(group);
+    const { others } = rosterOf(this.#options, group.domain, this.id);
     await this.#active(group, signal);
     const { stable, missing } = await this.#gather<StabilityReport>({ timeoutMs, signal }, (done) =>
       this.#driver.core.stability(group, others, done),

@@ -1,6 +1,14 @@
-import { gCounter, orMap } from "@coppice/crdt";
+import {
+  type BoundedCounterMutator,
+  type BoundedCounterView,
+  boundedCounter,
+  gCounter,
+  orMap,
+  parseActor,
+} from "@coppice/crdt";
 import { describe, expect, it } from "vitest";
 import { Grove } from "./nodes.test-support.ts";
+import type { Replica } from "./replica.ts";
 
 const counts = orMap(gCounter);
 const options = { types: [counts], rosters: { shop: ["a", "b", "c"] } };
@@ -16,6 +24,23 @@ describe("a roster", () => {
     expect(write("all")).toThrow(expect.objectContaining({ code: "NO_MEMBERSHIP" }));
     await expect(node.collect(["shop", 1])).rejects.toMatchObject({ code: "NO_MEMBERSHIP" });
     expect(group.value()).toEqual({});
+  });
+
+  it("is needed to reclaim the rights of an actor that is gone", async () => {
+    await using grove = new Grove();
+    const node = await grove.start("a", [], { types: [boundedCounter], rosters: { shop: ["a"] } });
+    const gone = parseActor("ab".repeat(16));
+    const strand = async (domain: string): Promise<Replica<number, BoundedCounterMutator, BoundedCounterView>> => {
+      const stock = await node.open([domain, 1], boundedCounter);
+      stock.mutate((s) => s.increment(5));
+      stock.mutate((s) => s.transfer(gone, 5));
+      return stock;
+    };
+    const [closed, open] = [await strand("shop"), await strand("street")];
+    expect(closed.mutate((s) => s.reclaim(gone)).result).toBe(5);
+    expect(closed.read((s) => s.rights(gone))).toBe(0);
+    expect(() => open.mutate((s) => s.reclaim(gone))).toThrow(expect.objectContaining({ code: "NO_MEMBERSHIP" }));
+    expect(open.read((s) => s.rights(gone))).toBe(5);
   });
 
   it("gives writes of a majority and of all, this node counted in", async () => {

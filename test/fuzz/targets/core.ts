@@ -50,6 +50,7 @@ class Machine {
       now: () => this.#now,
       random: random.float,
       actor: () => createActor(node, random.bytes(8)),
+      checkMembership: () => {},
       types: [...new Map([...SUBJECTS.values()].map(({ type }) => [type.name, type])).values()],
       domains: undefined,
       durability: () => "log",

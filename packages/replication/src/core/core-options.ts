@@ -45,6 +45,8 @@ export interface CoreOptions {
   random(): number;
   /** The actor of this process; with `fresh`, a new incarnation that was never used. */
   actor(fresh: boolean): Actor;
+  /** Throws `NO_MEMBERSHIP` unless the group's domain has a roster. */
+  checkMembership(group: GroupId): void;
   readonly types: readonly AnyCrdtType[];
   /** The domains that this node replicates; undefined means all. */
   readonly domains: readonly string[] | undefined;

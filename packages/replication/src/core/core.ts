@@ -159,6 +159,7 @@ export class Core {
         limits: options.limits,
         now: this.#tickClock.now,
         actor: (fresh) => options.actor(fresh),
+        checkMembership: (group) => options.checkMembership(group),
         builders: new RunBuilders(),
         dirty: (key) => this.#dirty(key),
         notice: (code, message, about) => this.#effects.notice(code, message, about),

@@ -43,6 +43,7 @@ function serverFor(key: string, row: CatalogueRow): ReplicationServer {
     limits: DEFAULT_LIMITS,
     builders: new RunBuilders(),
     now: () => 1_800_000_000_000,
+    checkMembership: () => {},
     actor: () => actor,
     dirty: () => {},
     notice: () => {},

@@ -1,4 +1,5 @@
 import type { Actor, HybridTime, Transaction, Writer } from "@coppice/crdt";
+import type { Incarnation } from "./incarnation.ts";
 import type { RunBuilder } from "./run-builder.ts";
 import type { UndoLog } from "./undo-log.ts";
 
@@ -12,12 +13,14 @@ export class GroupTransaction implements Transaction {
   scratch: unknown = undefined;
   touched: Set<string> | undefined = undefined;
   readonly #undos: UndoLog;
+  readonly #incarnation: Incarnation | undefined;
   #isOpen = false;
   #start = 0;
 
-  constructor(builder: RunBuilder) {
+  constructor(builder: RunBuilder, incarnation?: Incarnation) {
     this.delta = builder.deltas;
     this.#undos = builder.undos;
+    this.#incarnation = incarnation;
   }
 
   get isOpen(): boolean {
@@ -31,6 +34,10 @@ export class GroupTransaction implements Transaction {
 
   begin(): void {
     if (!this.#isOpen) throw new TypeError("a mutator was used outside the mutate() callback it was given to");
+  }
+
+  checkMembership(): void {
+    this.#incarnation?.checkMembership();
   }
 
   onRollback<A, B, C>(undo: (first: A, second: B, third: C) => void, first?: A, second?: B, third?: C): void {

@@ -12,6 +12,8 @@ export interface Issued {
 export interface ActorSource {
   /** The actor of this process, or with `fresh` a new incarnation that was never used. */
   actor(fresh: boolean): Actor;
+  /** Throws `NO_MEMBERSHIP` unless the group's domain has a roster. */
+  checkMembership(group: GroupId): void;
   notice(code: string, message: string, about: NoticeSubject): void;
 }
 
@@ -49,6 +51,11 @@ export class Incarnation {
   /** The actor to write under, now that `vector` is known. */
   actor(vector: VersionVector): Actor {
     return this.#actor ?? this.#take(vector, false);
+  }
+
+  /** Throws `NO_MEMBERSHIP` unless it is known who else may write. */
+  checkMembership(): void {
+    this.#source.checkMembership(this.#group);
   }
 
   /** Event `seq` was issued. */

@@ -35,7 +35,7 @@ export class OwnEvents {
     this.#clock = clock;
     this.#incarnation = incarnation;
     this.#builder = builders.take();
-    this.#transaction = new GroupTransaction(this.#builder);
+    this.#transaction = new GroupTransaction(this.#builder, incarnation);
   }
 
   /** How many events were made. */
