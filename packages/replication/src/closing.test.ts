@@ -30,6 +30,28 @@ describe("closing a node", () => {
     for await (const change of changes) expect(change.origin).toBe("local");
   });
 
+  it("ends a recovery, as a signal does with its reason", async () => {
+    const disk = new SimulatedDisk();
+    const first = await createNode({ types: [gCounter], storage: disk.backend() });
+    for (let index = 0; index < 2000; index++) {
+      (await first.open(["d", index], gCounter)).mutate((counter) => counter.increment(1));
+    }
+    await first.close();
+    const node = await createNode({ types: [gCounter], storage: disk.backend() });
+    for (const dryRun of [true, false]) {
+      const abort = new AbortController();
+      const recovering = node.recover({
+        dryRun,
+        signal: abort.signal,
+        onProgress: () => abort.abort(new Error("enough")),
+      });
+      await expect(recovering).rejects.toThrow("enough");
+    }
+    const outcome = node.recover().catch((error: unknown) => error);
+    await node.close();
+    expect(await outcome).toMatchObject({ code: "CLOSED" });
+  });
+
   it("ends a deletion that the storage does not take, and closes the storage", async () => {
     const disk = new SimulatedDisk();
     const backend = disk.backend();

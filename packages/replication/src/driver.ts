@@ -322,6 +322,7 @@ export class Driver {
   /** Waits until a condition on a group holds, with `timeoutMs` no longer than that. Rejects with `CLOSED`. */
   until(group: Group, holds: () => boolean, signal: AbortSignal | undefined, timeoutMs?: number): Promise<void> {
     if (holds()) return Promise.resolve();
+    if (this.#isStopped) return Promise.reject(closed());
     return new Promise((resolve, reject) => {
       const timer = timeoutMs === undefined ? undefined : setTimeout(() => end(resolve), timeoutMs);
       const end = (then: () => void): void => {

@@ -268,12 +268,14 @@ export class Node implements AsyncDisposable {
 
   /**
    * Loads every stored group, found by listing, and reports what was recovered. With `dryRun` nothing is loaded: the
-   * report says what is stored, in `stored` with the sizes and the damage of each group.
+   * report says what is stored, in `stored` with the sizes and the damage of each group. Rejects with `CLOSED`; on abort
+   * with the signal's reason.
    */
   async recover(options: RecoverOptions = {}): Promise<RecoveryReport> {
     this.#checkOpen();
     return await recoverGroups(
       {
+        checkOpen: () => this.#checkOpen(),
         groups: () => this.#driver.core.groups.views(),
         group: (key) => this.#driver.view(key),
         status: (group) => this.#driver.status(group),

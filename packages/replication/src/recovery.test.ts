@@ -35,6 +35,7 @@ function source(
   return {
     loaded,
     adopted,
+    checkOpen: () => {},
     groups: () => names.map(group),
     group,
     isKnownType: () => true,

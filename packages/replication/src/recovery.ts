@@ -70,6 +70,8 @@ export interface RecoveryReport {
 
 /** What a recovery works on. */
 export interface RecoverySource {
+  /** Throws `CLOSED` once the node has closed. */
+  checkOpen(): void;
   /** All groups known here. */
   groups(): Iterable<GroupView>;
   group(key: string): GroupView;
@@ -92,8 +94,22 @@ interface RankedGroup {
   readonly rank: number;
 }
 
-/** Loads the groups, many at a time. One that cannot be read does not stop the others. */
+/**
+ * Loads the groups, many at a time. One that cannot be read does not stop the others. Rejects with the signal's reason, or
+ * with `CLOSED`.
+ */
 export async function recoverGroups(source: RecoverySource, options: RecoverOptions): Promise<RecoveryReport> {
+  try {
+    return await recover(source, options);
+  } catch (error) {
+    // Whatever the storage says when it is told to stop.
+    options.signal?.throwIfAborted();
+    source.checkOpen();
+    throw error;
+  }
+}
+
+async function recover(source: RecoverySource, options: RecoverOptions): Promise<RecoveryReport> {
   const startedAt = performance.now();
   const ranked = await inOrder(source, options);
   const stored = options.dryRun ? await readContents(source, ranked.length, options) : [];
@@ -185,6 +201,7 @@ async function loadEach(
       } catch {
         // Its phase says that it failed, and the report lists it.
         signal?.throwIfAborted();
+        source.checkOpen();
         isLoaded = false;
       }
       note(key, isLoaded);
