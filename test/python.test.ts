@@ -30,4 +30,9 @@ test.runIf(hasPython())("the Python example counts, follows and changes", async 
     "events, by a view: [7, 0]",
     "with the token for reading: FORBIDDEN",
   ]);
+  const elsewhere = run("python3", [join(example, "main.py"), join(data, "none")]);
+  await expect(elsewhere).rejects.toMatchObject({
+    code: 1,
+    stderr: expect.stringMatching(/^error: no node runs on .*; start it: coppice start --data .*\n$/) as string,
+  });
 });

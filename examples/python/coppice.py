@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import ssl
 import urllib.parse
 from pathlib import Path
 from typing import Any, Iterator, Optional
@@ -24,20 +25,29 @@ class CoppiceError(Exception):
 class Client:
     """Talks to one node. Each call opens a connection of its own, so a client may be used by several threads."""
 
-    def __init__(self, url: str, token: str, timeout: float = 30.0) -> None:
+    def __init__(
+        self, url: str, token: str, timeout: float = 30.0, tls: Optional[ssl.SSLContext] = None
+    ) -> None:
+        """`tls` is for a certificate that the system does not trust: `ssl.create_default_context(cafile="ca.pem")`."""
         parts = urllib.parse.urlsplit(url)
-        if parts.scheme != "http" or parts.hostname is None:
+        if parts.scheme not in ("http", "https") or parts.hostname is None:
             raise ValueError(f"not the URL of a node: {url}")
         self._host = parts.hostname
-        self._port = parts.port or 80
+        self._port = parts.port or (443 if parts.scheme == "https" else 80)
+        self._tls = (tls or ssl.create_default_context()) if parts.scheme == "https" else None
         self._token = token
         self._timeout = timeout
 
     @classmethod
-    def of_directory(cls, data: str | os.PathLike[str], token_file: str = "token") -> "Client":
+    def of_directory(
+        cls, data: str | os.PathLike[str], token_file: str = "token", tls: Optional[ssl.SSLContext] = None
+    ) -> "Client":
         """The node that runs on a data directory. `token_file="token.read"` is for reading only."""
-        endpoint = json.loads((Path(data) / "endpoint.json").read_text())
-        return cls(endpoint["url"], (Path(data) / token_file).read_text().strip())
+        try:
+            endpoint = json.loads((Path(data) / "endpoint.json").read_text())
+        except FileNotFoundError as error:
+            raise ConnectionError(f"no node runs on {data}; start it: coppice start --data {data}") from error
+        return cls(endpoint["url"], (Path(data) / token_file).read_text().strip(), tls=tls)
 
     def value(self, group: str, *keys: str) -> Any:
         """The value of a group, or of what stands in it under the keys."""
@@ -106,6 +116,8 @@ class Client:
             connection.close()
 
     def _connect(self) -> http.client.HTTPConnection:
+        if self._tls is not None:
+            return http.client.HTTPSConnection(self._host, self._port, timeout=self._timeout, context=self._tls)
         return http.client.HTTPConnection(self._host, self._port, timeout=self._timeout)
 
     def _headers(self) -> dict[str, str]:

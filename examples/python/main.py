@@ -54,4 +54,7 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except (ConnectionError, CoppiceError) as error:
+        sys.exit(f"error: {error}")

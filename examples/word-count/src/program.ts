@@ -56,16 +56,25 @@ class Interruption extends Error {
   override readonly message = "interrupted";
 }
 
+function parse(args: readonly string[]) {
+  try {
+    return parseArgs({
+      args: [...args],
+      options: {
+        input: { type: "string" },
+        keep: { type: "boolean", default: false },
+        timeout: { type: "string" },
+        help: { type: "boolean", default: false },
+      },
+    });
+  } catch (cause) {
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    throw new Error(`${reason}; npm start -- --help lists the options`, { cause });
+  }
+}
+
 function parseOptions(args: readonly string[]): Options | "help" {
-  const { values } = parseArgs({
-    args: [...args],
-    options: {
-      input: { type: "string" },
-      keep: { type: "boolean", default: false },
-      timeout: { type: "string" },
-      help: { type: "boolean", default: false },
-    },
-  });
+  const { values } = parse(args);
   if (values.help) return "help";
   if (values.input === "") throw new Error("--input: name a file or folder");
   const timeoutS = values.timeout === undefined ? undefined : Number(values.timeout);
@@ -78,11 +87,12 @@ function parseOptions(args: readonly string[]): Options | "help" {
 async function run(options: Options, count: CountInput, display: Display, stopping: AbortController): Promise<void> {
   const path = options.input ?? REPOSITORY;
   const input = await surveyInput(path, options.input === undefined);
-  display.say(`${path}: ${input.files.length} files, ${input.bytes} bytes, ${input.chunks} chunks`);
+  const [files, bytes] = [input.files.length, input.bytes].map((figure) => figure.toLocaleString("en"));
+  display.say(`${path}: ${files} files, ${bytes} bytes, ${input.chunks} chunks`);
   const folder = await mkdtemp(join(tmpdir(), "coppice-word-count-"));
   const cluster = new Cluster(input, folder, {
     onProgress: (node) => display.advance(node.name, node.progress.chunks, node.chunks),
-    onNotice: (node, code, message) => display.say(`${node.name}: ${code}: ${message}`),
+    onNotice: (node, code, message) => display.say(`${node.name} notices ${code}: ${message}`),
     onFailure: (_node, error) => stopping.abort(error),
   });
   const timeoutS = options.timeoutS ?? 80 + 2 * Math.ceil(input.bytes / (1 << 20));

@@ -43,8 +43,8 @@ export async function runCluster(
   expected: SequentialCount,
   say: (line: string) => void,
 ): Promise<Outcome> {
-  await cluster.start((node, { id, addresses }) => {
-    say(`${node.name} runs: process ${node.pid}, peer ${id}, ${addresses.join(" ")}`);
+  await cluster.start((node, { addresses }) => {
+    say(`${node.name} runs: process ${node.pid}, ${addresses.join(" ")}`);
   });
   await cluster.beginPulse();
   const startedAt = performance.now();
@@ -88,7 +88,7 @@ async function countThroughKill(cluster: Cluster, say: (line: string) => void): 
   await victim.kill();
   const acknowledged = victim.progress.chunks;
   const doneBefore = othersDone();
-  say(`killed ${victim.name} (SIGKILL): it had acknowledged ${acknowledged} of its ${victim.chunks} chunks`);
+  say(`killed ${victim.name} (SIGKILL): it had acknowledged ${acknowledged} of its ${victim.chunks} chunks; the others will notice`);
   cluster.allow(WHILE_AWAY, true);
 
   const restartedAt = performance.now();
