@@ -3,6 +3,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { gCounter, orMap, struct } from "@coppice/crdt";
+import { createNode } from "@coppice/replication";
+import { libp2pTransport } from "@coppice/replication/libp2p";
 import { createGroupStore, exportGroups, importGroups } from "@coppice/storage";
 import { levelStorage } from "@coppice/storage/level";
 import { backendSuite } from "@coppice/storage/testing";
@@ -13,6 +16,8 @@ import { bundlePage, PageServer } from "./page-server.ts";
 const executable = findChromium();
 const name = executable === undefined ? `in a browser (skipped: ${NO_CHROMIUM})` : "in Chromium";
 if (executable === undefined) console.warn(`Browser tests are skipped: ${NO_CHROMIUM}.`);
+
+const words = struct({ words: orMap(gCounter), total: gCounter });
 
 describe.skipIf(executable === undefined)(name, () => {
   let profile: Profile;
@@ -161,6 +166,20 @@ describe.skipIf(executable === undefined)(name, () => {
       const counts = { recovered: 2, degraded: 0, failed: 0, events: 7 };
       expect(await call(page, "recover", place)).toEqual({ ...counts, value, notes: { kept: "yes" } });
     }
+  });
+
+  it("a page that has counted alone becomes equal with a node over a WebSocket, after a reload too", async () => {
+    const transport = libp2pTransport({ listen: ["/ip4/127.0.0.1/tcp/0/ws"], allow: "any" });
+    await using node = await createNode({ types: [words], transport });
+    const [peer = ""] = node.addresses();
+    const replica = await node.open(["w", 1], words);
+    replica.mutate((group) => group.total.increment(1));
+    await call(page, "count", "linked", "alone");
+    expect(await call(page, "count", "linked", "tree", peer, 3)).toEqual({ words: { alone: 1, tree: 1 }, total: 4 });
+    expect(replica.value()).toEqual({ words: { alone: 1, tree: 1 }, total: 4 });
+    await page.reload();
+    expect(await call(page, "count", "linked", "tree", peer, 5)).toEqual({ words: { alone: 1, tree: 2 }, total: 6 });
+    expect(replica.value()).toEqual({ words: { alone: 1, tree: 2 }, total: 6 });
   });
 
   it("nothing failed aside", () => {

@@ -24,7 +24,7 @@ export async function bundlePage(): Promise<string> {
       minify: false,
       target: "es2022",
       modulePreload: false,
-      rolldownOptions: { input: join(import.meta.dirname, "page.ts") },
+      rolldownOptions: { input: join(import.meta.dirname, "page.ts"), output: { codeSplitting: false } },
     },
   });
   if (!("output" in result)) throw new Error("vite gave no single output");

@@ -21,6 +21,7 @@ import {
   VersionVector,
 } from "coppice";
 import { levelStorage } from "coppice/level";
+import { libp2pTransport } from "coppice/libp2p";
 import { backendSuite } from "@coppice/storage/testing";
 
 /** A stored group as the test compares it; bytes as what {@link fingerprint} makes of them. */
@@ -252,6 +253,20 @@ const api = {
     const value = ofB.value();
     await Promise.all([a.close(), b.close()]);
     return value;
+  },
+
+  /** Counts a word, on a node without a network or with a peer; with one, until both have counted `total`. */
+  async count(place: string, word: string, peer?: string, total = 0): Promise<unknown> {
+    const network = peer === undefined ? {} : { transport: libp2pTransport({ peers: [peer] }) };
+    await using node = await createNode({ types, storage: levelStorage(place), ...network });
+    const replica = await node.open(["w", 1], words);
+    await replica.mutate((group) => {
+      group.words.at(word).increment(1);
+      group.total.increment(1);
+    });
+    await until(() => (replica.value().total ?? 0) >= total);
+    if (peer !== undefined) await replica.mutate((group) => group.total.increment(1), { ack: { replicas: 1 } });
+    return replica.value();
   },
 
   /** Starts a node alone on what is stored, recovers every group, and returns what it has. */

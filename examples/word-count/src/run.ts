@@ -88,7 +88,9 @@ async function countThroughKill(cluster: Cluster, say: (line: string) => void): 
   await victim.kill();
   const acknowledged = victim.progress.chunks;
   const doneBefore = othersDone();
-  say(`killed ${victim.name} (SIGKILL): it had acknowledged ${acknowledged} of its ${victim.chunks} chunks; the others will notice`);
+  say(
+    `killed ${victim.name} (SIGKILL): it had acknowledged ${acknowledged} of its ${victim.chunks} chunks; the others will notice`,
+  );
   cluster.allow(WHILE_AWAY, true);
 
   const restartedAt = performance.now();

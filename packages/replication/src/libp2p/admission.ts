@@ -15,6 +15,7 @@ import { type Multiaddr, multiaddr } from "@multiformats/multiaddr";
 import type { Libp2p } from "libp2p";
 import { ReplicationError } from "../error.ts";
 import type { PeerId } from "../transport.ts";
+import { unref } from "#platform";
 import { abortQuietly } from "./abort-quietly.ts";
 import type { Roll } from "./introductions.ts";
 import { dialAlone } from "./node.ts";
@@ -102,8 +103,7 @@ export class Reception {
       this.#timers.delete(timer);
       act();
     }, ms);
-    timer.unref();
-    this.#timers.add(timer);
+    this.#timers.add(unref(timer));
   }
 
   async #receive(stream: Stream, connection: Connection): Promise<void> {

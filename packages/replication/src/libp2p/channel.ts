@@ -1,4 +1,5 @@
 import type { Connection, Stream, StreamMessageEvent } from "@libp2p/interface";
+import { soon } from "#platform";
 import { abortQuietly } from "./abort-quietly.ts";
 import { encodeFrames, FrameReader, FrameType, HEADER_BYTES, PROTOCOL, WireError, type Frame } from "./wire.ts";
 
@@ -90,7 +91,7 @@ export class Channel {
   resume(): void {
     if (!this.#paused) return;
     this.#paused = false;
-    setImmediate(() => {
+    soon(() => {
       if (this.#ended || this.#paused) return;
       this.#deliver();
       this.#resumeStream();

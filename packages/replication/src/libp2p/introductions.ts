@@ -15,6 +15,7 @@ import { Reader, Writer, malformed } from "@coppice/crdt";
 import type { Connection, Stream } from "@libp2p/interface";
 import type { Libp2p } from "libp2p";
 import type { PeerId } from "../transport.ts";
+import { unref } from "#platform";
 import { abortQuietly } from "./abort-quietly.ts";
 import { ShortReader } from "./admission.ts";
 
@@ -103,10 +104,11 @@ export class Introducer {
   /** The roll, or who is linked, has changed. */
   changed(): void {
     this.#message = undefined;
-    this.#settling ??= setTimeout(() => {
+    const settled = (): void => {
       this.#settling = undefined;
       this.tell();
-    }, SETTLE_MS).unref();
+    };
+    this.#settling ??= unref(setTimeout(settled, SETTLE_MS));
   }
 
   /** Tells whoever has not heard the latest. */
@@ -214,6 +216,13 @@ function withLength(bytes: Uint8Array): Uint8Array {
   return message;
 }
 
+function joined(first: Uint8Array, second: Uint8Array): Uint8Array<ArrayBuffer> {
+  const bytes = new Uint8Array(first.length + second.length);
+  bytes.set(first);
+  bytes.set(second, first.length);
+  return bytes;
+}
+
 /** The message that a stream brings, without its length. */
 function readMessage(stream: Stream): Promise<Uint8Array> {
   return new Promise((resolve, reject) => {
@@ -223,7 +232,7 @@ function readMessage(stream: Stream): Promise<Uint8Array> {
     stream.addEventListener("message", ({ data }) => {
       const chunk = data.subarray();
       if (bytes.length + chunk.length > LENGTH_BYTES + MESSAGE_BYTES_MAX) return fail("too many bytes");
-      bytes = Uint8Array.from(Buffer.concat([bytes, chunk]));
+      bytes = joined(bytes, chunk);
       if (bytes.length < LENGTH_BYTES) return;
       const length = new DataView(bytes.buffer).getUint32(0);
       if (length > MESSAGE_BYTES_MAX) return fail("too many bytes");

@@ -16,10 +16,11 @@ import {
   type TransportEvents,
 } from "../transport.ts";
 import { checkPeerId, parseDialAddress, parseHint, parseListenAddress, peerOf, withoutPeer } from "./address.ts";
+import { discoverLocally, unref } from "#platform";
 import { Dialler } from "./dialler.ts";
 import { Introducer } from "./introductions.ts";
 import { LinkTable } from "./link-table.ts";
-import { type LocalDiscovery, discoverLocally } from "./local-discovery.ts";
+import type { LocalDiscovery } from "./local-discovery.ts";
 import { parseNetworkKey } from "./network-key.ts";
 import { createNode, dialAlone, loadIdentity } from "./node.ts";
 import { FrameType, PROTOCOL } from "./wire.ts";
@@ -309,11 +310,12 @@ class Libp2pTransport implements Transport {
         if (this.#stopping === undefined) events.notice(code, message, peer);
       },
     });
-    const heartbeat = setInterval(() => {
+    const beat = (): void => {
       table.beat();
       introducer?.tell();
       closeUnused(node);
-    }, this.#options.heartbeatMs).unref();
+    };
+    const heartbeat = unref(setInterval(beat, this.#options.heartbeatMs));
     return { context, node, table, dialler, heartbeat, introducer };
   }
 

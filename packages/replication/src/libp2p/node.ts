@@ -1,13 +1,10 @@
 import "./globals.ts";
 import { generateKeyPair, privateKeyFromProtobuf, privateKeyToProtobuf } from "@libp2p/crypto/keys";
 import type { Connection, ConnectionGater, PrivateKey } from "@libp2p/interface";
-import { noise } from "@libp2p/noise";
-import { tcp } from "@libp2p/tcp";
-import { tls } from "@libp2p/tls";
-import { webSockets } from "@libp2p/websockets";
 import { yamux } from "@libp2p/yamux";
 import type { Multiaddr } from "@multiformats/multiaddr";
 import { createLibp2p, type Libp2p } from "libp2p";
+import { encrypters, transports } from "#platform";
 import { ReplicationError } from "../error.ts";
 import type { TransportContext } from "../transport.ts";
 import { protectorOf } from "./network-key.ts";
@@ -31,9 +28,8 @@ export async function createNode(options: NodeOptions): Promise<Libp2p> {
     start: false,
     privateKey,
     addresses: { listen: listen.map(String), announce: announce.map(String) },
-    transports: [tcp(), webSockets()],
-    // In order of preference: TLS is several times faster between Node processes, browsers have only Noise.
-    connectionEncrypters: [tls(), noise()],
+    transports,
+    connectionEncrypters: encrypters,
     streamMuxers: [
       yamux({
         maxInboundStreams: 32,

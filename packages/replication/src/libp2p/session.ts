@@ -1,4 +1,5 @@
 import type { Connection, Stream } from "@libp2p/interface";
+import { unref } from "#platform";
 import type { Link, PeerId } from "../transport.ts";
 import { Channel } from "./channel.ts";
 import type { FrameType, Hello } from "./wire.ts";
@@ -50,8 +51,7 @@ export class Session {
   /** Runs `run` unless the session gets another timer or ends first. */
   after(delayMs: number, run: () => void): void {
     clearTimeout(this.timer);
-    this.timer = setTimeout(run, delayMs);
-    this.timer.unref();
+    this.timer = unref(setTimeout(run, delayMs));
   }
 
   end(): void {

@@ -22,6 +22,7 @@
  * type or a body that does not parse resets the stream. A change that older nodes cannot read takes a new version
  * and a new protocol name.
  */
+import { allocate } from "#platform";
 import { FRAME_BYTES_MAX } from "../transport.ts";
 
 /** The libp2p protocol that this file describes. */
@@ -50,6 +51,8 @@ const BODY_BYTES_MAX: ReadonlyMap<number, number> = new Map([
 
 const MAGIC = "COPI";
 const VERSION = 1;
+/** Magic, version, incarnation, and how many addresses follow. */
+const HELLO_HEAD_BYTES = 14;
 const ADDRESSES_MAX = 16;
 const ADDRESS_BYTES_MAX = 480;
 
@@ -71,55 +74,66 @@ export interface Hello {
 
 /** Leaves out addresses beyond what fits. */
 export function encodeHello(incarnation: string, addresses: readonly string[]): Uint8Array {
+  const encoder = new TextEncoder();
   const texts = addresses
-    .map((address) => Buffer.from(address))
+    .map((address) => encoder.encode(address))
     .filter((text) => text.length <= ADDRESS_BYTES_MAX)
     .slice(0, ADDRESSES_MAX);
-  const head = Buffer.concat([
-    Buffer.from(MAGIC),
-    Buffer.of(VERSION),
-    Buffer.from(incarnation, "hex"),
-    Buffer.of(texts.length),
-  ]);
-  return Buffer.concat([head, ...texts.flatMap((text) => [Buffer.of(text.length >> 8, text.length & 0xff), text])]);
+  const bytes = new Uint8Array(texts.reduce((sum, text) => sum + 2 + text.length, HELLO_HEAD_BYTES));
+  encoder.encodeInto(MAGIC, bytes);
+  bytes[4] = VERSION;
+  for (let index = 0; index < 8; index++) {
+    bytes[5 + index] = Number.parseInt(incarnation.slice(2 * index, 2 * index + 2), 16);
+  }
+  bytes[13] = texts.length;
+  let offset = HELLO_HEAD_BYTES;
+  for (const text of texts) {
+    bytes.set([text.length >> 8, text.length & 0xff], offset);
+    bytes.set(text, offset + 2);
+    offset += 2 + text.length;
+  }
+  return bytes;
 }
 
 /** Throws {@link WireError}. */
-export function decodeHello(body: Uint8Array): Hello {
-  const bytes = Buffer.from(body.buffer, body.byteOffset, body.length);
-  if (bytes.length < 5 || bytes.toString("latin1", 0, 4) !== MAGIC) throw new WireError("a hello without its magic");
+export function decodeHello(bytes: Uint8Array): Hello {
+  const magic = String.fromCharCode(...bytes.subarray(0, MAGIC.length));
+  if (bytes.length < 5 || magic !== MAGIC) throw new WireError("a hello without its magic");
   if (bytes[4] !== VERSION) return { incarnation: undefined, addresses: [] };
   const count = bytes[13];
   if (count === undefined || count > ADDRESSES_MAX) throw new WireError("a hello with a bad number of addresses");
   const addresses: string[] = [];
-  let offset = 14;
+  const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+  let offset = HELLO_HEAD_BYTES;
   for (let index = 0; index < count; index++) {
     if (offset + 2 > bytes.length) throw new WireError("a hello that ends within an address");
-    const length = bytes.readUInt16BE(offset);
+    const length = view.getUint16(offset);
     offset += 2;
     if (length > ADDRESS_BYTES_MAX || offset + length > bytes.length) throw new WireError("a hello with a bad address");
-    addresses.push(bytes.toString("utf8", offset, offset + length));
+    addresses.push(decoder.decode(bytes.subarray(offset, offset + length)));
     offset += length;
   }
   if (offset !== bytes.length) throw new WireError("a hello with bytes left over");
-  return { incarnation: bytes.toString("hex", 5, 13), addresses };
+  const incarnation = Array.from(bytes.subarray(5, 13), (byte) => byte.toString(16).padStart(2, "0")).join("");
+  return { incarnation, addresses };
 }
 
 export function encodeDecision(decision: number): Uint8Array {
-  const bytes = Buffer.alloc(4);
-  bytes.writeUInt32BE(decision);
+  const bytes = new Uint8Array(4);
+  new DataView(bytes.buffer).setUint32(0, decision);
   return bytes;
 }
 
 /** Throws {@link WireError}. */
 export function decodeDecision(body: Uint8Array): number {
   if (body.length !== 4) throw new WireError("an acceptance without its number");
-  return Buffer.from(body.buffer, body.byteOffset, 4).readUInt32BE();
+  return new DataView(body.buffer, body.byteOffset, 4).getUint32(0);
 }
 
 /** One buffer with headers and bodies of all frames. */
 export function encodeFrames(frames: readonly Frame[], bytes: number): Uint8Array {
-  const batch = Buffer.allocUnsafe(bytes);
+  const batch = allocate(bytes);
   let offset = 0;
   for (const { type, body } of frames) {
     batch[offset] = type;
