@@ -223,6 +223,21 @@ describe("what a peer must not make a node hold or do", () => {
     expect([...node.groups()]).toHaveLength(20);
   });
 
+  it("more groups than it may have, though its peer is well-meaning: the others go on", async () => {
+    await using grove = new Grove();
+    const a = await grove.start("a");
+    for (let index = 0; index < 30; index++) (await a.open(["d", index], gCounter)).mutate((c) => c.increment(1));
+    const b = await grove.start("b", ["a"], { limits: { groupsMax: 20 } });
+    await expect.poll(() => [...b.groups()].length).toBe(20);
+    const [known] = b.groups();
+    const group = await a.open(known?.id ?? "", gCounter);
+    await group.mutate((c) => c.increment(1), { ack: { replicas: 1 } });
+    expect([...b.groups()]).toHaveLength(20);
+    const told = grove.notices.filter(({ code }) => code === "LIMIT_EXCEEDED");
+    expect(told).toMatchObject([{ message: expect.stringContaining("takes no other from peers") }]);
+    expect(codes(grove)).not.toContain("MALFORMED_FRAME");
+  });
+
   it("more presence than a group may have", async () => {
     await using grove = new Grove();
     const { node, ghost } = await haunted(grove);

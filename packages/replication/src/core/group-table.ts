@@ -50,6 +50,7 @@ export class GroupTable {
   readonly #directory: GroupDirectory;
   readonly #active = new Set<Group>();
   readonly #queue: LoadQueue;
+  #hasToldFull = false;
   readonly #loading = new Map<Group, ((group: Group) => void)[]>();
 
   constructor(parts: TableParts) {
@@ -106,7 +107,7 @@ export class GroupTable {
   }
 
   #add(id: GroupId, { key, type, epoch }: GroupRef): Group {
-    if (this.#directory.size >= this.#parts.server.limits.groupsMax) {
+    if (this.#isFull) {
       throw new ReplicationError(
         "LIMIT_EXCEEDED",
         `this node holds ${this.#directory.size} groups, its limit (groupsMax)`,
@@ -115,8 +116,14 @@ export class GroupTable {
     return this.#directory.add(id, key, type, epoch);
   }
 
+  get #isFull(): boolean {
+    return this.#directory.size >= this.#parts.server.limits.groupsMax;
+  }
+
+  /** A group that a peer tells of; undefined when it is of no interest here, or there is no room for it. */
   addFromPeer(id: GroupId, ref: GroupRef): Group | undefined {
     if (!this.isInterestedIn(domainOf(id))) return undefined;
+    if (this.#isFull) return this.#tellFull(id);
     const group = this.#add(id, ref);
     if (this.#types.get(ref.type) === undefined && group.phase !== "deleted") {
       this.#parts.server.notice(
@@ -132,6 +139,14 @@ export class GroupTable {
   /** The group's content may have changed. */
   changed(group: Group): void {
     if (this.#directory.update(group)) this.#parts.changes.note(group.key);
+  }
+
+  /** Once: groups do not go, and the peers tell of theirs again and again. */
+  #tellFull(id: GroupId): undefined {
+    if (this.#hasToldFull) return;
+    this.#hasToldFull = true;
+    const message = `this node holds ${this.#directory.size} groups, its limit (groupsMax), and takes no other from peers, such as ${formatGroupId(id)}`;
+    this.#parts.server.notice("LIMIT_EXCEEDED", message, { group: id });
   }
 
   isInterestedIn(domain: string): boolean {
