@@ -57,6 +57,24 @@ describe("limits", () => {
     await grove.converged();
   });
 
+  it("keep a group that is larger than a message here, and let the others go on", async () => {
+    await using grove = new Grove();
+    const limits = { messageBytesMax: 100_000, tailBytesMax: 1000 };
+    const a = await grove.start("a", [], { limits });
+    await grove.start("b", ["a"], { limits });
+    const map = await a.open("large", notes);
+    for (let i = 0; i < 2000; i++) map.mutate((m) => m.set(`k${i}`, "x".repeat(100)));
+    const counter = await a.open("c", gCounter);
+    await counter.mutate((c) => c.increment(1), { ack: { replicas: 1 } });
+    await grove.stop("b");
+    const again = await grove.start("b", ["a"], { limits });
+    await expect.poll(() => again.group("c")?.events).toBe(1);
+    const told = grove.notices.filter(({ code }) => code === "LIMIT_EXCEEDED");
+    expect(told).toMatchObject([{ group: "large", message: expect.stringContaining("messageBytesMax") }]);
+    await counter.mutate((c) => c.increment(1), { ack: { replicas: 1 } });
+    expect(again.peers()).toHaveLength(1);
+  });
+
   it("have a default each, and refuse nonsense by name", async () => {
     await using grove = new Grove();
     expect(Object.values(DEFAULT_LIMITS).every((limit) => limit > 0)).toBe(true);

@@ -1,6 +1,9 @@
 /** Bounds on what a peer can make this node hold; each has a documented default. */
 export interface Limits {
-  /** Largest message (an event run or a state), before fragmentation. Default 64 MiB. */
+  /**
+   * Largest message (what one actor wrote in a tick, or a state), before fragmentation; should be the same on all nodes. A
+   * larger one is not sent (notice `LIMIT_EXCEEDED`), and ends the link to a peer that sends it. Default 64 MiB.
+   */
   readonly messageBytesMax: number;
   /** Events of one group that wait for others, in bytes. Default 4 MiB. */
   readonly pendingBytesMax: number;

@@ -1,5 +1,5 @@
 import { CrdtError } from "@coppice/crdt";
-import { StorageError } from "@coppice/storage";
+import { StorageError, formatGroupId } from "@coppice/storage";
 import { ReplicationError } from "../error.ts";
 import type { Link, PeerId } from "../transport.ts";
 import type { Acknowledgements } from "./acknowledgements.ts";
@@ -38,6 +38,9 @@ export interface ProtocolParts {
   drop(peer: PeerId): void;
 }
 
+/** Groups of which it is said that a message was too large, at most. */
+const TOLD_MAX = 1000;
+
 /** A question to every linked peer whether it knows a group. */
 interface Probe {
   readonly question: Uint8Array;
@@ -51,6 +54,8 @@ export class PeerProtocol {
   readonly #core: CoreContext;
   readonly #peers: Map<PeerId, Peer>;
   readonly #parts: ProtocolParts;
+  /** Groups of which it was said that a message was too large. */
+  readonly #toldTooLarge = new Set<string>();
   readonly #probes = new Map<string, Probe>();
 
   constructor(core: CoreContext, peers: Map<PeerId, Peer>, parts: ProtocolParts) {
@@ -60,9 +65,19 @@ export class PeerProtocol {
   }
 
   linkUp(link: Link): void {
-    const peer = new Peer(link, this.#parts.limits);
+    const peer = new Peer(link, this.#parts.limits, (key, bytes) => this.#tooLarge(key, bytes));
     this.#peers.set(link.peer, peer);
     this.#greet(peer);
+  }
+
+  /** A peer would close the link. Said once of each group. */
+  #tooLarge(key: string, bytes: number): void {
+    const group = this.#core.groups.view(key);
+    if (group === undefined || this.#toldTooLarge.has(key) || this.#toldTooLarge.size >= TOLD_MAX) return;
+    this.#toldTooLarge.add(key);
+    const { messageBytesMax } = this.#parts.limits;
+    const message = `group ${formatGroupId(group.id)}: ${bytes} bytes in one message are above ${messageBytesMax} (messageBytesMax): they are not sent`;
+    this.#core.notice("LIMIT_EXCEEDED", message, { group: group.id });
   }
 
   linkDown(link: Link): void {

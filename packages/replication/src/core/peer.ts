@@ -17,6 +17,8 @@ export class Peer {
   readonly link: Link;
   readonly reassembly: Reassembly;
   readonly #queueBytesMax: number;
+  readonly #messageBytesMax: number;
+  readonly #tooLarge: (key: string, bytes: number) => void;
   /** What it said first; nothing is sent but our own hello before it came. */
   hello: Hello | undefined;
   #hears: ReadonlySet<PeerId> = new Set();
@@ -44,8 +46,11 @@ export class Peer {
   /** How far its wall clock is ahead of ours, in milliseconds; undefined before its first heartbeat. */
   clockAheadMs: number | undefined;
 
-  constructor(link: Link, limits: Limits) {
+  /** @param tooLarge told of messages of a group that no peer would take */
+  constructor(link: Link, limits: Limits, tooLarge: (key: string, bytes: number) => void = () => {}) {
     this.link = link;
+    this.#tooLarge = tooLarge;
+    this.#messageBytesMax = limits.messageBytesMax;
     this.meter = new PeerMeter(limits);
     this.reassembly = new Reassembly(limits.messageBytesMax);
     this.#queueBytesMax = limits.queueBytesMax;
@@ -99,6 +104,7 @@ export class Peer {
    * group (questions and answers, which are repeated) has as much room again.
    */
   post(message: Uint8Array, key?: string): void {
+    if (key !== undefined && message.length > this.#messageBytesMax) return this.#tooLarge(key, message.length);
     const bytesMax = key === undefined ? 2 * this.#queueBytesMax : this.#queueBytesMax;
     if (this.#queueBytes > 0 && this.#queueBytes + message.length > bytesMax) {
       if (key !== undefined) this.#dropped.add(key);
