@@ -330,10 +330,14 @@ function reasons(error: unknown): string {
 /** A value of no bytes, for entries of scans without values. */
 export const NO_VALUE: Uint8Array = EMPTY;
 
+/** Whether a backend can have such a key, or a log of that name. */
+export function isKey(key: string): boolean {
+  return typeof key === "string" && key.length <= KEY_BYTES_MAX && key !== "" && !NO_KEY_PATTERN.test(key);
+}
+
 function checkKey(key: string): void {
-  if (typeof key !== "string" || key.length > KEY_BYTES_MAX || key === "" || NO_KEY_PATTERN.test(key)) {
-    throw new TypeError(`not a key (1 to ${KEY_BYTES_MAX} characters of ASCII 0x21 to 0x7e): ${JSON.stringify(key)}`);
-  }
+  if (isKey(key)) return;
+  throw new TypeError(`not a key (1 to ${KEY_BYTES_MAX} characters of ASCII 0x21 to 0x7e): ${JSON.stringify(key)}`);
 }
 
 function checkPrefix(prefix: string): void {

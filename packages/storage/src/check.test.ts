@@ -143,6 +143,36 @@ describe("repairStorage", () => {
     expect(await (await openStore(backend)).store.load(["w", 2])).toMatchObject({ nextPosition: 5, damage: [] });
   });
 
+  it("moves aside what belongs to no group, journals of epochs that never were, and damaged superseded states", async () => {
+    const backend = await stored();
+    const strays: Op[] = [
+      { op: "put", key: "stsnone!ip11!111", value: junk },
+      { op: "append", log: "tsnone!ip12!11", seq: 4, value: junk },
+      { op: "append", log: "tsnone!ip12!11", seq: 5, value: junk },
+      { op: "append", log: "tsw!ip10!10", seq: 0, value: junk },
+      { op: "append", log: "tsw!ip10!13", seq: 0, value: junk },
+      { op: "append", log: "nothing", seq: 0, value: junk },
+      { op: "put", key: "s?", value: junk },
+      { op: "put", key: "osgone!11", value: junk },
+      { op: "put", key: "zzz", value: junk },
+    ];
+    await backend.write(strays);
+    const report = await repairStorage(backend);
+    expect(summary(report.before)).toEqual([
+      "catalogue none/:1",
+      "catalogue none/:2",
+      "orphan undefined",
+      "orphan undefined",
+      "orphan undefined",
+      "orphan w/:0",
+      "orphan w/:0",
+      "superseded gone",
+    ]);
+    expect(report.after.damaged).toBe(0);
+    expect(await keysOf(backend, "q")).toHaveLength(strays.length);
+    expect(await (await openStore(backend)).store.load(["w", 0])).toMatchObject({ nextPosition: 5, damage: [] });
+  });
+
   it("removes leftovers of deleted epochs, and moves bodies aside that no record refers to", async () => {
     const backend = await stored();
     await backend.write([

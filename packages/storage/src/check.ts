@@ -1,5 +1,5 @@
 import type { StorageBackend } from "./backend.ts";
-import { throwIfAborted } from "./error.ts";
+import { orDamaged, throwIfAborted } from "./error.ts";
 import { decodeGroupKey, formatGroupId } from "./group-id.ts";
 import { corruption } from "./group-reader.ts";
 import { decodeApart, decodeRecord, type GroupRecord, slotOf } from "./group-record.ts";
@@ -15,10 +15,15 @@ import {
   parseApartKey,
   parseJournalLog,
   QUARANTINE_SPACE,
+  RECORD_SPACE,
   recordKey,
   type Slot,
   SLOTS,
+  SUPERSEDED_SPACE,
+  SWEEP_SPACE,
+  TAILS_KEY,
 } from "./store-keys.ts";
+import { decodeSuperseded } from "./superseded.ts";
 
 /** Something that a check found. */
 export interface Finding {
@@ -26,16 +31,17 @@ export interface Finding {
   readonly group: string | undefined;
   /**
    * "catalogue" (one of a group's two records), "snapshot" (a body that lies apart), "journal", "node": the record is
-   * damaged or missing. "orphan": what no record refers to. "quarantined": moved aside by an earlier repair; not counted
-   * as damage.
+   * damaged or missing. "superseded": a damaged state of a former epoch. "orphan": what no record refers to, and what
+   * has the key of nothing. "quarantined": moved aside by an earlier repair; not counted as damage.
    */
-  readonly kind: "catalogue" | "snapshot" | "journal" | "node" | "orphan" | "quarantined";
-  /** The key in the backend, or the log with a sequence number. */
+  readonly kind: "catalogue" | "snapshot" | "journal" | "node" | "superseded" | "orphan" | "quarantined";
+  /** The key in the backend, or the log with a space and a sequence number. */
   readonly place: string;
   readonly epoch?: number;
   readonly generation?: number;
-  /** Sequence number of the journal record, and the position of its first event, as far as the journal is whole. */
+  /** Sequence number of the journal record, or of a journal's first one. */
   readonly seq?: number;
+  /** Position of the journal record's first event, as far as the journal is whole. */
   readonly position?: number;
   readonly bytes: number;
   readonly reason: string;
@@ -58,6 +64,12 @@ export interface CheckOptions {
   readonly onProgress?: (progress: CheckProgress) => void;
   readonly signal?: AbortSignal;
 }
+
+/** Where a check looks elsewhere. */
+const SPACES: readonly string[] = [RECORD_SPACE, APART_SPACE, SWEEP_SPACE, SUPERSEDED_SPACE, QUARANTINE_SPACE];
+const SINGLE_KEYS: readonly string[] = [...NODE_KEYS, TAILS_KEY];
+const FIRST_CHARACTER = 0x21;
+const LAST_CHARACTER = 0x7e;
 
 /** Findings kept in a report; more are only counted. */
 const FINDINGS_MAX = 10_000;
@@ -95,7 +107,9 @@ class Check {
     await this.#orphanBodies();
     await this.#orphanJournals();
     await this.#node();
+    await this.#superseded();
     await this.#quarantine();
+    await this.#foreignKeys();
     return { ...this.#progress(), damaged: this.#damaged, findings: this.#findings };
   }
 
@@ -220,7 +234,12 @@ class Check {
     for await (const page of this.#backend.scan({ prefix: APART_SPACE, values: false })) {
       throwIfAborted(this.#options.signal);
       for (const { key: place } of page) {
-        const { group: key, epoch, slot } = parseApartKey(place);
+        const parts = orDamaged(() => parseApartKey(place));
+        if (parts === undefined) {
+          this.#add({ group: undefined, kind: "orphan", place, bytes: 0, reason: "it is the key of no body" });
+          continue;
+        }
+        const { group: key, epoch, slot } = parts;
         const known = this.#known.get(key);
         if (this.#withoutRecords(key, place) || known === undefined) continue;
         if (epoch === known.epoch && known.apart.includes(slot)) continue;
@@ -234,11 +253,18 @@ class Check {
     for await (const page of this.#backend.listLogs()) {
       throwIfAborted(this.#options.signal);
       for (const { log, first, last } of page) {
-        const { group: key, epoch } = parseJournalLog(log);
+        const parts = orDamaged(() => parseJournalLog(log));
+        const place = `${log} ${first}`;
+        if (parts === undefined) {
+          const reason = "it is the log of no journal";
+          this.#add({ group: undefined, kind: "orphan", place, seq: first, bytes: 0, reason });
+          continue;
+        }
+        const { group: key, epoch } = parts;
         const known = this.#known.get(key);
-        if (this.#withoutRecords(key, log) || known === undefined || known.epoch === epoch) continue;
+        if (this.#withoutRecords(key, place) || known === undefined || known.epoch === epoch) continue;
         const reason = `the journal of epoch ${epoch}, records ${first} to ${last}`;
-        this.#add({ group: nameOf(key), kind: "orphan", place: log, epoch, bytes: 0, reason });
+        this.#add({ group: nameOf(key), kind: "orphan", place, epoch, seq: first, bytes: 0, reason });
       }
     }
   }
@@ -248,6 +274,29 @@ class Check {
       const bytes = await this.#backend.get(place);
       if (bytes !== undefined)
         this.#read(bytes, { group: undefined, kind: "node", place }, () => decodeNode(bytes, place));
+    }
+  }
+
+  async #superseded(): Promise<void> {
+    for await (const page of this.#backend.scan({ prefix: SUPERSEDED_SPACE })) {
+      for (const { key: place, value } of page) {
+        const group = nameOf(place.slice(SUPERSEDED_SPACE.length, place.lastIndexOf("!") + 1));
+        this.#read(value, { group, kind: "superseded", place }, () => decodeSuperseded(value, place));
+      }
+    }
+  }
+
+  /** Keys in no space of a store: one look for each character that they may begin with. */
+  async #foreignKeys(): Promise<void> {
+    for (let code = FIRST_CHARACTER; code <= LAST_CHARACTER; code++) {
+      const prefix = String.fromCharCode(code);
+      if (SPACES.includes(prefix)) continue;
+      for await (const page of this.#backend.scan({ prefix, values: false })) {
+        for (const { key: place } of page) {
+          if (SINGLE_KEYS.includes(place)) continue;
+          this.#add({ group: undefined, kind: "orphan", place, bytes: 0, reason: "it is no key of a store" });
+        }
+      }
     }
   }
 

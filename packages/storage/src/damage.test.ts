@@ -358,8 +358,11 @@ describe("a damaged node record", () => {
     expect(await opened.store.readNode()).toEqual(node);
     expect(await opened.store.readNode()).toEqual(node);
     expect(opened.damage).toMatchObject([{ record: "node", action: "rebuilt" }]);
+    await opened.backend.write([{ op: "put", key: "nb", value: Uint8Array.of(3) }]);
+    expect(await opened.store.readNode()).toEqual(node);
+    expect(opened.damage).toHaveLength(2);
     await opened.backend.write(["na", "nb"].map((key) => ({ op: "put", key, value: Uint8Array.of(2) })));
     expect(await opened.store.readNode()).toBeUndefined();
-    expect(await quarantined(opened.backend)).toEqual(["02", "01", "02"]);
+    expect(await quarantined(opened.backend)).toEqual(["02", "01", "02", "03"]);
   });
 });

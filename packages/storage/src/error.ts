@@ -40,3 +40,13 @@ export class StorageError extends Error {
 export function throwIfAborted(signal: AbortSignal | undefined): void {
   if (signal?.aborted) throw new StorageError("ABORTED", "the operation was aborted", { cause: signal.reason });
 }
+
+/** What `decode` makes of something; undefined when that is `CORRUPT`. */
+export function orDamaged<Result>(decode: () => Result): Result | undefined {
+  try {
+    return decode();
+  } catch (error) {
+    if (error instanceof StorageError && error.code === "CORRUPT") return undefined;
+    throw error;
+  }
+}

@@ -13,11 +13,12 @@ import {
 import type { GroupId } from "./group-id.ts";
 import type { GroupStorage, StoredGroup } from "./group-storage.ts";
 import { packBody } from "./packed-body.ts";
-import { isAlive } from "./stored-group.ts";
+import { isAlive, tombstone } from "./stored-group.ts";
 import { historyBlock } from "./history-block.ts";
 
 export interface TransferProgress {
   readonly groups: number;
+  /** Of the stream, so far. */
   readonly bytes: number;
 }
 
@@ -46,13 +47,11 @@ export interface ExportOptions {
 /**
  * The groups of a storage, tombstones included, as one portable stream. Each chunk is a whole block. Neither the node
  * record nor secrets are in it. What is written to a group meanwhile may be in the export or not, never a part of it.
- *
- * Fails with `CORRUPT` when `resume` is beyond the groups that there are.
  */
 export async function* exportGroups(storage: GroupStorage, options: ExportOptions = {}): AsyncGenerator<Uint8Array> {
   const { resume, onProgress, signal } = options;
   let index = resume?.blocks ?? 0;
-  let bytes = 0;
+  let bytes = resume?.bytes ?? HEADER_BYTES;
   if (resume === undefined) yield encodeHeader();
   for await (const page of selected(storage, options)) {
     for (const group of page) {
@@ -74,11 +73,10 @@ async function* selected(storage: GroupStorage, options: ExportOptions): AsyncGe
     yield* storage.loadGroups({ deleted: true, ...(prefix !== undefined && { prefix }), ...(signal && { signal }) });
     return;
   }
-  const group = await storage.load(id);
+  const group = await storage.load(id, { ...(signal && { signal }) });
   const row = group?.row ?? (await storage.row(id));
   if (group !== undefined) yield [group];
-  else if (row !== undefined && row.epoch % 2 === 0)
-    yield [{ row, snapshot: undefined, records: [], nextPosition: 0, damage: [] }];
+  else if (row !== undefined && row.epoch % 2 === 0) yield [tombstone(row)];
 }
 
 async function blockOf({ row, snapshot, records }: StoredGroup): Promise<Block> {
@@ -98,52 +96,74 @@ async function blockOf({ row, snapshot, records }: StoredGroup): Promise<Block> 
 }
 
 /**
- * Finds where an export that was cut short goes on. Throws `CORRUPT` for bytes that are no export, and for one that is
- * complete; a damaged or half-written block at the end does not count as written.
+ * Finds where an export that was cut short goes on: behind its last whole block. Throws `CORRUPT` for bytes that are no
+ * export, and `INVALID_OPTIONS` for one that is complete.
  */
 export async function resumeExport(chunks: AsyncIterable<Uint8Array>): Promise<ExportResume> {
+  await using input = new ChunkReader(chunks);
+  await readHeader(input);
   let resume: ExportResume = { bytes: HEADER_BYTES, blocks: 0, after: undefined };
-  try {
-    for await (const { block, bytes } of readBlocks(chunks)) {
-      if (block.kind === "end") throw new StorageError("INVALID_OPTIONS", "this export is complete");
-      resume = { bytes: resume.bytes + bytes, blocks: resume.blocks + 1, after: block.key };
-    }
-  } catch (error) {
-    if (!(error instanceof StorageError) || error.code !== "CORRUPT" || error.message.includes("no export"))
-      throw error;
+  for (;;) {
+    const read = await readBlock(input, resume.blocks).catch(noDamage);
+    if (read === undefined) return resume;
+    if (read.block.kind === "end") throw new StorageError("INVALID_OPTIONS", "this export is complete");
+    resume = { bytes: resume.bytes + read.bytes, blocks: resume.blocks + 1, after: read.block.key };
   }
-  return resume;
 }
 
-/** Blocks of a stream that is cut into chunks anyhow. Fails with `CORRUPT` where it is damaged or ends too early. */
-export async function* readBlocks(
-  chunks: AsyncIterable<Uint8Array>,
-): AsyncGenerator<{ readonly block: Block; readonly bytes: number }> {
-  const input = new ChunkReader(chunks);
-  checkHeader((await input.take(HEADER_BYTES)) ?? new Uint8Array(0));
+function noDamage(error: unknown): undefined {
+  if (!(error instanceof StorageError) || error.code !== "CORRUPT") throw error;
+}
+
+interface ReadBlock {
+  readonly block: Block;
+  readonly bytes: number;
+}
+
+/**
+ * Blocks of a stream that is cut into chunks anyhow. Fails with `CORRUPT` where it is damaged, ends too early, or goes on
+ * behind its end. The stream is closed then, too.
+ */
+export async function* readBlocks(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<ReadBlock> {
+  await using input = new ChunkReader(chunks);
+  await readHeader(input);
   for (let index = 0; ; index++) {
-    const head = await input.take(LENGTH_BYTES);
-    const length = head && new DataView(head.buffer, head.byteOffset).getUint32(0, true);
-    if (length !== undefined && length > BLOCK_BYTES_MAX)
-      throw new StorageError("CORRUPT", `a block of ${length} bytes`);
-    const body = length === undefined ? undefined : await input.take(length);
-    if (body === undefined) throw new StorageError("CORRUPT", `the export ends within block ${index}`);
-    const block = decodeBlock(body, index);
-    if (block.kind === "end" && block.blocks !== index) {
-      throw new StorageError("CORRUPT", `the export has ${index} blocks instead of ${block.blocks}`);
-    }
-    yield { block, bytes: LENGTH_BYTES + body.length };
-    if (block.kind === "end") return;
+    const read = await readBlock(input, index);
+    if (read.block.kind === "end") await checkEnd(input, read.block.blocks, index);
+    yield read;
+    if (read.block.kind === "end") return;
   }
 }
 
-class ChunkReader {
+async function readHeader(input: ChunkReader): Promise<void> {
+  checkHeader((await input.take(HEADER_BYTES)) ?? new Uint8Array(0));
+}
+
+async function readBlock(input: ChunkReader, index: number): Promise<ReadBlock> {
+  const head = await input.take(LENGTH_BYTES);
+  const length = head && new DataView(head.buffer, head.byteOffset).getUint32(0, true);
+  if (length !== undefined && length > BLOCK_BYTES_MAX) throw new StorageError("CORRUPT", `a block of ${length} bytes`);
+  const body = length === undefined ? undefined : await input.take(length);
+  if (body === undefined) throw new StorageError("CORRUPT", `the export ends within block ${index}`);
+  return { block: decodeBlock(body, index), bytes: LENGTH_BYTES + body.length };
+}
+
+async function checkEnd(input: ChunkReader, blocks: number, found: number): Promise<void> {
+  if (blocks !== found) throw new StorageError("CORRUPT", `the export has ${found} blocks instead of ${blocks}`);
+  if ((await input.take(1)) !== undefined) throw new StorageError("CORRUPT", "something follows the end of the export");
+}
+
+class ChunkReader implements AsyncDisposable {
   readonly #chunks: AsyncIterator<Uint8Array>;
   #waiting: Uint8Array[] = [];
   #length = 0;
 
   constructor(chunks: AsyncIterable<Uint8Array>) {
     this.#chunks = chunks[Symbol.asyncIterator]();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#chunks.return?.();
   }
 
   /** The next `length` bytes; undefined when there are not so many. */

@@ -9,7 +9,7 @@
  * | ` x` + name                  | a secret, where there are no files     |
  * | key                          | a value                                |
  */
-import type { LogRange } from "./backend.ts";
+import type { LogEntry, LogRange } from "./backend.ts";
 import { decodeUint, encodeUint } from "./group-id.ts";
 
 export const LOG_SPACE = " l";
@@ -32,8 +32,20 @@ export function logKey(log: string, seq: number): string {
   return `${LOG_SPACE}${log} ${encodeUint(seq)}`;
 }
 
-export function seqOf(key: string): number {
-  return decodeUint(key, key.lastIndexOf(" ") + 1).value;
+/** The entry of a log under a key of its range; none under a key that rot has made of one. */
+export function logEntry(log: string, key: string, value: Uint8Array): readonly LogEntry[] {
+  const seq = seqAt(key, LOG_SPACE.length + log.length + 1);
+  return seq === undefined ? [] : [{ seq, value }];
+}
+
+/** The number that a key ends with; undefined when it does not end with one. */
+function seqAt(key: string, at: number): number | undefined {
+  try {
+    const { value, end } = decodeUint(key, at);
+    return end === key.length ? value : undefined;
+  } catch {
+    return undefined;
+  }
 }
 
 export function valueRange(prefix: string, after: string | undefined): KeyRange {
@@ -50,14 +62,16 @@ export function logsRange(prefix: string): KeyRange {
   return { from: LOG_SPACE + prefix, inclusive: true, upto: LOG_SPACE + prefix + END };
 }
 
-/** Turns pages of log keys into pages of logs. */
+/** Turns pages of log keys into pages of logs; what rot has made of a key is none. */
 export async function* groupLogKeys(pages: AsyncIterable<readonly string[]>): AsyncGenerator<readonly LogRange[]> {
   let current: { log: string; first: number; last: number } | undefined;
   for await (const page of pages) {
     const ranges: LogRange[] = [];
     for (const key of page) {
-      const log = key.slice(LOG_SPACE.length, key.lastIndexOf(" "));
-      const seq = seqOf(key);
+      const end = key.indexOf(" ", LOG_SPACE.length);
+      const log = key.slice(LOG_SPACE.length, end);
+      const seq = seqAt(key, end + 1);
+      if (end < 0 || seq === undefined) continue;
       if (current?.log === log) current.last = seq;
       else {
         if (current !== undefined) ranges.push(current);

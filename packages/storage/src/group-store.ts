@@ -1,7 +1,7 @@
-import { isStorageBackend, type Op, PAGE_BYTES, type StorageBackend } from "./backend.ts";
+import { isKey, isStorageBackend, type Op, PAGE_BYTES, type StorageBackend } from "./backend.ts";
 import { CommitPlanner } from "./commit-planner.ts";
 import { CommitQueue } from "./commit-queue.ts";
-import { StorageError, throwIfAborted } from "./error.ts";
+import { orDamaged, StorageError, throwIfAborted } from "./error.ts";
 import { decodeGroupKey, encodeGroupId, encodeGroupPrefix, type GroupId } from "./group-id.ts";
 import { corruption, type GroupReading, readGroup, type ReadingOptions } from "./group-reader.ts";
 import { type GroupRecord, recordSeed } from "./group-record.ts";
@@ -103,7 +103,9 @@ class GroupStore implements GroupStorage {
     await this.#engine.tails.open();
     // Deletions that a crash kept from being swept.
     for await (const page of this.#backend.scan({ prefix: SWEEP_SPACE, values: false })) {
-      for (const { key } of page) await this.#queue.alone(() => sweepGroup(this.#engine, key.slice(1)));
+      for (const { key } of page) {
+        if (isKey(key)) await this.#queue.alone(() => sweepGroup(this.#engine, key.slice(SWEEP_SPACE.length)));
+      }
     }
     if (await isEmpty(this.#backend)) {
       this.#states.filter.complete();
@@ -267,7 +269,9 @@ class GroupStore implements GroupStorage {
 
   /** The id of the group that a journal belongs to, when it goes on behind the newest snapshot. */
   async #journalled(log: string, last: number): Promise<GroupId | undefined> {
-    const { group, epoch } = parseJournalLog(log);
+    const parts = orDamaged(() => parseJournalLog(log));
+    if (parts === undefined) return undefined;
+    const { group, epoch } = parts;
     const [slots] = await readSlots(this.#engine, [group]);
     const record = slots && (await this.#recordOf(slots));
     return record?.epoch === epoch && epoch % 2 === 1 && last >= record.seq ? record.id : undefined;
@@ -280,7 +284,7 @@ class GroupStore implements GroupStorage {
     const { id, signal } = options;
     const prefix = SUPERSEDED_SPACE + (id === undefined ? "" : encodeGroupId(id));
     for await (const page of this.#backend.scan({ prefix, ...(signal && { signal }) })) {
-      yield page.flatMap(({ key, value }) => wholeSuperseded(key, value) ?? []);
+      yield page.flatMap(({ key, value }) => orDamaged(() => decodeSuperseded(value, key)) ?? []);
     }
   }
 
@@ -448,6 +452,8 @@ class GroupStore implements GroupStorage {
   }
 
   async #moveStray(key: string, value: Uint8Array, reason: string): Promise<void> {
+    // Rot can make a key of what no caller can name.
+    if (!isKey(key)) return;
     const ops: Op[] = [
       { op: "put", key: quarantineOther(key, value), value },
       { op: "del", key },
@@ -480,16 +486,6 @@ function groupsOf(commits: readonly QueuedCommit[]): (readonly PackedGroup[])[] 
     }
   }
   return lists;
-}
-
-/** A superseded state, unless it is damaged: then it stays where it is. */
-function wholeSuperseded(key: string, value: Uint8Array): SupersededState | undefined {
-  try {
-    return decodeSuperseded(value, key);
-  } catch (error) {
-    corruption(error);
-    return undefined;
-  }
 }
 
 async function isEmpty(backend: StorageBackend): Promise<boolean> {

@@ -1,6 +1,6 @@
 import { StorageError, throwIfAborted } from "./error.ts";
 import { readBlocks, type TransferProgress } from "./export.ts";
-import type { Block } from "./export-format.ts";
+import { type Block, HEADER_BYTES } from "./export-format.ts";
 import { decodeGroupKey, encodeGroupPrefix, formatGroupId, type GroupId } from "./group-id.ts";
 import type { CatalogueRow, Digest, GroupCommit, GroupMeta, GroupStorage } from "./group-storage.ts";
 import { unpackBody } from "./packed-body.ts";
@@ -9,9 +9,9 @@ export interface ImportOptions {
   /** Only groups that match (see `encodeGroupPrefix`). */
   readonly prefix?: GroupId;
   /**
-   * Replace groups that are stored with other content. Such a group begins a new epoch, as if it had been deleted and
-   * created again, so that peers take the imported state instead of merging the two. Its digest is the caller's to
-   * make. Without this such groups are refused.
+   * Replace groups that are stored with other content, and delete those that the export knows as deleted. Such a group
+   * begins a new epoch, as if it had been deleted and created again, so that peers take the imported state instead of
+   * merging the two. Its digest is the caller's to make. Without this such groups are refused.
    */
   readonly overwrite?: { readonly digest: (meta: Omit<GroupMeta, "digest">) => Digest };
   /**
@@ -48,7 +48,7 @@ export async function importGroups(
 ): Promise<ImportReport> {
   const { signal, onProgress } = options;
   const matches = matcher(options.prefix);
-  const report = { groups: 0, bytes: 0, imported: 0, deleted: 0, present: 0, skipped: 0, overwritten: 0 };
+  const report = { groups: 0, bytes: HEADER_BYTES, imported: 0, deleted: 0, present: 0, skipped: 0, overwritten: 0 };
   for await (const { block, bytes } of readBlocks(chunks)) {
     throwIfAborted(signal);
     report.bytes += bytes;
@@ -75,26 +75,31 @@ async function importBlock(storage: GroupStorage, block: GroupBlock, options: Im
   const stored = await storage.row(id);
   const meta: GroupMeta = { ...block.meta, id };
   if (options.renew !== undefined && block.kind === "group") return await renewBlock(storage, block, meta, options);
-  // What only has to rise to the imported epoch loses nothing that the export does not tell to be lost.
-  if (stored === undefined || stored.epoch < meta.epoch) {
-    await commitBlock(storage, await commitOf(block, meta));
-    return block.kind === "deleted" ? "deleted" : "imported";
-  }
-  if (await isAlike(storage, stored, block)) return "present";
-  if (options.overwrite !== undefined && block.kind === "group") {
-    const epoch = stored.epoch + (stored.epoch % 2 === 1 ? 2 : 1);
-    const renewed = { ...meta, epoch };
-    const digest = options.overwrite.digest(renewed);
-    await commitBlock(storage, await commitOf(block, { ...renewed, digest }));
-    return "overwritten";
-  }
-  return refuse(id, options);
+  if (stored !== undefined && (await isAlike(storage, stored, block))) return "present";
+  const isThere = stored !== undefined && isLiving(stored.epoch);
+  const isNewer = stored === undefined || stored.epoch < meta.epoch;
+  if (options.overwrite === undefined && (isThere || !isNewer)) return refuse(id, isThere, options);
+  if (isNewer) await commitBlock(storage, await commitOf(block, meta));
+  else await commitBlock(storage, await commitOf(block, inEpochAfter(stored.epoch, meta, options.overwrite)));
+  if (block.kind === "deleted") return "deleted";
+  return isThere || !isNewer ? "overwritten" : "imported";
 }
 
-function refuse(id: GroupId, options: ImportOptions): Outcome {
+function isLiving(epoch: number): boolean {
+  return epoch % 2 === 1;
+}
+
+/** A group, or a tombstone, in the next epoch of its kind. */
+function inEpochAfter(epoch: number, meta: GroupMeta, renewal: ImportOptions["overwrite"]): GroupMeta {
+  const renewed = { ...meta, epoch: epoch + (isLiving(epoch) === isLiving(meta.epoch) ? 2 : 1) };
+  return { ...renewed, digest: renewal?.digest(renewed) ?? meta.digest };
+}
+
+function refuse(id: GroupId, isThere: boolean, options: ImportOptions): Outcome {
   if (options.skipExisting === true) return "skipped";
+  const reason = isThere ? "is stored already, with other content" : "was deleted since";
   const advice = "import with overwrite, or skip existing groups";
-  throw new StorageError("EXISTS", `${formatGroupId(id)} is stored already, with other content: ${advice}`);
+  throw new StorageError("EXISTS", `${formatGroupId(id)} ${reason}: ${advice}`);
 }
 
 async function renewBlock(
@@ -104,12 +109,10 @@ async function renewBlock(
   options: ImportOptions,
 ): Promise<Outcome> {
   const stored = await storage.row(meta.id);
-  const isThere = stored !== undefined && stored.epoch % 2 === 1;
-  if (isThere && options.overwrite === undefined) return refuse(meta.id, options);
+  const isThere = stored !== undefined && isLiving(stored.epoch);
+  if (isThere && options.overwrite === undefined) return refuse(meta.id, isThere, options);
   const last = Math.max(meta.epoch, stored?.epoch ?? 0);
-  const renewed = { ...meta, epoch: last + (last % 2 === 1 ? 2 : 1) };
-  const digest = options.renew?.digest(renewed) ?? meta.digest;
-  await commitBlock(storage, await commitOf(block, { ...renewed, digest }));
+  await commitBlock(storage, await commitOf(block, inEpochAfter(last, meta, options.renew)));
   return isThere ? "overwritten" : "imported";
 }
 
@@ -125,8 +128,8 @@ async function commitBlock(storage: GroupStorage, commit: GroupCommit): Promise<
 
 async function isAlike(storage: GroupStorage, stored: CatalogueRow, block: GroupBlock): Promise<boolean> {
   const { meta } = block;
+  if (block.kind === "deleted") return !isLiving(stored.epoch) && stored.epoch >= meta.epoch;
   if (stored.epoch !== meta.epoch || stored.type !== meta.type) return false;
-  if (block.kind === "deleted") return true;
   if (!stored.vector.equals(meta.vector)) return false;
   // The vector is as of the snapshot; the journal behind it tells whether the rest is the same.
   const records = (await storage.load(stored.id))?.records ?? [];

@@ -16,7 +16,8 @@ export async function readNodeRecord(
     const value = values[index];
     if (value === undefined) continue;
     try {
-      whole ??= decodeNode(value, key);
+      const node = decodeNode(value, key);
+      whole ??= node;
     } catch (error) {
       damaged.push({ key, value, reason: corruption(error) });
     }

@@ -1,5 +1,5 @@
 import type { StorageBackend } from "./backend.ts";
-import { StorageError } from "./error.ts";
+import { orDamaged } from "./error.ts";
 import { decodeApart, type GroupRecord, recordOfApart } from "./group-record.ts";
 import { APART_SPACE, parseApartKey } from "./store-keys.ts";
 
@@ -13,13 +13,4 @@ export async function rebuildRecords(backend: StorageBackend, key: string): Prom
     }
   }
   return found.sort((a, b) => b.epoch - a.epoch || b.generation - a.generation);
-}
-
-function orDamaged<Result>(decode: () => Result): Result | undefined {
-  try {
-    return decode();
-  } catch (error) {
-    if (error instanceof StorageError && error.code === "CORRUPT") return undefined;
-    throw error;
-  }
 }

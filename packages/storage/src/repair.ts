@@ -1,4 +1,4 @@
-import type { Op, StorageBackend } from "./backend.ts";
+import { isKey, type Op, type StorageBackend } from "./backend.ts";
 import { type CheckOptions, type CheckReport, checkStorage, type Finding } from "./check.ts";
 import { throwIfAborted } from "./error.ts";
 import { encodeGroupId, parseGroupId } from "./group-id.ts";
@@ -7,7 +7,7 @@ import { readSlots, wholeRecords } from "./group-records.ts";
 import { createGroupStore } from "./group-store.ts";
 import { rebuildRecords } from "./record-rebuild.ts";
 import { StoreEngine } from "./store-engine.ts";
-import { parseApartKey, quarantineKey, recordKey } from "./store-keys.ts";
+import { APART_SPACE, quarantineOther, recordKey } from "./store-keys.ts";
 import { sweepGroup } from "./sweep.ts";
 
 export interface RepairReport {
@@ -26,36 +26,47 @@ export interface RepairReport {
  */
 export async function repairStorage(backend: StorageBackend, options: CheckOptions = {}): Promise<RepairReport> {
   const before = await checkStorage(backend, options);
-  const groups = new Set<string>();
+  const groups = new Map<string, Finding[]>();
   for (const finding of before.findings) {
+    const { group, kind } = finding;
     throwIfAborted(options.signal);
-    if (finding.group === undefined || finding.kind === "quarantined") continue;
-    groups.add(finding.group);
-    if (finding.reason.startsWith("there are no records")) await restoreRecord(backend, finding.group);
+    if (kind === "superseded" || (kind === "orphan" && group === undefined)) await moveAside(backend, finding);
+    else if (group !== undefined && kind !== "quarantined") groups.set(group, [...(groups.get(group) ?? []), finding]);
   }
+  for (const group of groups.keys()) await restoreRecord(backend, encodeGroupId(parseGroupId(group)));
   const store = createGroupStore(backend);
   await store.open();
   await store.readNode();
   // Looks at both records of every group.
   for await (const _ of store.listGroups({ deleted: true, ...(options.signal && { signal: options.signal }) }));
   const degraded: string[] = [];
-  for (const group of groups) {
+  for (const [group, findings] of groups) {
     throwIfAborted(options.signal);
     const id = parseGroupId(group);
     await store.load(id);
-    const findings = before.findings.filter((finding) => finding.group === group);
     await repairGroup(backend, encodeGroupId(id), findings);
     if ((await store.row(id))?.degraded === true) degraded.push(group);
   }
   return { before, after: await checkStorage(backend, options), degraded };
 }
 
-async function restoreRecord(backend: StorageBackend, group: string): Promise<void> {
-  const key = encodeGroupId(parseGroupId(group));
+/** Gives a group without records one, made from a body; what there is of a group without bodies belongs to none. */
+async function restoreRecord(backend: StorageBackend, key: string): Promise<void> {
+  const [slots] = await readSlots(new StoreEngine(backend), [key]);
+  if (slots === undefined || slots.values.some((value) => value !== undefined)) return;
   const [newest] = await rebuildRecords(backend, key);
-  if (newest === undefined) return;
+  if (newest === undefined) return await moveLeftovers(backend, key);
   // Reading the group then does the rest.
   await backend.write([{ op: "put", key: recordKey(key, slotOf(newest.generation)), value: newest.bytes }]);
+}
+
+async function moveLeftovers(backend: StorageBackend, key: string): Promise<void> {
+  for await (const page of backend.scan({ prefix: APART_SPACE + key, values: false })) {
+    for (const entry of page) await moveAside(backend, { place: entry.key });
+  }
+  for await (const page of backend.listLogs({ prefix: key })) {
+    for (const { log, first } of page) await moveLog(backend, log, first);
+  }
 }
 
 /** What loading a group does not look at: the body of its older generation, and what no record refers to. */
@@ -65,25 +76,44 @@ async function repairGroup(backend: StorageBackend, key: string, findings: reado
   const records = slots && wholeRecords(slots);
   if (records === undefined) return;
   const { newest, other, seed } = records;
-  const ops: Op[] = [];
-  for (const { kind, place, generation, epoch } of findings) {
-    if (epoch !== newest.epoch) continue;
-    if (kind === "orphan") ops.push(...(await moveAside(backend, key, place)));
-    if (kind !== "snapshot" || other === undefined || generation !== generationOf(other)) continue;
-    ops.push(...(await moveAside(backend, key, place)));
-    const empty = emptyRecord(seed, newest, { seq: newest.seq, isDegraded: newest.degraded });
-    ops.push({ op: "put", key: recordKey(key, slotOf(generation)), value: empty });
+  let hasLeftovers = false;
+  for (const finding of findings) {
+    const { kind, generation, epoch } = finding;
+    if (kind === "orphan") {
+      // Epochs of groups that live are odd.
+      const isLeftover = epoch !== undefined && epoch < newest.epoch && epoch % 2 === 1;
+      if (isLeftover) hasLeftovers = true;
+      else await moveAside(backend, finding);
+    } else if (kind === "snapshot" && epoch === newest.epoch && other && generation === generationOf(other)) {
+      const empty = emptyRecord(seed, newest, { seq: newest.seq, isDegraded: newest.degraded });
+      await moveAside(backend, finding, [{ op: "put", key: recordKey(key, slotOf(generation)), value: empty }]);
+    }
   }
-  await backend.write(ops, { sync: true });
-  if (findings.some(({ kind, epoch }) => kind === "orphan" && epoch !== newest.epoch)) await sweepGroup(engine, key);
+  if (hasLeftovers) await sweepGroup(engine, key);
 }
 
-async function moveAside(backend: StorageBackend, key: string, place: string): Promise<Op[]> {
-  const value = await backend.get(place);
-  if (value === undefined) return [];
-  const { epoch, slot } = parseApartKey(place);
-  return [
-    { op: "put", key: quarantineKey(key, "s", epoch, slot, value), value },
-    { op: "del", key: place },
-  ];
+/** Moves the value of a key, or a whole log, into quarantine. Rot can make a key that no caller can name: that stays. */
+async function moveAside(
+  backend: StorageBackend,
+  { place, seq }: Pick<Finding, "place" | "seq">,
+  more: readonly Op[] = [],
+): Promise<void> {
+  if (seq !== undefined) return await moveLog(backend, place.slice(0, place.lastIndexOf(" ")), seq);
+  const value = isKey(place) ? await backend.get(place) : undefined;
+  const ops: Op[] = [...more];
+  if (value !== undefined) {
+    ops.unshift({ op: "put", key: quarantineOther(place, value), value }, { op: "del", key: place });
+  }
+  await backend.write(ops, { sync: true });
+}
+
+async function moveLog(backend: StorageBackend, log: string, from: number): Promise<void> {
+  if (!isKey(log)) return;
+  for await (const page of backend.readLog(log, from)) {
+    const ops = page.map(({ seq, value }): Op => {
+      return { op: "put", key: quarantineOther(`${log}!${seq}`, value), value };
+    });
+    const [first, last] = [page[0]?.seq ?? 0, page.at(-1)?.seq ?? 0];
+    await backend.write([...ops, { op: "truncate", log, from: first, upto: last + 1 }], { sync: true });
+  }
 }

@@ -17,7 +17,7 @@
  */
 import { crc32 } from "#platform";
 import { StorageError } from "./error.ts";
-import { decodeUint, encodeUint } from "./group-id.ts";
+import { decodeGroupKey, decodeUint, encodeUint } from "./group-id.ts";
 
 export const RECORD_SPACE = "c";
 export const APART_SPACE = "s";
@@ -46,10 +46,9 @@ export function apartKey(group: string, epoch: number, slot: Slot): string {
 
 /** The parts of an {@link apartKey}. Throws `CORRUPT`. */
 export function parseApartKey(key: string): { group: string; epoch: number; slot: Slot } {
-  const start = key.lastIndexOf("!") + 1;
-  const { value, end } = decodeUint(key, start);
-  const slot = SLOTS.find((number) => key.slice(end) === String(number));
-  if (slot !== undefined) return { group: key.slice(APART_SPACE.length, start), epoch: value, slot };
+  const { group, epoch, rest } = parseEpoch(key.slice(APART_SPACE.length));
+  const slot = SLOTS.find((number) => rest === String(number));
+  if (slot !== undefined) return { group, epoch, slot };
   throw new StorageError("CORRUPT", `not the key of a body: ${JSON.stringify(key)}`);
 }
 
@@ -75,9 +74,16 @@ export function quarantineOther(key: string, bytes: Uint8Array): string {
 
 /** The group and the epoch of a journal, from the name of its log. Throws `CORRUPT`. */
 export function parseJournalLog(log: string): { group: string; epoch: number } {
-  // Numbers have no "!", group keys end with one.
-  const group = log.slice(0, log.lastIndexOf("!") + 1);
-  const epoch = decodeUint(log, group.length);
-  if (group !== "" && epoch.end === log.length) return { group, epoch: epoch.value };
+  const { group, epoch, rest } = parseEpoch(log);
+  if (rest === "") return { group, epoch };
   throw new StorageError("CORRUPT", `not the name of a journal: ${JSON.stringify(log)}`);
+}
+
+/** Splits group key + uint(epoch) + rest. Throws `CORRUPT`. */
+function parseEpoch(text: string): { group: string; epoch: number; rest: string } {
+  // Numbers have no "!", group keys end with one.
+  const group = text.slice(0, text.lastIndexOf("!") + 1);
+  decodeGroupKey(group);
+  const { value, end } = decodeUint(text, group.length);
+  return { group, epoch: value, rest: text.slice(end) };
 }

@@ -1,4 +1,5 @@
-import type { Op } from "./backend.ts";
+import { isKey, type Op } from "./backend.ts";
+import { orDamaged } from "./error.ts";
 import { decodeUint } from "./group-id.ts";
 import { readSlots, wholeRecords } from "./group-records.ts";
 import type { StoreEngine } from "./store-engine.ts";
@@ -19,7 +20,8 @@ export async function sweepGroup(engine: StoreEngine, key: string): Promise<void
   const { epoch } = records.newest;
   for await (const page of engine.backend.listLogs({ prefix: key })) {
     for (const { log, first, last } of page) {
-      if (parseJournalLog(log).epoch >= epoch) continue;
+      const found = orDamaged(() => parseJournalLog(log).epoch);
+      if (found === undefined || found >= epoch) continue;
       for (let from = first; from <= last; from += CHUNK) {
         await engine.write([{ op: "truncate", log, from, upto: Math.min(from + CHUNK, last + 1) }]);
       }
@@ -35,7 +37,8 @@ async function sweepKeys(engine: StoreEngine, prefix: string, skip: number, epoc
   for await (const page of engine.backend.scan({ prefix, values: false })) {
     const ops: Op[] = [];
     for (const { key } of page) {
-      if (decodeUint(key, prefix.length + skip).value < epoch) ops.push({ op: "del", key });
+      const found = orDamaged(() => decodeUint(key, prefix.length + skip).value);
+      if (found !== undefined && found < epoch && isKey(key)) ops.push({ op: "del", key });
     }
     await engine.write(ops);
   }

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { exportGroups, type ExportOptions, resumeExport } from "./export.ts";
+import { exportGroups, type ExportOptions, resumeExport, type TransferProgress } from "./export.ts";
 import type { GroupStorage } from "./group-storage.ts";
 import { createGroupStore } from "./group-store.ts";
 import { collect, meta, openStore, record, snapshot } from "./group-store.test-support.ts";
@@ -52,6 +52,9 @@ async function contents(storage: GroupStorage): Promise<unknown[]> {
   }
   return all;
 }
+
+/** Digests for groups that begin a new epoch. */
+const NEW = { digest: ({ epoch }: { epoch: number }) => [epoch, 7] as const };
 
 describe("export and import", () => {
   it("carry every group, tombstones included, from one backend to another, whatever the chunks", async () => {
@@ -147,17 +150,53 @@ describe("export and import", () => {
     await expect(importGroups(store, stream(bytes))).rejects.toMatchObject({ code: "EXISTS" });
     expect(await importGroups(store, stream(bytes), { skipExisting: true })).toMatchObject({ skipped: 1 });
     expect(await store.row(["w", 2])).toMatchObject({ epoch: 1, time: 1009 });
-    const overwrite = { digest: ({ epoch }: { epoch: number }) => [epoch, 7] as const };
-    expect(await importGroups(store, stream(bytes), { overwrite })).toMatchObject({ overwritten: 1 });
+    expect(await importGroups(store, stream(bytes), { overwrite: NEW })).toMatchObject({ overwritten: 1 });
     expect(await store.row(["w", 2])).toMatchObject({ epoch: 3, time: 1004, digest: [3, 7] });
     expect((await store.load(["w", 2]))?.snapshot?.body[0]).toBe(2);
+  });
+
+  it("refuse to overwrite what a later epoch of the export would replace, too", async () => {
+    const from = await stored();
+    await from.commit({ deletions: [meta("x", 0, 2)] });
+    const deleted = await bytesOf(from, { id: "x" });
+    await from.commit({ snapshots: [snapshot("x", 5, 0, 3)] });
+    const renewed = await bytesOf(from, { id: "x" });
+    for (const [bytes, outcome, epoch] of [
+      [deleted, "deleted", 2],
+      [renewed, "overwritten", 3],
+    ] as const) {
+      const { store } = await openStore();
+      await store.commit({ snapshots: [snapshot("x", 9, 0)] });
+      await expect(importGroups(store, stream(bytes))).rejects.toMatchObject({ code: "EXISTS" });
+      expect(await importGroups(store, stream(bytes), { skipExisting: true })).toMatchObject({ skipped: 1 });
+      expect(await store.row("x")).toMatchObject({ epoch: 1, time: 1009 });
+      expect(await importGroups(store, stream(bytes), { overwrite: NEW })).toMatchObject({ [outcome]: 1 });
+      expect(await store.row("x")).toMatchObject({ epoch });
+      expect(await importGroups(store, stream(bytes), { overwrite: NEW })).toMatchObject({ present: 1 });
+    }
+  });
+
+  it("take a group that was deleted here later as deleted, and delete one that is there again only when told", async () => {
+    const bytes = await bytesOf(await stored(), { id: "gone" });
+    const { store } = await openStore();
+    await store.commit({ deletions: [meta("gone", 0, 4)] });
+    expect(await importGroups(store, stream(bytes))).toMatchObject({ present: 1, deleted: 0 });
+    await store.commit({ created: [meta("gone", 0, 5)] });
+    await expect(importGroups(store, stream(bytes))).rejects.toMatchObject({ code: "EXISTS" });
+    expect(await importGroups(store, stream(bytes), { overwrite: NEW })).toMatchObject({ deleted: 1 });
+    expect(await store.row("gone")).toMatchObject({ epoch: 6, digest: [6, 7] });
+    await store.commit({ created: [meta("gone", 0, 7)] });
+    expect(await importGroups(store, stream(bytes), { overwrite: NEW, renew: NEW })).toMatchObject({ deleted: 1 });
   });
 
   it("do not bring back what was deleted since", async () => {
     const bytes = await bytesOf(await stored(), { id: "x" });
     const { store } = await openStore();
     await store.commit({ deletions: [meta("x", 0, 2)] });
-    await expect(importGroups(store, stream(bytes))).rejects.toMatchObject({ code: "EXISTS" });
+    await expect(importGroups(store, stream(bytes))).rejects.toMatchObject({
+      code: "EXISTS",
+      message: /deleted since/,
+    });
     expect(await store.load("x")).toBeUndefined();
   });
 
@@ -175,7 +214,55 @@ describe("export and import", () => {
       expect(report.present + report.imported + report.deleted).toBe(7);
     }
     await expect(resumeExport(stream(whole))).rejects.toMatchObject({ code: "INVALID_OPTIONS" });
-    await expect(resumeExport(stream(new Uint8Array(100)))).rejects.toMatchObject({ code: "CORRUPT" });
+    for (const other of [new Uint8Array(100), whole.subarray(0, 7), new Uint8Array(0)]) {
+      await expect(resumeExport(stream(other))).rejects.toMatchObject({ code: "CORRUPT" });
+    }
+  });
+
+  it("notice blocks that are lost, doubled or in another order, and what follows the end", async () => {
+    const blocks: Uint8Array[] = [];
+    for await (const chunk of exportGroups(await stored())) blocks.push(chunk);
+    const [header, first, second, ...rest] = blocks as [Uint8Array, Uint8Array, Uint8Array];
+    const streams = [
+      [header, second, first, ...rest],
+      [header, second, ...rest],
+      [header, first, first, second, ...rest],
+      [header, header, first, second, ...rest],
+      [first, second, ...rest],
+      [...blocks, ...blocks],
+      [...blocks, new Uint8Array(1)],
+    ];
+    for (const chunks of streams) {
+      const { store } = await openStore();
+      const bytes = new Uint8Array(Buffer.concat(chunks));
+      for (const size of [3, 1e6]) {
+        await expect(importGroups(store, stream(bytes, size))).rejects.toMatchObject({ code: "CORRUPT" });
+      }
+    }
+  });
+
+  it("close the stream, whether they come to its end, fail or only look where to go on", async () => {
+    const whole = await bytesOf(await stored());
+    let open = 0;
+    async function* counted(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
+      open++;
+      try {
+        yield* stream(bytes, 100);
+        // A source that does not know its end before it is asked once more.
+        yield new Uint8Array(0);
+      } finally {
+        open--;
+      }
+    }
+    const { store } = await openStore();
+    await importGroups(store, counted(whole));
+    for (const bytes of [whole.subarray(0, 500), whole.toReversed()]) {
+      await expect(importGroups(store, counted(bytes))).rejects.toMatchObject({ code: "CORRUPT" });
+    }
+    const signal = AbortSignal.abort();
+    await expect(importGroups(store, counted(whole), { signal })).rejects.toMatchObject({ code: "ABORTED" });
+    await resumeExport(counted(whole.subarray(0, 500)));
+    expect(open).toBe(0);
   });
 
   it("notice every flipped bit", async () => {
@@ -203,9 +290,13 @@ describe("export and import", () => {
 
   it("report progress and stop when aborted", async () => {
     const from = await stored();
-    const seen: number[] = [];
-    const bytes = await bytesOf(from, { onProgress: ({ groups }) => seen.push(groups) });
-    expect(seen).toEqual([1, 2, 3, 4, 5, 6, 7]);
+    const seen: TransferProgress[] = [];
+    const onExport = (progress: TransferProgress): void => void seen.push(progress);
+    const bytes = await bytesOf(from, { onProgress: onExport });
+    expect(seen.map(({ groups }) => groups)).toEqual([1, 2, 3, 4, 5, 6, 7]);
+    const resume = await resumeExport(stream(bytes.subarray(0, (seen[4]?.bytes ?? 0) + 1)));
+    await bytesOf(from, { resume, onProgress: onExport });
+    expect(seen.slice(7)).toEqual(seen.slice(5, 7));
     const { store } = await openStore();
     const controller = new AbortController();
     const onProgress = (): void => controller.abort();

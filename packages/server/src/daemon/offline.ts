@@ -123,16 +123,12 @@ export async function importDirectory(
   options: ImportDirectoryOptions = {},
 ): Promise<ImportReport> {
   const storage = await opened(data, (await readLayout(data)) ?? PLAIN_LAYOUT);
-  const iterator = chunks[Symbol.asyncIterator]();
   try {
     const { overwrite = false, renew = false, ...rest } = options;
     const replacing = overwrite ? { overwrite: { digest: digestOf } } : {};
     const renewing = renew ? { renew: { digest: digestOf } } : {};
-    const source = { [Symbol.asyncIterator]: () => iterator };
-    return await importGroups(storage, source, { ...rest, ...replacing, ...renewing });
+    return await importGroups(storage, chunks, { ...rest, ...replacing, ...renewing });
   } finally {
-    // An import ends with the last block, before the source has noticed its own end.
-    await iterator.return?.();
     await storage.close();
   }
 }

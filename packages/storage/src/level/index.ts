@@ -19,13 +19,13 @@ import { StorageError } from "../error.ts";
 import {
   groupLogKeys,
   type KeyRange,
+  logEntry,
   logKey,
   logRange,
   logsRange,
   MARKER_KEY,
   MARKER_VALUE,
   SECRET_SPACE,
-  seqOf,
   valueRange,
 } from "../flat-keys.ts";
 import { type Database, type LevelBatch, LevelDatabase } from "./level-database.ts";
@@ -157,7 +157,7 @@ class LevelBackend extends StorageBackend {
 
   protected override async *doReadLog(log: string, from: number): AsyncGenerator<readonly LogEntry[]> {
     for await (const page of this.#entries(logRange(log, from))) {
-      yield page.map(([key, value]) => ({ seq: seqOf(key), value: plain(value) }));
+      yield page.flatMap(([key, value]) => logEntry(log, key, plain(value)));
     }
   }
 

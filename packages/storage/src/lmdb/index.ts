@@ -19,7 +19,7 @@ import { CommitQueue } from "../commit-queue.ts";
 import { DirectoryLock } from "../directory-lock.ts";
 import { explainDiskError } from "../disk-error.ts";
 import { StorageError } from "../error.ts";
-import { groupLogKeys, type KeyRange, logKey, logRange, logsRange, seqOf, valueRange } from "../flat-keys.ts";
+import { groupLogKeys, type KeyRange, logEntry, logKey, logRange, logsRange, valueRange } from "../flat-keys.ts";
 import { checkDataFile } from "./data-file.ts";
 import { type LmdbSize, pagesNeeded } from "./pages-needed.ts";
 import { ReservedFile } from "./reserved-file.ts";
@@ -159,7 +159,7 @@ class LmdbBackend extends StorageBackend {
 
   protected override async *doReadLog(log: string, from: number): AsyncGenerator<readonly LogEntry[]> {
     for (const page of this.#pages(logRange(log, from), true, Number.MAX_SAFE_INTEGER)) {
-      yield page.map(({ key, value }) => ({ seq: seqOf(key), value }));
+      yield page.flatMap(({ key, value }) => logEntry(log, key, value));
     }
   }
 
