@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Level } from "level";
 import { afterEach, beforeEach, expect, it } from "vitest";
-import { checkStorage } from "./check.ts";
+import type { Finding } from "./check.ts";
 import type { GroupId } from "./group-id.ts";
 import { createGroupStore } from "./group-store.ts";
 import { collect, meta, record, snapshot } from "./group-store.test-support.ts";
@@ -75,12 +75,9 @@ it("a bit that flips in the key of anything costs what was there, and no other g
       const code = key.charCodeAt(at) ^ (1 << ((at + key.length) % 7));
       await rename(key, key.slice(0, at) + String.fromCharCode(code) + key.slice(at + 1));
       const events = await useAll();
-      const groups = ["w!ip11", "w!ip12", "plain"];
-      for (const [index, count] of events.entries()) {
-        // A journal that ends a record early cannot be told from a shorter one.
-        if (key.includes(groups[index] as string)) expect(count).toBeLessThanOrEqual(4);
-        else expect(count).toBe(4);
-      }
+      // Of the group itself the journal may end earlier.
+      const others = ["w!ip11", "w!ip12", "plain"].map((group, index) => (key.includes(group) ? 4 : events[index]));
+      expect(others).toEqual([4, 4, 4]);
       await rm(directory, { recursive: true });
       await fill();
     }
@@ -96,7 +93,7 @@ it("a check names what has the key of nothing, and a repair moves aside what can
   await rename("csplain!0", "csplain\u0001" + "0");
   await using backend = levelStorage(directory);
   await backend.open();
-  const orphans = (findings: Awaited<ReturnType<typeof checkStorage>>["findings"]): string[] =>
+  const orphans = (findings: readonly Finding[]): string[] =>
     findings.filter(({ kind }) => kind !== "quarantined").map(({ kind, place }) => `${kind} ${JSON.stringify(place)}`);
   const { before, after } = await repairStorage(backend);
   expect(orphans(before.findings).toSorted()).toEqual([
