@@ -35,7 +35,19 @@ function isFigure(cell: string | number | undefined): boolean {
 
 /** So many of something, for people: `1 group`, `100,000 groups`. */
 export function counted(count: number, noun: string): string {
-  return `${count.toLocaleString("en")} ${noun}${count === 1 ? "" : "s"}`;
+  return `${figure(count)} ${noun}${count === 1 ? "" : "s"}`;
+}
+
+/** `100,000`. */
+export function figure(count: number): string {
+  return count.toLocaleString("en");
+}
+
+/** What became of how many: `5 imported, 1,000 present`. */
+export function tally(counts: Readonly<Record<string, number>>): string {
+  return Object.entries(counts)
+    .map(([name, count]) => `${figure(count)} ${name}`)
+    .join(", ");
 }
 
 /** A value for people: text and numbers as they are, anything else as indented JSON. */

@@ -6,7 +6,7 @@ import { formatGroupId, parseGroupId } from "@coppice/storage";
 import { type CliContext, groupId, withConnection } from "../context.ts";
 import { type ExportOptions, exportTo, readableSize } from "../export-file.ts";
 import { interruptible } from "../interrupt.ts";
-import { type Streams, counted, printable, table } from "../output.ts";
+import { type Streams, counted, printable, table, tally } from "../output.ts";
 import { type Progress, withProgress } from "../progress.ts";
 import { type OfflineOptions, offline } from "./storage.ts";
 
@@ -90,11 +90,11 @@ async function restore(
 ): Promise<void> {
   const { data, at, overwrite = false, skipExisting = false, skipUnreachable = false, json } = options;
   const selection = selectionOf(options);
-  let left = "";
+  let left: Record<string, number> = {};
   if (at !== undefined) {
     // Before anything is written.
     const { absent, unreachable } = await planned(file, { ...selection, at }, signal);
-    left = `, ${absent} not there yet, ${unreachable} out of reach`;
+    left = { "not there yet": absent, "out of reach": unreachable };
     if (unreachable > 0 && !skipUnreachable) {
       // Fails at the first of them.
       for await (const _ of restoreAt(createReadStream(file), { ...selection, at })) signal.throwIfAborted();
@@ -110,9 +110,9 @@ async function restore(
     skipExisting,
     signal,
   });
-  const { groups, imported, present, overwritten, skipped, deleted } = report;
-  const text = `${counted(groups, "group")}: ${imported} restored, ${overwritten} replaced, ${present} present, ${skipped} skipped, ${deleted} deleted${left}\n`;
-  streams.out(json === true ? `${JSON.stringify(report)}\n` : text);
+  const { groups, imported: restored, present, overwritten: replaced, skipped, deleted } = report;
+  const counts = { restored, replaced, present, skipped, deleted, ...left };
+  streams.out(json === true ? `${JSON.stringify(report)}\n` : `${counted(groups, "group")}: ${tally(counts)}\n`);
 }
 
 const NONE = { state: 0, absent: 0, unreachable: 0, deleted: 0 };
@@ -148,11 +148,8 @@ async function tellPlan(
   }
   if (options.json === true) return;
   if (rows.length > 0) streams.out(table(["GROUP", "THEN", "REACHES BACK TO"], rows));
-  const { state, absent, unreachable, deleted } = counts;
-  const time = new Date(at).toISOString();
-  streams.out(
-    `as of ${time}: ${state} restored, ${absent} not there yet, ${unreachable} out of reach, ${deleted} deleted\n`,
-  );
+  const words = Object.entries(counts).map(([kind, count]) => [WORDS[kind as keyof typeof WORDS], count] as const);
+  streams.out(`as of ${new Date(at).toISOString()}: ${tally(Object.fromEntries(words))}\n`);
 }
 
 const WORDS: { readonly [Kind in RestoreStep["kind"]]: string } = {

@@ -5,7 +5,7 @@ import type { DomainsBody, PeersBody, RecoveryBody, StatusBody, TypesBody, Verif
 import { isServed } from "../client.ts";
 import { type CliContext, type ClientOptions, aboutGroup, connect, groupId, withConnection } from "../context.ts";
 import { CliError, EXIT } from "../failure.ts";
-import { counted, formatBytes, printable, table } from "../output.ts";
+import { counted, figure, formatBytes, printable, table, tally } from "../output.ts";
 import { withProgress } from "../progress.ts";
 
 interface RecoverOptions extends ClientOptions {
@@ -225,7 +225,7 @@ function verifyCommand(program: Command, { streams }: CliContext): void {
 function describeVerification({ groups, peers, equal, different, divergent }: VerificationBody): string {
   if (peers === 0) return `${counted(groups, "group")}, and no peers to compare with\n`;
   const lines = [
-    `${counted(groups, "group")}, ${counted(peers, "peer")}: ${equal} equal, ${divergent.length} divergent`,
+    `${counted(groups, "group")}, ${counted(peers, "peer")}: ${tally({ equal, divergent: divergent.length })}`,
   ];
   for (const { id, peers: verdicts, code } of [...divergent, ...different]) {
     if (code !== undefined) lines.push(`${printable(id)}: not compared (${code})`);
@@ -238,9 +238,9 @@ function describeVerification({ groups, peers, equal, different, divergent }: Ve
 
 function describeStored({ groups, deleted, journalled, snapshotBytes, degraded, domains }: StoredReport): string {
   const lines = [
-    `${counted(groups, "group")}, ${journalled} with a journal to replay, ${formatBytes(snapshotBytes)} of snapshots, ` +
+    `${counted(groups, "group")}, ${figure(journalled)} with a journal to replay, ${formatBytes(snapshotBytes)} of snapshots, ` +
       `${deleted} deleted, ${degraded.length} degraded`,
-    ...domains.map(({ name, groups: count }) => `domain    ${printable(name) || "(none)"}: ${count}`),
+    ...domains.map(({ name, groups: count }) => `domain    ${printable(name) || "(none)"}: ${figure(count)}`),
     ...degraded.map((id) => `degraded  ${printable(id)}`),
   ];
   return `${lines.join("\n")}\n`;
@@ -249,7 +249,7 @@ function describeStored({ groups, deleted, journalled, snapshotBytes, degraded, 
 function describe(report: RecoveryBody): string {
   const seconds = (report.durationMs / 1000).toFixed(2);
   const { groups, recovered, events } = report;
-  const lines = [`${counted(groups, "group")}, ${recovered} loaded, ${counted(events, "event")}, ${seconds} s`];
+  const lines = [`${counted(groups, "group")}, ${figure(recovered)} loaded, ${counted(events, "event")}, ${seconds} s`];
   for (const kind of ["degraded", "failed", "unknown"] as const) {
     for (const { id, type } of report[kind]) lines.push(`${kind.padEnd(9)} ${printable(id)} (${type})`);
   }

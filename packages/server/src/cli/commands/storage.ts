@@ -7,7 +7,7 @@ import { type CliContext, groupId, withConnection } from "../context.ts";
 import { type ExportOptions, exportTo, readableSize } from "../export-file.ts";
 import { CliError, EXIT } from "../failure.ts";
 import { interruptible } from "../interrupt.ts";
-import { counted, formatBytes, printable } from "../output.ts";
+import { counted, figure, formatBytes, printable, tally } from "../output.ts";
 import { type Progress, withProgress } from "../progress.ts";
 
 export interface OfflineOptions {
@@ -67,7 +67,7 @@ function repairCommand(program: Command, { streams }: CliContext): void {
     if (json === true) streams.out(`${JSON.stringify({ before, after, degraded })}\n`);
     else {
       streams.out(
-        `${before.damaged} damaged before, ${after.damaged} now, ${counted(degraded.length, "group")} to get from peers\n`,
+        `${figure(before.damaged)} damaged before, ${figure(after.damaged)} now, ${counted(degraded.length, "group")} to get from peers\n`,
       );
       for (const group of degraded) streams.out(`degraded  ${printable(group)}\n`);
     }
@@ -115,7 +115,7 @@ function importCommand(program: Command, { streams }: CliContext): void {
       }),
     );
     const { groups, imported, present, skipped, deleted } = report;
-    const text = `${counted(groups, "group")}: ${imported} imported, ${present} present, ${skipped} skipped, ${deleted} deleted\n`;
+    const text = `${counted(groups, "group")}: ${tally({ imported, present, skipped, deleted })}\n`;
     streams.out(options.json === true ? `${JSON.stringify(report)}\n` : text);
   });
 }
@@ -135,6 +135,6 @@ function describe({ groups, records, bytes, damaged, findings }: CheckReport): s
   const lines = findings.map(({ group = "", kind, reason, place }: Finding) => {
     return `${kind.padEnd(11)} ${printable(group === "" ? place : group)}: ${printable(reason)}`;
   });
-  const summary = damaged === 0 ? "no damage" : `${damaged} damaged`;
+  const summary = damaged === 0 ? "no damage" : tally({ damaged });
   return `${[...lines, `${counted(groups, "group")}, ${counted(records, "record")}, ${formatBytes(bytes)}: ${summary}`].join("\n")}\n`;
 }
