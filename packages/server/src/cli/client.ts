@@ -127,6 +127,11 @@ export class Client {
     this.#connection = connection;
   }
 
+  /** Where the node serves HTTP. */
+  get url(): string {
+    return this.#connection.url;
+  }
+
   /** The JSON of the answer, undefined when it has none. Throws `CliError` for every failure. */
   async request<Body>(method: "GET" | "POST" | "DELETE", path: string, body?: unknown): Promise<Body> {
     const response = await this.#fetch(method, path, body, AbortSignal.timeout(this.#connection.timeoutMs));

@@ -43,6 +43,7 @@ function statusCommand(program: Command, { streams }: CliContext): void {
       ["peer id", status.peerId],
       ["incarnation", status.incarnation],
       ...status.addresses.map((address) => ["address", address]),
+      ["http", client.url],
       ["started", status.startedAt],
       ["groups", String(status.groups)],
       ["peers", String(status.peers)],
