@@ -1,6 +1,5 @@
 import type { Driver } from "./driver.ts";
 import type { Metric, MetricSample, MetricsRegistry } from "./metrics.ts";
-import type { GroupStatus } from "./replica.ts";
 
 /** For how long a walk over all groups serves: one scrape reads many figures. */
 const WALK_MS = 100;
@@ -152,16 +151,16 @@ function walkOver(driver: Driver): Walk {
     degraded: 0,
     stuck: 0,
   };
-  for (const group of driver.core.groups.views()) {
-    const status: GroupStatus = driver.status(group);
-    phases.set(status.phase, (phases.get(status.phase) ?? 0) + 1);
-    sums.events += status.events;
-    sums.pendingBytes += status.pendingBytes;
-    sums.pendingEvents += status.pendingEvents;
-    sums.journalBytes += status.journalBytes;
-    sums.snapshotBytes += status.snapshotBytes;
-    if (status.degraded) sums.degraded++;
-    if (status.isStuck) sums.stuck++;
+  const { groups, watch } = driver.core;
+  for (const group of groups.views()) {
+    phases.set(group.phase, (phases.get(group.phase) ?? 0) + 1);
+    sums.events += group.vector.total();
+    sums.pendingBytes += group.server?.pending.bytes ?? 0;
+    sums.pendingEvents += group.server?.pending.events ?? 0;
+    sums.journalBytes += group.journalBytes;
+    sums.snapshotBytes += group.snapshotBytes;
+    if (group.isDegraded) sums.degraded++;
+    if (watch.lag(group).isStuck) sums.stuck++;
   }
   return { phases, ...sums };
 }
