@@ -261,7 +261,11 @@ export class Driver {
     const group = about.group === undefined ? {} : { group: formatGroupId(about.group) };
     const peer = about.peer === undefined ? {} : { peer: about.peer };
     logger[isGoodNews(code) ? "info" : "warn"]({ code, ...group, ...peer }, message);
-    onNotice({ code, message, ...about });
+    try {
+      onNotice({ code, message, ...about });
+    } catch (error) {
+      logger.error({ event: "listener-failed", code }, `onNotice threw: ${String(error)}`);
+    }
   }
 
   #tell(group: Group, changes: Changes): void {

@@ -9,5 +9,19 @@ export interface Logger {
   error(fields: object, message: string): void;
 }
 
+/** The same, but what it throws is lost: a log that is full must not stop a node. */
+export function unfailing(logger: Logger): Logger {
+  const at =
+    (level: keyof Logger) =>
+    (fields: object, message: string): void => {
+      try {
+        logger[level](fields, message);
+      } catch {
+        // There is nowhere to tell it.
+      }
+    };
+  return { debug: at("debug"), info: at("info"), warn: at("warn"), error: at("error") };
+}
+
 /** Says nothing. */
 export const silentLogger: Logger = { debug() {}, info() {}, warn() {}, error() {} };

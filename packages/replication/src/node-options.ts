@@ -3,7 +3,7 @@ import type { GroupId, GroupStorage, StorageBackend } from "@coppice/storage";
 import type { Durability } from "./core/commit-pipeline.ts";
 import { DEFAULT_LIMITS, type Limits } from "./core/limits.ts";
 import { ReplicationError } from "./error.ts";
-import { type Logger, silentLogger } from "./logger.ts";
+import { type Logger, silentLogger, unfailing } from "./logger.ts";
 import { checkNames, checkStrings, invalid } from "./option-checks.ts";
 import type { PeerId, Transport } from "./transport.ts";
 
@@ -65,7 +65,7 @@ export interface NodeOptions {
   readonly limits?: Partial<Limits>;
   /** Where the node logs: notices and links, and in detail (`debug`) loads, its own start and end. Default: nowhere. */
   readonly logger?: Logger;
-  /** Called for what an operator may want to see. Default: ignored. */
+  /** Called for what an operator may want to see. What it throws is logged. Default: ignored. */
   readonly onNotice?: (notice: Notice) => void;
   /** The wall clock, in Unix milliseconds. Default `Date.now`. */
   readonly now?: () => number;
@@ -150,7 +150,7 @@ export function resolveOptions(options: NodeOptions): ResolvedNodeOptions {
     idleGraceMs: checkInterval("idleGraceMs", options.idleGraceMs ?? 60_000),
     heartbeatMs: checkInterval("heartbeatMs", options.heartbeatMs ?? 1000),
     limits: checkLimits(options.limits ?? {}),
-    logger: checkLogger(options.logger ?? silentLogger),
+    logger: unfailing(checkLogger(options.logger ?? silentLogger)),
     onNotice: checkCallable("onNotice", options.onNotice ?? (() => {})),
     now: checkCallable("now", options.now ?? Date.now),
   };

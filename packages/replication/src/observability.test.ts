@@ -176,4 +176,23 @@ describe("figures", () => {
     expect(told.get("coppice_commit_seconds")?.length).toBeGreaterThan(0);
     await grove.stop("b");
   });
+
+  it("goes on when those it tells of things throw", async () => {
+    await using grove = new Grove();
+    const fail = (): never => {
+      throw new Error("no");
+    };
+    const errors: object[] = [];
+    const logger = { debug: fail, info: fail, warn: fail, error: (fields: object) => (errors.push(fields), fail()) };
+    const a = await grove.start("a", [], { logger, onNotice: fail });
+    a.onPeer(fail);
+    const b = await grove.start("b", ["a"]);
+    const [onA, onB] = await Promise.all([a, b].map((node) => node.open("doc", gCounter)));
+    onA?.subscribe(fail);
+    await onB?.mutate((counter) => counter.increment(1), { ack: { replicas: 1 } });
+    await expect.poll(() => onA?.value()).toBe(1);
+    await b.delete("doc");
+    await expect.poll(() => a.group("doc")?.phase).toBe("deleted");
+    expect(errors).toContainEqual({ event: "listener-failed", code: "SUBSCRIBER_FAILED" });
+  });
 });
