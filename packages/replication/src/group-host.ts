@@ -192,7 +192,7 @@ export class GroupHost implements ReplicaHost {
         handle = asked;
         return () => asked.cancel();
       },
-      () => timedOut(peers, limitMs, handle?.answered() ?? []),
+      () => timedOut(peers, limitMs, handle),
     );
     return new PeerAcknowledgement(reached);
   }

@@ -192,6 +192,18 @@ describe("acknowledgements", () => {
     expect(counter.value()).toBe(1);
   });
 
+  it("durable ones name the peers that have the write, and no stable storage", async () => {
+    await using grove = new Grove();
+    const a = await grove.start("a");
+    await grove.start("b", ["a"]);
+    const counter = await a.open("c", gCounter);
+    const write = counter.mutate((c) => c.increment(1), { ack: { replicas: 1, durable: true }, timeoutMs: 300 });
+    await expect(write).rejects.toMatchObject({
+      code: "TIMEOUT",
+      message: expect.stringContaining("none answered; applied, but not on stable storage, at b"),
+    });
+  });
+
   it("by replicas survive a lossy link", async () => {
     await using grove = new Grove({ seed: 7 });
     const a = await grove.start("a");

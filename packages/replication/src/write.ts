@@ -1,9 +1,9 @@
 import type { Actor } from "@coppice/crdt";
+import type { AckHandle } from "./core/acknowledgements.ts";
 import type { CommitPipeline } from "./core/commit-pipeline.ts";
 import type { ReplicationServer } from "./core/replication-server.ts";
 import { ReplicationError } from "./error.ts";
 import { eventToken, replicaToken } from "./session-token.ts";
-import type { PeerId } from "./transport.ts";
 import { unless } from "./waiting.ts";
 
 /**
@@ -114,9 +114,12 @@ export class PeerAcknowledgement implements Acknowledgement {
 export function timedOut(
   level: { readonly replicas: number; readonly durable: boolean },
   timeoutMs: number,
-  answered: readonly PeerId[],
+  handle: AckHandle | undefined,
 ): ReplicationError {
-  const who = answered.length === 0 ? "none answered" : `${answered.length} answered: ${answered.join(", ")}`;
   const wanted = `${level.replicas} ${level.durable ? "durable " : ""}replicas`;
-  return new ReplicationError("TIMEOUT", `${wanted} wanted within ${timeoutMs} ms, ${who}; the write stays applied`);
+  const [answered, undurable] = [handle?.answered() ?? [], handle?.undurable() ?? []];
+  const who = answered.length === 0 ? "none answered" : `${answered.length} answered: ${answered.join(", ")}`;
+  const others = undurable.length === 0 ? "" : `; applied, but not on stable storage, at ${undurable.join(", ")}`;
+  const message = `${wanted} wanted within ${timeoutMs} ms, ${who}${others}; the write stays applied`;
+  return new ReplicationError("TIMEOUT", message);
 }

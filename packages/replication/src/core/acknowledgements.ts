@@ -23,12 +23,18 @@ interface Waiting extends PeerAckLevel {
   readonly actor: Actor;
   readonly seq: number;
   readonly answered: Set<PeerId>;
+  /** Of a durable level: who has it, and cannot promise stable storage. */
+  readonly undurable: Set<PeerId>;
   readonly done: () => void;
 }
 
-/** A write that waits; `cancel` stops waiting, `answered` names who has answered so far. */
+/**
+ * A write that waits; `cancel` stops waiting, `answered` names who has answered so far, `undurable` who has the write but
+ * cannot promise stable storage.
+ */
 export interface AckHandle {
   answered(): readonly PeerId[];
+  undurable(): readonly PeerId[];
   cancel(): void;
 }
 
@@ -55,11 +61,15 @@ export class Acknowledgements {
     write: PeerAckLevel & { readonly actor: Actor; readonly seq: number },
     done: () => void,
   ): AckHandle {
-    const waiting: Waiting = { ...write, epoch: group.epoch, answered: new Set(), done };
+    const waiting: Waiting = { ...write, epoch: group.epoch, answered: new Set(), undurable: new Set(), done };
     const others = this.#waiting.get(group.key) ?? new Set();
     others.add(waiting);
     this.#waiting.set(group.key, others);
-    return { answered: () => [...waiting.answered], cancel: () => this.#remove(group.key, waiting) };
+    return {
+      answered: () => [...waiting.answered],
+      undurable: () => [...waiting.undurable],
+      cancel: () => this.#remove(group.key, waiting),
+    };
   }
 
   /** What to ask of the peers that get this run. */
@@ -122,8 +132,12 @@ export class Acknowledgements {
     for (const waiting of this.#waiting.get(ack.key) ?? []) {
       // An actor numbers its events anew in each epoch.
       if (waiting.epoch !== ack.epoch) continue;
-      if (waiting.actor !== ack.actor || ack.seq < waiting.seq || (waiting.durable && !ack.durable)) continue;
+      if (waiting.actor !== ack.actor || ack.seq < waiting.seq) continue;
       if (waiting.among?.has(peer.id) === false) continue;
+      if (waiting.durable && !ack.durable) {
+        waiting.undurable.add(peer.id);
+        continue;
+      }
       waiting.answered.add(peer.id);
       if (waiting.answered.size < waiting.replicas) continue;
       this.#remove(ack.key, waiting);
