@@ -408,6 +408,7 @@ export class SimProcess {
       },
       startTimer: (delayMs, run) => this.#events.schedule(delayMs, () => this.input(run)),
       roster: () => ({ others: roster.filter((name) => name !== machine), size: roster.length }),
+      isOutsider: () => false,
       watch: notSimulated,
       watchPresence: notSimulated,
       watchBroadcasts: notSimulated,

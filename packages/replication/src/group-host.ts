@@ -41,6 +41,8 @@ export interface HostEnvironment {
   readonly startTimer: StartTimer;
   /** The members of the group's domain but this one, and how many there are. Throws `NO_MEMBERSHIP`. */
   roster(group: Group): { readonly others: readonly PeerId[]; readonly size: number };
+  /** Whether the group's domain has a roster that does not name this node. */
+  isOutsider(group: Group): boolean;
   watch(group: Group, fn: (origin: Origin, keys: ReadonlySet<string>) => void): () => void;
   watchPresence(group: Group, fn: () => void): () => void;
   watchBroadcasts(group: Group, fn: (message: Uint8Array, origin: PeerId) => void): () => void;
@@ -134,6 +136,10 @@ export class GroupHost implements ReplicaHost {
   }
 
   checkWritable(): void {
+    if (this.#environment.isOutsider(this.#group)) {
+      const message = `the roster of domain ${JSON.stringify(this.#group.domain)} does not name this node: name it on every node, before it writes`;
+      throw new ReplicationError("NO_MEMBERSHIP", message);
+    }
     this.#core.checkWritable();
   }
 

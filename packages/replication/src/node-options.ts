@@ -187,6 +187,11 @@ export function rosterOf(options: ResolvedNodeOptions, domain: string, self: Pee
   throw new ReplicationError("NO_MEMBERSHIP", message);
 }
 
+/** Whether a domain has a roster that does not name a node. */
+export function isOutsider({ rosters }: ResolvedNodeOptions, domain: string, self: PeerId): boolean {
+  return rosters.size > 0 && rosters.get(domain)?.includes(self) === false;
+}
+
 function checkPolicy(place: string, own: DomainPolicy, fallback: ResolvedPolicy): ResolvedPolicy {
   const { durability = fallback.durability, snapshotIntervalMs = fallback.snapshotIntervalMs } = own;
   if (durability !== undefined && !["snapshot", "log", "sync"].includes(durability)) {

@@ -19,6 +19,7 @@ import {
   type NodeOptions,
   type ResolvedNodeOptions,
   checkType,
+  isOutsider,
   policyOf,
   resolveOptions,
   rosterOf,
@@ -89,6 +90,7 @@ export class Node implements AsyncDisposable {
     status: (group) => this.#driver.status(group),
     synced: (group, signal) => this.#synced(group, signal),
     roster: (group) => rosterOf(this.#options, group.domain, this.id),
+    isOutsider: ({ domain }) => isOutsider(this.#options, domain, this.id),
     interestedPeers: (group) => this.members(group.id).slice(1),
     onStop: (fn) => this.#driver.onStop(fn),
     startTimer: (delayMs, run) => {

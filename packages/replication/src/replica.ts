@@ -156,7 +156,8 @@ export class Replica<Value, Mutator extends View, View = Mutator> implements Dis
    *
    * Await the returned write for its acknowledgement. Throws synchronously `CLOSED`, `GROUP_DELETED`,
    * `STORAGE_FAILED` (own writes are refused until the storage takes them again), `CLOCK_SKEW` (likewise, while this
-   * node's clock is far ahead of all its peers'), and `ACK_UNAVAILABLE` (nothing is
+   * node's clock is far ahead of all its peers'), `NO_MEMBERSHIP` (this one is not in the domain's roster), and
+   * `ACK_UNAVAILABLE` (nothing is
    * written); awaiting rejects with `APPLIED_NOT_DURABLE` or `TIMEOUT` (the write stays applied).
    */
   mutate<Result>(fn: (mutator: Mutator) => Result, options?: MutateOptions): Write<Result> {

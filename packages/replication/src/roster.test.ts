@@ -43,6 +43,18 @@ describe("a roster", () => {
     expect(open.read((s) => s.rights(gone))).toBe(5);
   });
 
+  it("closes the set of writers: a node that it does not name reads only", async () => {
+    await using grove = new Grove();
+    const a = await grove.start("a", [], options);
+    const stranger = await grove.start("stranger", ["a"], options);
+    (await a.open(["shop", 1], counts)).mutate((g) => g.at("x").increment(1));
+    const group = await stranger.open(["shop", 1], counts);
+    await expect.poll(() => group.value()).toEqual({ x: 1 });
+    const write = (): unknown => group.mutate((g) => g.at("x").increment(1));
+    expect(write).toThrow(expect.objectContaining({ code: "NO_MEMBERSHIP" }));
+    (await stranger.open(["street", 1], counts)).mutate((g) => g.at("x").increment(1));
+  });
+
   it("gives writes of a majority and of all, this node counted in", async () => {
     await using grove = new Grove();
     const a = await grove.start("a", [], options);
