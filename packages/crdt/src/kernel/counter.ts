@@ -141,9 +141,8 @@ export function addToCounter(cursor: Cursor, amount: number): void {
   const found = cursor.find() as CounterStore | undefined;
   const row = found === undefined ? undefined : findRow(found, own);
   const live = row !== undefined && isLiveRow(row);
-  const max = amountMax(cursor.kind);
-  checkSum(found === undefined ? 0 : counterValue(found), amount, max);
-  if (live) checkSum(row.total, amount, max);
+  checkSum(found === undefined ? 0 : counterValue(found), amount, cursor.kind);
+  if (live) checkSum(row.total, amount, cursor.kind);
   const start = delta.length;
   try {
     cursor.writePath(delta);
@@ -183,7 +182,8 @@ export function amountMax(kind: number): number {
   return isSigned(kind) ? 2 ** 52 - 1 : Number.MAX_SAFE_INTEGER;
 }
 
-function checkSum(sum: number, amount: number, max: number): void {
+function checkSum(sum: number, amount: number, kind: number): void {
+  const max = amountMax(kind);
   if (Math.abs(sum + amount) > max) throw new RangeError(`the counter would exceed ${max}: ${sum} + ${amount}`);
 }
 

@@ -193,7 +193,7 @@ export class GroupTable {
       this.#parts.pipeline.dirty(group);
     }
     this.#active.add(group);
-    this.#directory.update(group);
+    this.changed(group);
     if (server.degraded || server.hasPending) this.#parts.repair(group);
     this.#resume(group);
   }
