@@ -10,15 +10,9 @@ export interface WriterEnvironment extends ActorSource {
   readonly builders: RunBuilders;
 }
 
-/** What users hold to change the state: one mutator for each type that shows it. */
-interface Binding {
-  readonly type: AnyCrdtType;
-  readonly mutator: unknown;
-}
-
 /**
  * The events that this process makes in one group in one tick: each as a whole or not at all, together a run. A group has
- * this, with its transaction and its mutators, only from the first write of a tick to the end of the tick.
+ * this, with its transaction and its mutator, only from the first write of a tick to the end of the tick.
  */
 export class OwnEvents {
   readonly #builders: RunBuilders;
@@ -27,7 +21,9 @@ export class OwnEvents {
   readonly #incarnation: Incarnation;
   readonly #builder: RunBuilder;
   readonly #transaction: GroupTransaction;
-  #bindings: readonly Binding[] = NO_BINDINGS;
+  /** What users hold to change the state, and the type that shows it so: several may, but hardly in one tick. */
+  #mutator: unknown;
+  #type: AnyCrdtType | undefined;
 
   constructor(builders: RunBuilders, past: CausalPast, clock: HybridClock, incarnation: Incarnation) {
     this.#builders = builders;
@@ -62,7 +58,7 @@ export class OwnEvents {
     const transaction = this.#start(touched);
     let result: Result;
     try {
-      result = fn(this.#mutator(type, state, transaction) as Mutator);
+      result = fn(this.#mutatorOf(type, state) as Mutator);
       if (isThenable(result)) {
         throw new TypeError("the callback of mutate() must be synchronous: it returned a promise");
       }
@@ -81,11 +77,12 @@ export class OwnEvents {
     this.#end(transaction);
   }
 
-  #mutator(type: AnyCrdtType, state: unknown, transaction: GroupTransaction): unknown {
-    for (const binding of this.#bindings) if (binding.type === type) return binding.mutator;
-    const mutator: unknown = type.mutator(state, transaction);
-    this.#bindings = this.#bindings.concat([{ type, mutator }]);
-    return mutator;
+  #mutatorOf(type: AnyCrdtType, state: unknown): unknown {
+    if (this.#type !== type) {
+      this.#mutator = type.mutator(state, this.#transaction);
+      this.#type = type;
+    }
+    return this.#mutator;
   }
 
   #start(touched: Set<string> | undefined): GroupTransaction {
@@ -114,8 +111,6 @@ export class OwnEvents {
     return run;
   }
 }
-
-const NO_BINDINGS: readonly Binding[] = [];
 
 function isThenable(value: unknown): boolean {
   return typeof value === "object" && value !== null && typeof (value as { then?: unknown }).then === "function";
