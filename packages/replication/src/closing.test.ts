@@ -66,6 +66,24 @@ describe("closing a node", () => {
     expect(backend.status).toBe("closed");
   });
 
+  it("ends writes whose commit the storage never takes", async () => {
+    const disk = new SimulatedDisk();
+    const node = await createNode({ types: [gCounter], storage: disk.backend() });
+    const group = await node.open("views", gCounter);
+    await group.mutate((counter) => counter.increment(1));
+    // Where the journal ends cannot be read either, so that nothing is tried again.
+    disk.faults.fail = (operation) => (operation === "open" ? undefined : new Error("no"));
+    const first = group.mutate((counter) => counter.increment(1), { ack: "sync" });
+    await Promise.resolve();
+    const second = group.mutate((counter) => counter.increment(1), { ack: "sync" });
+    const outcomes = Promise.all(
+      [first, second].map((write) => Promise.resolve(write).catch((error: unknown) => error)),
+    );
+    await expect(node.close()).rejects.toThrow("no");
+    for (const outcome of await outcomes) expect(outcome).toMatchObject({ code: "APPLIED_NOT_DURABLE" });
+    await expect(second).rejects.toMatchObject({ code: "APPLIED_NOT_DURABLE", cause: { code: "CLOSED" } });
+  });
+
   it("does not depend on the clock", async () => {
     await using grove = new Grove();
     let ahead = 0;

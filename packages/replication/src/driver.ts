@@ -394,6 +394,13 @@ export class Driver {
     this.core.pipeline.check();
   }
 
+  /** Waits for what is still to be committed; nothing is after it. */
+  async finished(): Promise<void> {
+    this.core.flush();
+    await new Promise<void>((resolve) => this.core.pipeline.whenIdle(resolve));
+    this.core.pipeline.end();
+  }
+
   /** A group that is known here. Throws `UNKNOWN_GROUP`. */
   known(id: GroupId): Group {
     return this.core.groups.get(encodeGroupId(id)) ?? unknown(id);

@@ -477,8 +477,7 @@ export class Node implements AsyncDisposable {
       this.#driver.stop();
       try {
         await this.#options.transport?.stop();
-        this.#driver.core.flush();
-        await new Promise<void>((resolve) => this.#driver.core.pipeline.whenIdle(resolve));
+        await this.#driver.finished();
         await this.#writeRecord(clean);
       } finally {
         await this.#driver.storage.close();

@@ -1,5 +1,5 @@
 import type { GroupCommit, GroupMeta, GroupSnapshot, JournalRecord } from "@coppice/storage";
-import { ReplicationError } from "../error.ts";
+import { ReplicationError, closed } from "../error.ts";
 import type { NoticeSubject } from "./context.ts";
 import { type Group, emptyMeta } from "./group.ts";
 import type { ReplicationServer } from "./replication-server.ts";
@@ -87,6 +87,7 @@ export class CommitPipeline {
   readonly #waiters = new Map<number, Waiter[]>();
   readonly #failures = new Map<number, unknown>();
   #idleWaiters: (() => void)[] = [];
+  #hasEnded = false;
   /** Why the last commit failed; no own writes until one succeeds. */
   failure: unknown;
 
@@ -118,6 +119,7 @@ export class CommitPipeline {
     const failure = this.#failures.get(ticket);
     if (failure !== undefined) return reject(failure);
     if (ticket <= this.#committedTicket) return resolve();
+    if (this.#hasEnded) return reject(closed());
     const waiters = this.#waiters.get(ticket);
     if (waiters === undefined) this.#waiters.set(ticket, [{ resolve, reject }]);
     else waiters.push({ resolve, reject });
@@ -128,6 +130,13 @@ export class CommitPipeline {
     if (this.isIdle) return callback();
     this.#idleWaiters.push(callback);
     this.retry();
+  }
+
+  /** No commit follows: whoever still waits for one is told so. */
+  end(): void {
+    this.#hasEnded = true;
+    for (const waiters of this.#waiters.values()) for (const { reject } of waiters) reject(closed());
+    this.#waiters.clear();
   }
 
   dirty(group: Group): void {
