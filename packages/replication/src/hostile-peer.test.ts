@@ -324,6 +324,13 @@ describe("what a peer must not make a node hold or do", () => {
     const notice = grove.notices.find(({ code }) => code === "MALFORMED_FRAME");
     expect(notice?.message).toMatch(/eventsPerSecondMax/);
     expect(friend.peers()).toHaveLength(1);
+    // Linking anew does not help it: it has used up its patience.
+    await ghost.leave();
+    left.length = 0;
+    const again = new Ghost(grove, "ghost");
+    await again.haunt("a");
+    again.say(...Array.from({ length: 40 }, (_, at) => gossip(["again", at], increments(STRANGER, 1, 1))));
+    await expect.poll(() => left).toContain("ghost");
   });
 
   it("actors without end in one group", async () => {

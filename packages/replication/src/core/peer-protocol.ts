@@ -15,6 +15,7 @@ import type { MemberReads } from "./member-reads.ts";
 import { decodeMessage, encodeMessage } from "./message-codec.ts";
 import { type Hello, type Message, PROTOCOL_VERSION } from "./messages.ts";
 import { Peer } from "./peer.ts";
+import { PeerMeter } from "./peer-meter.ts";
 import type { PeerExchange } from "./peer-exchange.ts";
 import type { PresenceTable } from "./presence.ts";
 import type { Stability } from "./stability.ts";
@@ -38,6 +39,8 @@ export interface ProtocolParts {
   drop(peer: PeerId): void;
 }
 
+/** Meters kept in all, unless more peers are linked. */
+const METERS_MAX = 256;
 /** Groups of which it is said that a message was too large, at most. */
 const TOLD_MAX = 1000;
 
@@ -54,6 +57,8 @@ export class PeerProtocol {
   readonly #core: CoreContext;
   readonly #peers: Map<PeerId, Peer>;
   readonly #parts: ProtocolParts;
+  /** By peer, the latest linked last. */
+  readonly #meters = new Map<PeerId, PeerMeter>();
   /** Groups of which it was said that a message was too large. */
   readonly #toldTooLarge = new Set<string>();
   readonly #probes = new Map<string, Probe>();
@@ -65,9 +70,22 @@ export class PeerProtocol {
   }
 
   linkUp(link: Link): void {
-    const peer = new Peer(link, this.#parts.limits, (key, bytes) => this.#tooLarge(key, bytes));
+    const meter = this.#meterOf(link.peer);
+    const peer = new Peer(link, this.#parts.limits, meter, (key, bytes) => this.#tooLarge(key, bytes));
     this.#peers.set(link.peer, peer);
     this.#greet(peer);
+  }
+
+  /** The meter of a peer outlives its link: whoever is cut off does not start afresh by linking anew. */
+  #meterOf(id: PeerId): PeerMeter {
+    const meter = this.#meters.get(id) ?? new PeerMeter(this.#parts.limits);
+    this.#meters.delete(id);
+    this.#meters.set(id, meter);
+    for (const other of this.#meters.keys()) {
+      if (this.#meters.size <= METERS_MAX) break;
+      if (other !== id && !this.#peers.has(other)) this.#meters.delete(other);
+    }
+    return meter;
   }
 
   /** A peer would close the link. Said once of each group. */

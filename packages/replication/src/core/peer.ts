@@ -47,11 +47,16 @@ export class Peer {
   clockAheadMs: number | undefined;
 
   /** @param tooLarge told of messages of a group that no peer would take */
-  constructor(link: Link, limits: Limits, tooLarge: (key: string, bytes: number) => void = () => {}) {
+  constructor(
+    link: Link,
+    limits: Limits,
+    meter: PeerMeter = new PeerMeter(limits),
+    tooLarge: (key: string, bytes: number) => void = () => {},
+  ) {
     this.link = link;
     this.#tooLarge = tooLarge;
     this.#messageBytesMax = limits.messageBytesMax;
-    this.meter = new PeerMeter(limits);
+    this.meter = meter;
     this.reassembly = new Reassembly(limits.messageBytesMax);
     this.#queueBytesMax = limits.queueBytesMax;
   }
