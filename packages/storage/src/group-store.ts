@@ -153,7 +153,7 @@ class GroupStore implements GroupStorage {
     if (reading !== undefined && (reading.repairs.length > 0 || !this.#isQuietSince(before))) {
       reading = await this.#queue.alone(() => this.#readAndRepair(key, id, true));
     } else if (reading !== undefined) {
-      this.#states.set(key, reading.state);
+      this.#remember(key, reading);
       this.#states.trim();
     }
     const record = reading?.record;
@@ -427,8 +427,14 @@ class GroupStore implements GroupStorage {
       for (const damage of reading.damage) this.#onDamage(damage);
     }
     if (reading.record === undefined) return undefined;
-    this.#states.set(key, reading.state);
+    this.#remember(key, reading);
     return reading;
+  }
+
+  /** Keeps the state of a group that was read while nothing was written. */
+  #remember(key: string, { state, entries }: GroupReading): void {
+    this.#states.set(key, state);
+    if (entries.length > 0) this.#engine.tails.found();
   }
 
   /** The newest of a group's records, after repair when one is damaged; undefined when nothing is left of it. */

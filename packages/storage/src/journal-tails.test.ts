@@ -159,6 +159,35 @@ describe("the mark of a store that closed without a journal's tail", () => {
     expect(isMarked(disk)).toBe(false);
   });
 
+  it("is believed no longer once a group is read whose journal was restored below it", async () => {
+    const disk = await closed();
+    const restored = new SimulatedDisk();
+    const { store: other } = await openStore(restored.backend());
+    await other.commit({ created: [meta("back")], records: [record("back", 0)] });
+    for (const slot of ["0", "1"]) {
+      const key = `csback!${slot}`;
+      disk.rot({ key }, restored.contents.get(key) as Uint8Array);
+    }
+    for (const { seq, value } of [...restored.contents.readLog("sback!11", 0)].flat()) {
+      disk.rot({ log: "sback!11", seq }, value);
+    }
+    // Until then nothing tells.
+    expect(await journalled(disk)).toEqual([
+      ["back", false],
+      [G, false],
+      ["quiet", false],
+    ]);
+    const { store } = await openStore(disk.backend());
+    expect(await store.load("back")).toMatchObject({ nextPosition: 1, records: [{ position: 0 }] });
+    await store.close();
+    expect(isMarked(disk)).toBe(false);
+    expect(await journalled(disk)).toEqual([
+      ["back", true],
+      [G, false],
+      ["quiet", false],
+    ]);
+  });
+
   it("is nothing when it has rotted, or is of another version", async () => {
     for (const at of [0, 4]) {
       const disk = await closed();

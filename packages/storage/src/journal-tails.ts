@@ -52,6 +52,11 @@ export class JournalTails {
     if (this.#count !== undefined) this.#count += count;
   }
 
+  /** A group has a tail. Where none should have one, somebody restored keys below the store, and left the mark there. */
+  found(): void {
+    if (this.areNone) this.doubt();
+  }
+
   /** The count may be wrong from here on. */
   doubt(): void {
     this.#count = undefined;
@@ -71,13 +76,15 @@ export class JournalTails {
     this.#isMarked = false;
   }
 
-  /** Leaves the mark, if no group has a tail; for the last write before the backend closes. */
+  /** Leaves the mark if no group has a tail, and none if one may have; for the last write before the backend closes. */
   async mark(): Promise<void> {
-    if (this.#isMarked || !this.areNone) return;
+    const { areNone } = this;
+    if (this.#isMarked === areNone) return;
     // Were it written with the records that it stands for, a power cut could leave it without them.
-    await this.#backend.sync();
-    await this.#backend.write([{ op: "put", key: TAILS_KEY, value: encodeMark() }], { sync: true });
-    this.#isMarked = true;
+    if (areNone) await this.#backend.sync();
+    const op: Op = areNone ? { op: "put", key: TAILS_KEY, value: encodeMark() } : REMOVAL;
+    await this.#backend.write([op], { sync: true });
+    this.#isMarked = areNone;
   }
 }
 
