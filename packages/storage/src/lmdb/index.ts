@@ -1,6 +1,6 @@
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
-import { open as openLmdb, type RootDatabase } from "lmdb";
+import { open as openLmdb, type RangeOptions, type RootDatabase } from "lmdb";
 import { prepareDirectory, type SecretFiles, secretFiles } from "#platform";
 import {
   type Capabilities,
@@ -176,13 +176,13 @@ class LmdbBackend extends StorageBackend {
     let { from: start, inclusive } = range;
     let left = limit;
     while (left > 0) {
-      const size = Math.min(left, PAGE_ENTRIES_MAX);
-      const options = { start, end: range.upto, limit: inclusive ? size : size + 1 };
-      const found: Entry[] = [];
-      for (const entry of values ? this.#entries(options) : this.#open().getKeys(options).map(keyOnly)) {
-        if (inclusive || entry.key !== start) found.push(entry);
-      }
-      const page = found.slice(0, size);
+      const options = {
+        start,
+        exclusiveStart: !inclusive,
+        end: range.upto,
+        limit: Math.min(left, PAGE_ENTRIES_MAX),
+      };
+      const page = [...(values ? this.#entries(options) : this.#open().getKeys(options).map(keyOnly))];
       const last = page.at(-1);
       if (last === undefined) return;
       yield page;
@@ -192,7 +192,7 @@ class LmdbBackend extends StorageBackend {
     }
   }
 
-  *#entries(options: { start: string; end: string; limit: number }): Generator<Entry> {
+  *#entries(options: RangeOptions): Generator<Entry> {
     let bytes = 0;
     for (const { key, value } of this.#open().getRange(options)) {
       yield { key, value: copy(value) ?? NO_VALUE };

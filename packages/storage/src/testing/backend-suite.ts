@@ -1,4 +1,4 @@
-import type { Op, StorageBackend } from "../backend.ts";
+import { type Op, PAGE_BYTES, type StorageBackend } from "../backend.ts";
 import { check, collect, equal, fails, type SuiteRunner } from "./checks.ts";
 import { groupKeys } from "./group-keys.ts";
 
@@ -272,6 +272,21 @@ function scans(open: Test): void {
       equal(count, numbers.length, "entries");
     }
     equal((await collect(backend.scan({ values: false }))).length, numbers.length, "keys");
+  });
+  open("values that each fill a page are all found", async (backend) => {
+    const value = new Uint8Array(PAGE_BYTES + 1);
+    for (let seq = 0; seq < 4; seq++) {
+      await backend.write([
+        { op: "put", key: `k${seq}`, value },
+        { op: "append", log: "l", seq, value },
+      ]);
+    }
+    const keys = async (options: Parameters<typeof backend.scan>[0]): Promise<string> =>
+      (await collect(backend.scan(options))).map(({ key }) => key).join(" ");
+    equal(await keys({}), "k0 k1 k2 k3", "all");
+    equal(await keys({ after: "k0" }), "k1 k2 k3", "after a key");
+    equal(await keys({ prefix: "k", limit: 3 }), "k0 k1 k2", "with a limit");
+    equal((await collect(backend.readLog("l", 1))).map(({ seq }) => seq).join(" "), "1 2 3", "entries");
   });
   open("a scan without values has the keys, and empty values", async (backend) => {
     await backend.write([put("a", 1), put("b", 2)]);
