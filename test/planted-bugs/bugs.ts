@@ -216,7 +216,9 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
   core("a member answers before its journal is read", "member-reads", "if (group.isUnsettled) {", "if (false) {", {
     nodes: 2,
     kinds: ["kill", "slow-disk"],
-    fixed: { sessions: 3, topology: "mesh" },
+    size: "large",
+    hasDocuments: false,
+    fixed: { sessions: 12, topology: "mesh" },
   }),
   replication("who has no say counts", "group-host", "among: new Set(others) }", "among: undefined }", {
     nodes: 2,
