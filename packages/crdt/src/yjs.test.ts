@@ -40,6 +40,17 @@ const operations = [
 crdtSuite({ describe, it, type, operations, onThrow: "publish", runs: 100 });
 
 describe("Yjs documents", () => {
+  it("without a shape show all that they hold", () => {
+    const all = yjsDoc();
+    const [a, b] = createReplicas(all, 2);
+    a?.mutate(({ doc }) => {
+      doc.getText("body").insert(0, "Hello");
+      doc.getMap("meta").set("n", 1);
+    });
+    syncAll([a, b].flatMap((replica) => replica ?? []));
+    expect(b?.value()).toEqual({ body: "Hello", meta: { n: 1 } });
+  });
+
   it("read as documents that Yjs syncs by itself", () => {
     for (let seed = 1; seed <= 60; seed++) {
       const replicas = randomHistory({ type, operations, onThrow: "publish" }, new Random(seed), 40);

@@ -13,6 +13,7 @@ import * as Y from "yjs";
 import { Reader, Writer, malformed } from "./codec.ts";
 import { CrdtError } from "./error.ts";
 import type { CrdtType, Stamp, Transaction } from "./type.ts";
+import { readShared } from "./yjs-undeclared.ts";
 
 const VERSION = 1;
 const REMOTE = Symbol("remote");
@@ -241,12 +242,12 @@ function writeCanonical({ doc }: YjsState, writer: Writer): void {
  * its changes become events by themselves. Yjs cannot take changes back: when a `mutate` callback throws, what it did
  * before is published all the same, and the error is passed on.
  *
- * @param shape the shared types that `value()` shows
+ * @param shape the shared types that `value()` shows; without it all that hold something, as what their content tells
  */
 export function yjsDoc<const Shape extends YjsShape>(
-  shape: Shape,
+  shape?: Shape,
 ): CrdtType<YjsState, YjsValue<Shape>, YjsMutator, YjsView> {
-  const names = Object.entries(shape);
+  const names = Object.entries(shape ?? {});
   const create = (): YjsState => {
     const state = new YjsState();
     for (const [name, kind] of names) shared(state.doc, name, kind);
@@ -279,7 +280,9 @@ export function yjsDoc<const Shape extends YjsShape>(
     },
     value: ({ doc }) =>
       freeze(
-        Object.fromEntries(names.map(([name, kind]) => [name, shared(doc, name, kind).toJSON()])),
+        shape === undefined
+          ? readShared(doc)
+          : Object.fromEntries(names.map(([name, kind]) => [name, shared(doc, name, kind).toJSON()])),
       ) as YjsValue<Shape>,
     canonical: writeCanonical,
     settle: (state, transaction) => {

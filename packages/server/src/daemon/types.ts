@@ -6,7 +6,7 @@ import type { DomainSettings } from "./domain-settings.ts";
 /** Every type there is; those of documents where the libraries they stand on are installed. */
 export async function availableTypes(): Promise<readonly AnyCrdtType[]> {
   const documents: readonly (() => Promise<AnyCrdtType>)[] = [
-    async () => (await import("@coppice/crdt/yjs")).yjsDoc({}),
+    async () => (await import("@coppice/crdt/yjs")).yjsDoc(),
     async () => (await import("@coppice/crdt/automerge")).automergeDoc(),
   ];
   const available = await Promise.all(documents.map(unlessMissing));
