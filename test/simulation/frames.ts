@@ -86,7 +86,7 @@ function checkMessage(message: Message, published: Holdings, machine: Machine): 
   return missing({ epoch, vector: message.vector }, held?.epoch, held?.vector);
 }
 
-function checkDurable(ack: Message & { kind: "ack" }, machine: Machine): string | undefined {
+function checkDurable(ack: Extract<Message, { seq: number }>, machine: Machine): string | undefined {
   const held = machine.guarantees.synced.get(ack.key);
   if (held === undefined || held.epoch < ack.epoch) return `epoch ${ack.epoch} is not synced`;
   if (held.epoch > ack.epoch || held.vector.get(ack.actor) >= ack.seq) return undefined;

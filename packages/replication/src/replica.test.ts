@@ -1,5 +1,6 @@
 import { gCounter } from "@coppice/crdt";
 import { createGroupStore, memoryStorage } from "@coppice/storage";
+import { SimulatedDisk } from "@coppice/storage/testing";
 import { describe, expect, it } from "vitest";
 import { Grove, notes, words } from "./nodes.test-support.ts";
 
@@ -190,6 +191,20 @@ describe("acknowledgements", () => {
     const write = counter.mutate((c) => c.increment(1), { ack: { replicas: 2 }, timeoutMs: 300 });
     await expect(write).rejects.toMatchObject({ code: "TIMEOUT", message: expect.stringMatching(/1 answered: b/) });
     expect(counter.value()).toBe(1);
+  });
+
+  it("by replicas come for a write that a peer got as a state, because it is larger than the tail", async () => {
+    await using grove = new Grove();
+    const options = { limits: { tailBytesMax: 1000 } };
+    const a = await grove.start("a", [], options);
+    const map = await a.open("m", notes);
+    const write = (durable: boolean): Promise<unknown> =>
+      Promise.resolve(
+        map.mutate((m) => m.set("k", "x".repeat(2000)), { ack: { replicas: 1, durable }, timeoutMs: 5000 }),
+      );
+    const writes = Promise.all([write(false), write(true)]);
+    await grove.start("b", ["a"], { ...options, storage: new SimulatedDisk().backend() });
+    await writes;
   });
 
   it("durable ones name the peers that have the write, and no stable storage", async () => {

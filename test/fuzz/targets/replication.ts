@@ -1,3 +1,4 @@
+import { createActor } from "@coppice/crdt";
 import {
   type Message,
   Reassembly,
@@ -21,6 +22,14 @@ const RARE: readonly Message[] = [
   { kind: "hello", protocol: 1, heard: true, domains: ["a", "", "ü"] },
   { kind: "hello", protocol: 1, heard: false, domains: undefined },
   { kind: "presence", key: "sa!", origin: "n1", clock: 7, state: Uint8Array.of(1, 2) },
+  {
+    kind: "remind",
+    key: "sa!",
+    epoch: 1,
+    actor: createActor(new Uint8Array(8), new Uint8Array(8)),
+    seq: 3,
+    durable: true,
+  },
   { kind: "broadcast", key: "sa!", origin: "n1", clock: 7, message: Uint8Array.of(1, 2) },
   { kind: "check", key: "sa!", epoch: 1, id: 3, isReply: true, digest: [1, 2], hash: "ab" },
   { kind: "more", domain: "a", version: 2, from: 64, upto: 96 },

@@ -108,20 +108,33 @@ export class Acknowledgements {
     const before = group.vector.clone();
     before.set(actor, seq - 1);
     const [run] = group.server?.runsSince(before) ?? [];
-    if (run === undefined) return;
-    const isDurable = open.some((write) => write.actor === actor && write.durable);
-    const message = encodeEvents(group, run, true, isDurable ? "durable" : "applied");
+    const durable = open.some((write) => write.actor === actor && write.durable);
+    const { key, epoch } = group;
+    // What the tail does not hold any more has reached the peer as a state, if at all, which asks for no answer.
+    const message =
+      run === undefined
+        ? encodeMessage({ kind: "remind", key, epoch, actor, seq, durable })
+        : encodeEvents(group, run, true, durable ? "durable" : "applied");
     this.#core.respond(group, () => () => peer.post(message, group.key));
   }
 
   /** Answers a peer that asked, once all of the run is applied here, and with `wantsDurable` synced. */
-  answer(peer: Peer, group: Group, run: Run, wantsDurable: boolean): void {
+  answer(peer: Peer, group: Group, run: Pick<Run, "actor" | "lastSeq">, wantsDurable: boolean): void {
     if (group.vector.get(run.actor) < run.lastSeq) return;
     const { epoch, key } = group;
-    const send = (durable: boolean): void =>
-      peer.post(encodeMessage({ kind: "ack", key, epoch, actor: run.actor, seq: run.lastSeq, durable }));
+    const { actor, lastSeq: seq } = run;
+    const send = (durable: boolean): void => peer.post(encodeMessage({ kind: "ack", key, epoch, actor, seq, durable }));
     if (wantsDurable) this.#durable.whenSynced(group, send);
     else this.#core.respond(group, () => () => send(false));
+  }
+
+  /** A peer asks for the answer to a write that it does not send once more. */
+  onReminder(peer: Peer, { key, epoch, actor, seq, durable }: Ack): void {
+    const known = this.#core.groups.get(key);
+    if (known === undefined) return;
+    this.#core.load(known, (group) => {
+      if (group.epoch === epoch) this.answer(peer, group, { actor, lastSeq: seq }, durable);
+    });
   }
 
   onAck(peer: Peer, ack: Ack): void {

@@ -45,6 +45,7 @@ const KINDS = [
   "members",
   "point",
   "broadcast",
+  "remind",
 ];
 const INTENTS: readonly VectorIntent[] = ["ask", "answer", "tell"];
 const REPAIRED = 1;
@@ -100,6 +101,7 @@ function writeBody(writer: Writer, message: Message): void {
     case "state":
       return writeState(writer, message);
     case "ack":
+    case "remind":
       writer.string(message.key);
       writer.uint(message.epoch);
       writer.actor(message.actor);
@@ -257,7 +259,8 @@ function readMessage(reader: Reader, kind: string | undefined): Message | undefi
     case "state":
       return readState(reader);
     case "ack":
-      return readAck(reader);
+    case "remind":
+      return readAck(reader, kind);
     case "conflict":
       return { kind, group: readGroup(reader) };
     case "fragment":
@@ -329,9 +332,9 @@ function readState(reader: Reader): State {
   return { kind: "state", group, whole, vector, frontier, time: reader.uint(), body: reader.bytes() };
 }
 
-function readAck(reader: Reader): Ack {
+function readAck(reader: Reader, kind: Ack["kind"]): Ack {
   return {
-    kind: "ack",
+    kind,
     key: reader.string(),
     epoch: reader.uint(),
     actor: reader.actor(),

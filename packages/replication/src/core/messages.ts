@@ -24,6 +24,7 @@
  * | 16   | members   | uint n, n * (string peer, strings addresses, strings domains): linked here (`peer-exchange.ts`) |
  * | 17   | point     | string key, uint epoch, uint id, byte reply, vector: the frontier; empty in a question       |
  * | 18   | broadcast | string key, string origin, uint clock, bytes message (at most 64 KiB)                       |
+ * | 19   | remind    | as ack: acknowledge this event, if it is there                                              |
  *
  * cell: four uint32, little-endian. group: string type, uint epoch, string key. hash: uint of 32 bits. digest: two uint32,
  * little-endian. What changes least from one group to the next stands first: see `frames.ts`.
@@ -124,8 +125,9 @@ export interface State {
   readonly body: Uint8Array;
 }
 
+/** `ack`: the sender has this event. `remind`: the receiver is to say so, as soon as it has. */
 export interface Ack {
-  readonly kind: "ack";
+  readonly kind: "ack" | "remind";
   readonly key: string;
   readonly epoch: number;
   readonly actor: Actor;

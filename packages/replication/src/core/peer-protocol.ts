@@ -184,6 +184,8 @@ export class PeerProtocol {
         return this.#probed(message.group.key, peer.id);
       case "state":
         return antiEntropy.onState(peer, message);
+      case "remind":
+        return acknowledgements.onReminder(peer, message);
       case "ack":
         this.#core.counts.acksReceived++;
         return acknowledgements.onAck(peer, message);
