@@ -17,6 +17,12 @@ function embeddingExample(): string {
   return examples[0] ?? "";
 }
 
+/** The TypeScript block of a page of docs. */
+function exampleOf(page: string): string {
+  const [, code = ""] = /^```ts\n(.*?)^```$/ms.exec(readFileSync(join(root, "docs", page), "utf8")) ?? [];
+  return code;
+}
+
 /** What the comments behind `console.log(…);` say that is printed. */
 function promisedOutput(code: string): string[] {
   return [...code.matchAll(/console\.log\(.*\);[ \t]*\/\/[ \t]*(.+)$/gm)].map(([, comment]) => comment?.trim() ?? "");
@@ -53,4 +59,13 @@ test("the embedding example of the README compiles, prints what its comments say
   expect(node("example.js").trimEnd().split("\n")).toEqual(promised);
   // Another run finds the same group in the same directory, and adds its 6.
   expect(node("example.js")).toBe("12\n");
+});
+
+test("the example of docs/http.md compiles, serves its node, and ends by itself", () => {
+  const code = exampleOf("http.md");
+  const folder = projectWith(code);
+  const node = (...args: string[]): string =>
+    execFileSync(process.execPath, args, { cwd: folder, encoding: "utf8", timeout: 30_000 });
+  expect(node(join(root, "node_modules/typescript/bin/tsc"), "-p", ".")).toBe("");
+  expect(node("example.js").trimEnd().split("\n")).toEqual(promisedOutput(code));
 });
