@@ -24,6 +24,7 @@ export type { RecoverOptions, RecoveryProgress, RecoveryReport, StoredContents }
 export type { Change, GroupStatus, MutateOptions, ReadBarrierOptions, Replica } from "./replica.ts";
 export { SESSION_TOKEN_BYTES_MAX, mergeSessionTokens, sessionTokenConcerns } from "./session-token.ts";
 export {
+  type DiscoverySource,
   FRAME_BYTES_MAX,
   type Link,
   type LinkEnd,

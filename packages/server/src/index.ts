@@ -129,6 +129,7 @@ export {
   createNode,
   DEFAULT_LIMITS,
   digestOf,
+  type DiscoverySource,
   type DomainPolicy,
   type Durability,
   FRAME_BYTES_MAX,
