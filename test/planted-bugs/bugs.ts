@@ -267,8 +267,8 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
   storage(
     "a stop is marked clean where a journal goes on",
     "journal-tails",
-    "if (this.#isMarked || !this.areNone)",
-    "if (this.#isMarked)",
+    "const { areNone } = this;",
+    "const areNone = true;",
   ),
   // Types
   crdt(
