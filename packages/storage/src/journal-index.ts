@@ -60,6 +60,7 @@ export class JournalIndex {
   async #fill(): Promise<void> {
     const last = new LogEnds();
     const { signal } = this.#stop;
+    this.#meanwhile = [];
     for await (const page of this.#backend.listLogs({ signal })) {
       for (const range of page) last.set(range.log, range.last);
     }
