@@ -143,6 +143,19 @@ describe("repairStorage", () => {
     expect(await (await openStore(backend)).store.load(["w", 2])).toMatchObject({ nextPosition: 5, damage: [] });
   });
 
+  it("leaves nothing for another repair when it made a group unknown, or a body unused", async () => {
+    const backend = await stored();
+    await backend.write([
+      ...["0", "1"].map((slot): Op => ({ op: "put", key: `ctsw!ip10!${slot}`, value: junk })),
+      { op: "put", key: "stsw!ip12!110", value: junk },
+      { op: "put", key: "stsw!ip12!111", value: junk },
+    ]);
+    const report = await repairStorage(backend);
+    expect(report.before.damaged).toBeGreaterThan(0);
+    expect(report.after.damaged).toBe(0);
+    expect((await repairStorage(backend)).before).toMatchObject({ damaged: 0 });
+  });
+
   it("moves aside what belongs to no group, journals of epochs that never were, and damaged superseded states", async () => {
     const backend = await stored();
     const strays: Op[] = [

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
-import type { StorageBackend } from "./backend.ts";
+import type { Op, StorageBackend } from "./backend.ts";
+import { checkStorage } from "./check.ts";
 import type { GroupSnapshot } from "./group-storage.ts";
 import { collect, meta, type Opened, openStore, record, snapshot } from "./group-store.test-support.ts";
 import { memoryStorage } from "./memory.ts";
@@ -170,6 +171,25 @@ describe("a damaged record", () => {
     await store.commit({ created: [meta(G)], records: [record(G, 0)] });
     expect(await store.load(G)).toMatchObject({ nextPosition: 1 });
     expect(await quarantined(backend)).toEqual(["01", "01"]);
+  });
+
+  it("with nothing beside it takes the group's journal and bodies with it, so that nothing is written over them", async () => {
+    const { store, backend } = await openStore();
+    await store.commit({ created: [meta("a")], records: [record("a", 0), record("a", 1)] });
+    await store.commit({ created: [meta("b")], records: [record("b", 0)] });
+    const body = Uint8Array.of(2);
+    await backend.write([
+      ...["0", "1"].map((slot): Op => ({ op: "put", key: `csa!${slot}`, value: Uint8Array.of(1) })),
+      { op: "put", key: "ssa!111", value: body },
+    ]);
+    await store.close();
+    const opened = await openStore(backend);
+    expect(await opened.store.load("a")).toBeUndefined();
+    await opened.store.commit({ created: [meta("a")], records: [record("a", 0)] });
+    expect(await opened.store.load("a")).toMatchObject({ nextPosition: 1, damage: [] });
+    expect(await opened.store.load("b")).toMatchObject({ nextPosition: 1, damage: [] });
+    expect((await quarantined(backend)).length).toBe(5);
+    expect(await checkStorage(backend)).toMatchObject({ damaged: 0 });
   });
 
   it("under a key that is no group's is moved aside, and the listing goes on", async () => {

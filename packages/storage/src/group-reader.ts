@@ -1,4 +1,4 @@
-import type { Op } from "./backend.ts";
+import { isKey, type Op } from "./backend.ts";
 import { StorageError, throwIfAborted } from "./error.ts";
 import type { GroupId } from "./group-id.ts";
 import {
@@ -17,7 +17,16 @@ import { decodeEntry, type JournalEntry } from "./journal-entry.ts";
 import type { PackedBody } from "./packed-body.ts";
 import { rebuildRecords } from "./record-rebuild.ts";
 import type { StoreEngine } from "./store-engine.ts";
-import { apartKey, journalLog, quarantineKey, recordKey, type Slot, SLOTS } from "./store-keys.ts";
+import {
+  APART_SPACE,
+  apartKey,
+  journalLog,
+  quarantineKey,
+  quarantineOther,
+  recordKey,
+  type Slot,
+  SLOTS,
+} from "./store-keys.ts";
 
 /** A group as read, and what must be written before anything else is written to it. */
 export interface GroupReading {
@@ -74,6 +83,7 @@ export async function readGroup(
   if (records === undefined) return undefined;
   const [top] = records;
   if (top === undefined) {
+    repairs.push(...(await moveRest(engine, key)));
     return { record: undefined, state: emptyState(), body: undefined, entries: [], damage, repairs };
   }
   throwIfAborted(options.signal);
@@ -91,6 +101,27 @@ export async function readGroup(
   state.record = degraded ? record.bytes : undefined;
   repairs.push(...putRecords(key, record, other));
   return { record, state, body, entries, damage, repairs };
+}
+
+/** Moves aside what else there is of a group without records: another group under its id must not write into it. */
+async function moveRest({ backend }: StoreEngine, key: string): Promise<Op[]> {
+  const ops: Op[] = [];
+  for await (const page of backend.scan({ prefix: APART_SPACE + key })) {
+    for (const { key: place, value } of page.filter((entry) => isKey(entry.key))) {
+      ops.push({ op: "put", key: quarantineOther(place, value), value }, { op: "del", key: place });
+    }
+  }
+  for await (const page of backend.listLogs({ prefix: key })) {
+    for (const { log, first, last } of page.filter((range) => isKey(range.log))) {
+      for await (const entries of backend.readLog(log, first)) {
+        for (const { seq, value } of entries) {
+          ops.push({ op: "put", key: quarantineOther(`${log}!${seq}`, value), value });
+        }
+      }
+      ops.push({ op: "truncate", log, from: first, upto: last + 1 });
+    }
+  }
+  return ops;
 }
 
 /** Writes both slots: what was in them is moved aside by now. */

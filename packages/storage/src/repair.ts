@@ -1,13 +1,21 @@
 import { isKey, type Op, type StorageBackend } from "./backend.ts";
 import { type CheckOptions, type CheckReport, checkStorage, type Finding } from "./check.ts";
-import { throwIfAborted } from "./error.ts";
+import { orDamaged, throwIfAborted } from "./error.ts";
 import { encodeGroupId, parseGroupId } from "./group-id.ts";
-import { emptyRecord, generationOf, slotOf } from "./group-record.ts";
+import { decodeRecord, emptyRecord, generationOf, slotOf } from "./group-record.ts";
 import { readSlots, wholeRecords } from "./group-records.ts";
 import { createGroupStore } from "./group-store.ts";
 import { rebuildRecords } from "./record-rebuild.ts";
 import { StoreEngine } from "./store-engine.ts";
-import { APART_SPACE, quarantineOther, recordKey } from "./store-keys.ts";
+import {
+  APART_SPACE,
+  apartKey,
+  parseApartKey,
+  parseJournalLog,
+  quarantineOther,
+  recordKey,
+  SLOTS,
+} from "./store-keys.ts";
 import { sweepGroup } from "./sweep.ts";
 
 export interface RepairReport {
@@ -50,23 +58,13 @@ export async function repairStorage(backend: StorageBackend, options: CheckOptio
   return { before, after: await checkStorage(backend, options), degraded };
 }
 
-/** Gives a group without records one, made from a body; what there is of a group without bodies belongs to none. */
+/** Gives a group without records one that is made from a body, if it has a whole one; reading the group does the rest. */
 async function restoreRecord(backend: StorageBackend, key: string): Promise<void> {
   const [slots] = await readSlots(new StoreEngine(backend), [key]);
   if (slots === undefined || slots.values.some((value) => value !== undefined)) return;
   const [newest] = await rebuildRecords(backend, key);
-  if (newest === undefined) return await moveLeftovers(backend, key);
-  // Reading the group then does the rest.
+  if (newest === undefined) return;
   await backend.write([{ op: "put", key: recordKey(key, slotOf(newest.generation)), value: newest.bytes }]);
-}
-
-async function moveLeftovers(backend: StorageBackend, key: string): Promise<void> {
-  for await (const page of backend.scan({ prefix: APART_SPACE + key, values: false })) {
-    for (const entry of page) await moveAside(backend, { place: entry.key });
-  }
-  for await (const page of backend.listLogs({ prefix: key })) {
-    for (const { log, first } of page) await moveLog(backend, log, first);
-  }
 }
 
 /** What loading a group does not look at: the body of its older generation, and what no record refers to. */
@@ -74,22 +72,46 @@ async function repairGroup(backend: StorageBackend, key: string, findings: reado
   const engine = new StoreEngine(backend);
   const [slots] = await readSlots(engine, [key]);
   const records = slots && wholeRecords(slots);
-  if (records === undefined) return;
+  // Reading the group has made both records whole, or moved both aside.
+  if (records === undefined) return await moveOrphans(backend, key, () => true);
   const { newest, other, seed } = records;
-  let hasLeftovers = false;
-  for (const finding of findings) {
-    const { kind, generation, epoch } = finding;
-    if (kind === "orphan") {
-      // Epochs of groups that live are odd.
-      const isLeftover = epoch !== undefined && epoch < newest.epoch && epoch % 2 === 1;
-      if (isLeftover) hasLeftovers = true;
-      else await moveAside(backend, finding);
-    } else if (kind === "snapshot" && epoch === newest.epoch && other && generation === generationOf(other)) {
-      const empty = emptyRecord(seed, newest, { seq: newest.seq, isDegraded: newest.degraded });
-      await moveAside(backend, finding, [{ op: "put", key: recordKey(key, slotOf(generation)), value: empty }]);
+  const older = findings.find(({ kind, epoch, generation }) => {
+    return kind === "snapshot" && epoch === newest.epoch && other && generation === generationOf(other);
+  });
+  if (older !== undefined && other !== undefined) {
+    const empty = emptyRecord(seed, newest, { seq: newest.seq, isDegraded: newest.degraded });
+    await moveAside(backend, older, [{ op: "put", key: recordKey(key, slotOf(generationOf(other))), value: empty }]);
+  }
+  // Epochs of groups that live are odd.
+  await moveOrphans(backend, key, (epoch) => epoch > newest.epoch || epoch % 2 === 0);
+  await moveUnused(backend, key, newest.epoch);
+  await sweepGroup(engine, key);
+}
+
+/** Moves aside bodies and journals of a group, of epochs that it never had. */
+async function moveOrphans(backend: StorageBackend, key: string, isOrphan: (epoch: number) => boolean): Promise<void> {
+  for await (const page of backend.scan({ prefix: APART_SPACE + key, values: false })) {
+    for (const { key: place } of page) {
+      const parts = orDamaged(() => parseApartKey(place));
+      if (parts !== undefined && isOrphan(parts.epoch)) await moveAside(backend, { place });
     }
   }
-  if (hasLeftovers) await sweepGroup(engine, key);
+  for await (const page of backend.listLogs({ prefix: key })) {
+    for (const { log, first } of page) {
+      const parts = orDamaged(() => parseJournalLog(log));
+      if (parts !== undefined && isOrphan(parts.epoch)) await moveLog(backend, log, first);
+    }
+  }
+}
+
+/** Moves aside the bodies of a group's epoch to which none of its records refers any more. */
+async function moveUnused(backend: StorageBackend, key: string, epoch: number): Promise<void> {
+  for (const slot of SLOTS) {
+    const bytes = await backend.get(recordKey(key, slot));
+    const record = bytes && orDamaged(() => decodeRecord(bytes, key, slot));
+    const isUsed = record?.epoch === epoch && record.isApart && slotOf(record.generation) === slot;
+    if (!isUsed) await moveAside(backend, { place: apartKey(key, epoch, slot) });
+  }
 }
 
 /** Moves the value of a key, or a whole log, into quarantine. Rot can make a key that no caller can name: that stays. */
@@ -104,7 +126,7 @@ async function moveAside(
   if (value !== undefined) {
     ops.unshift({ op: "put", key: quarantineOther(place, value), value }, { op: "del", key: place });
   }
-  await backend.write(ops, { sync: true });
+  if (ops.length > 0) await backend.write(ops, { sync: true });
 }
 
 async function moveLog(backend: StorageBackend, log: string, from: number): Promise<void> {
