@@ -163,6 +163,23 @@ describe("a group store", () => {
     expect(await store.load(G)).toMatchObject({ nextPosition: 2 });
   });
 
+  it("refuses states and events that are no bytes, and more events than can be counted", async () => {
+    const { store } = await openStore();
+    for (const bytes of [undefined, null, "text", [1, 2], new ArrayBuffer(3)] as unknown as Uint8Array[]) {
+      for (const commit of [
+        { created: [meta(G)], records: [{ ...record(G, 0), bytes }] },
+        { snapshots: [{ ...snapshot(G, 1, 0), body: bytes }] },
+        { superseded: [{ ...snapshot(G, 1, 0), body: bytes }] },
+      ]) {
+        await expect(store.commit(commit)).rejects.toBeInstanceOf(TypeError);
+      }
+    }
+    await store.commit({ created: [meta(G)], records: [record(G, 0, Number.MAX_SAFE_INTEGER)] });
+    const more = { records: [record(G, Number.MAX_SAFE_INTEGER, 1)] };
+    await expect(store.commit(more)).rejects.toBeInstanceOf(TypeError);
+    expect(await store.load(G)).toMatchObject({ nextPosition: Number.MAX_SAFE_INTEGER });
+  });
+
   it("commits in the order of the calls, however long compressing takes", async () => {
     const { store } = await openStore();
     const large = new Uint8Array(300_000).fill(7);

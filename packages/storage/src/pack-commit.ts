@@ -62,7 +62,7 @@ export function packCommit(commit: GroupCommit, codec: Codec, now: number): Mayb
   const created = each(commit.created, (group) => packEpoch(group, 1));
   const deletions = each(commit.deletions, (group) => packEpoch(group, 0));
   const repaired = each(commit.repaired, packGroup);
-  const superseded = each(commit.superseded, (state) => encodeSuperseded(state, now));
+  const superseded = each(commit.superseded, (state) => packSuperseded(state, now));
   const snapshots = eachOrLater(commit.snapshots, (group) => packSnapshot(group, codec));
   const records = eachOrLater(commit.records, (record) => packEntry(record, codec));
   if (snapshots instanceof Promise || records instanceof Promise) {
@@ -108,7 +108,17 @@ function checkEpoch({ type, epoch }: GroupMeta, parity: 0 | 1): void {
   }
 }
 
+function checkBytes(bytes: Uint8Array): void {
+  if (!(bytes instanceof Uint8Array)) throw new TypeError("states and events must be a Uint8Array");
+}
+
+function packSuperseded(state: GroupSnapshot, now: number): PackedCommit["superseded"][number] {
+  checkBytes(state.body);
+  return encodeSuperseded(state, now);
+}
+
 function packSnapshot(group: GroupSnapshot, codec: Codec): MaybeLater<PackedSnapshot> {
+  checkBytes(group.body);
   return group.body.length <= INLINE_BYTES_MAX ? packSmall(group) : packLarge(group, codec);
 }
 
@@ -135,8 +145,10 @@ async function packLarge(group: GroupSnapshot, codec: Codec): Promise<PackedSnap
 }
 
 function packEntry(record: JournalRecord, codec: Codec): MaybeLater<PackedEntry> {
-  const { count, bytes } = record;
+  const { position, count, bytes } = record;
   if (!Number.isSafeInteger(count) || count < 1) throw new TypeError(`a record holds events, not ${count}`);
+  if (!Number.isSafeInteger(position + count)) throw new TypeError(`a record of ${count} events at ${position}`);
+  checkBytes(bytes);
   const body = packBody(bytes, codec);
   return body instanceof Promise ? body.then((smaller) => entryOf(record, smaller)) : entryOf(record, body);
 }
