@@ -71,7 +71,7 @@ async function useAll(): Promise<number[]> {
 it("a bit that flips in the key of anything costs what was there, and no other group anything", async () => {
   await fill();
   for (const key of await rawKeys()) {
-    for (let at = 0; at < key.length; at += 3) {
+    for (let at = key.length % 5; at < key.length; at += 5) {
       const code = key.charCodeAt(at) ^ (1 << ((at + key.length) % 7));
       await rename(key, key.slice(0, at) + String.fromCharCode(code) + key.slice(at + 1));
       const events = await useAll();
