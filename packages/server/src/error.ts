@@ -33,7 +33,9 @@ export type ServerErrorCode =
   /** HTTP on an address that other machines reach, without having been asked for. */
   | "UNSAFE_BIND"
   /** A mutation whose body is not declared as `application/json`. */
-  | "UNSUPPORTED_MEDIA_TYPE";
+  | "UNSUPPORTED_MEDIA_TYPE"
+  /** A view threw, or returned what it must not; the server's log has the cause. */
+  | "VIEW_FAILED";
 
 /** Every error this package throws on purpose, apart from `TypeError` for programmers' mistakes. */
 export class ServerError extends Error {

@@ -111,6 +111,7 @@ function unusable(cause: unknown): ServerError {
 function sendProblem(error: unknown, reply: FastifyReply, onError: AppOptions["onError"]): void {
   const problem = toProblem(error);
   if (problem.code === "INTERNAL") onError?.(error);
+  if (problem.code === "VIEW_FAILED" && error instanceof Error) onError?.(error.cause);
   if (problem.status === 401) void reply.header("www-authenticate", "Bearer");
   if (problem.retryAfterSeconds !== undefined) void reply.header("retry-after", String(problem.retryAfterSeconds));
   void reply.code(problem.status).type("application/problem+json").send(JSON.stringify(problem));

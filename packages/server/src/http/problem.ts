@@ -82,6 +82,7 @@ const STATUS: { readonly [code: string]: number | undefined } = {
   UNSUPPORTED_FORMAT: 500,
   UNSUPPORTED_MEDIA_TYPE: 415,
   UNSUPPORTED_VERSION: 422,
+  VIEW_FAILED: 500,
 };
 
 const UNPROCESSABLE = 422;

@@ -3,6 +3,7 @@ import type { Node } from "@coppice/replication";
 import { ReplicationError } from "@coppice/replication";
 import { SCOPES, type Scope } from "../auth/grant.ts";
 import { ServerError } from "../error.ts";
+import { toProblem } from "./problem.ts";
 import { didYouMean } from "../suggest.ts";
 import type { Session } from "./sessions.ts";
 
@@ -125,18 +126,19 @@ export class Views {
   }
 
   /**
-   * Calls a view. A batch needs a list, and must return as many results. Errors: `INVALID_REQUEST`; `TIMEOUT`; what
-   * the handler throws. After a `TIMEOUT` the handler may still run: its signal has fired.
+   * Calls a view. A batch needs a list, and must return as many results. Errors: `INVALID_REQUEST`; `TIMEOUT`; what the
+   * handler throws that has a code of ours, and `VIEW_FAILED` for anything else. After a `TIMEOUT` the handler may still run: its signal has fired.
    */
   async call(view: CheckedView, params: unknown, session: Session | undefined, closing: AbortSignal): Promise<unknown> {
     if (view.kind === "batch" && !Array.isArray(params)) {
       throw new ServerError("INVALID_REQUEST", `the view ${view.name} is a batch: its params must be a list`);
     }
-    const result = await this.#withTimeout(view, session, closing, params);
-    if (view.kind === "batch" && !(Array.isArray(result) && result.length === (params as unknown[]).length)) {
-      throw new TypeError(`the view ${view.name} must return a list of ${(params as unknown[]).length} results`);
+    try {
+      return checkResult(view, params, await this.#withTimeout(view, session, closing, params));
+    } catch (cause) {
+      if (toProblem(cause).code !== "INTERNAL") throw cause;
+      throw new ServerError("VIEW_FAILED", `the view ${view.name} failed; the log of its node says why`, { cause });
     }
-    return result;
   }
 
   async #withTimeout(
@@ -172,4 +174,10 @@ export class Views {
 
 function invalid(reason: string): ServerError {
   return new ServerError("INVALID_OPTIONS", reason);
+}
+
+function checkResult({ kind, name }: CheckedView, params: unknown, result: unknown): unknown {
+  if (kind !== "batch" || !Array.isArray(params)) return result;
+  if (Array.isArray(result) && result.length === params.length) return result;
+  throw new TypeError(`the view ${name} must return a list of ${params.length} results`);
 }

@@ -55,7 +55,7 @@ test("a batch takes a list and returns as many results", async () => {
   expect(await post("doubles", [1, 2, 3])).toMatchObject({ status: 200, body: { result: [2, 4, 6] } });
   expect(await post("doubles", 1)).toMatchObject({ status: 400, body: { code: "INVALID_REQUEST" } });
   expect(errors).toEqual([]);
-  expect(await post("broken", [1])).toMatchObject({ status: 500, body: { code: "INTERNAL" } });
+  expect(await post("broken", [1])).toMatchObject({ status: 500, body: { code: "VIEW_FAILED" } });
   expect(errors).toHaveLength(1);
 });
 
@@ -144,7 +144,7 @@ test("errors of a view: the library's are passed on, others are defects", async 
   const known = await call("POST", "/v1/views/missing", { body: {} });
   expect(known).toMatchObject({ status: 404, body: { code: "UNKNOWN_GROUP" } });
   const answer = await call("POST", "/v1/views/secret", { body: {} });
-  expect(answer).toMatchObject({ status: 500, body: { code: "INTERNAL" } });
+  expect(answer).toMatchObject({ status: 500, body: { code: "VIEW_FAILED" } });
   expect(JSON.stringify(answer.body)).not.toContain("password");
   expect(errors).toMatchObject([{ message: "the password is 7" }]);
   const typo = await call("POST", "/v1/views/mising", { body: {} });
