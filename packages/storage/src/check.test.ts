@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import type { Op, StorageBackend } from "./backend.ts";
 import { type CheckReport, checkStorage } from "./check.ts";
 import { collect, dump, meta, openStore, record, snapshot } from "./group-store.test-support.ts";
-import type { GroupSnapshot } from "./group-storage.ts";
+import type { GroupSnapshot, GroupStorage } from "./group-storage.ts";
 import { inspectGroup, inspectGroups } from "./inspect.ts";
 import { memoryStorage } from "./memory.ts";
 import { repairStorage } from "./repair.ts";
@@ -26,7 +26,14 @@ async function stored(): Promise<StorageBackend> {
   await store.commit({ created: [meta("new"), meta("gone")], records: [record("new", 0)] });
   await store.commit({ deletions: [meta("gone", 0, 2)] });
   await store.writeNode({ nodeId: "n", starts: 1, clean: true, peers: [] });
+  await letGo(store, backend);
   return backend;
+}
+
+/** Closes a store, and leaves its backend open. */
+async function letGo(store: GroupStorage, backend: StorageBackend): Promise<void> {
+  await store.close();
+  await backend.open();
 }
 
 async function keysOf(backend: StorageBackend, prefix: string): Promise<string[]> {
@@ -131,6 +138,8 @@ describe("repairStorage", () => {
     expect(await store.row("gone")).toMatchObject({ epoch: 2 });
     expect(await store.readNode()).toMatchObject({ nodeId: "n" });
     expect(await keysOf(backend, "q")).toHaveLength(7);
+    await expect(repairStorage(backend)).rejects.toMatchObject({ code: "LOCKED" });
+    await letGo(store, backend);
     expect((await repairStorage(backend)).before.damaged).toBe(0);
   });
 

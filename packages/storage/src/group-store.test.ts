@@ -38,6 +38,23 @@ describe("a group store", () => {
     expect((await store.row(G))?.snapshotBytes).toBeGreaterThan(10);
   });
 
+  it("has its backend for itself until it is closed, or its backend is", async () => {
+    const backend = memoryStorage();
+    const [first, second, third] = [createGroupStore(backend), createGroupStore(backend), createGroupStore(backend)];
+    const opening = first.open();
+    await expect(second.open()).rejects.toMatchObject({ code: "LOCKED" });
+    await opening;
+    await expect(second.open()).rejects.toMatchObject({ code: "LOCKED" });
+    await first.commit({ created: [meta(G)] });
+    await first.close();
+    await second.open();
+    expect(await second.load(G)).toBeDefined();
+    await backend.close();
+    await third.open();
+    await second.close();
+    expect(await third.load(G)).toBeDefined();
+  });
+
   it("keeps two generations and the journal back to the older one, and no more", async () => {
     const { store, backend } = await openStore();
     await store.commit({ created: [meta(G)] });

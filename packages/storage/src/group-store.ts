@@ -1,4 +1,5 @@
 import { isKey, isStorageBackend, type Op, PAGE_BYTES, type StorageBackend } from "./backend.ts";
+import { claim, type Claimant, hasClaim, unclaim } from "./backend-claims.ts";
 import { CommitPlanner } from "./commit-planner.ts";
 import { CommitQueue } from "./commit-queue.ts";
 import { orDamaged, StorageError, throwIfAborted } from "./error.ts";
@@ -21,7 +22,7 @@ import type {
 import { checkStoreOptions, durabilityOf, type GroupStoreOptions } from "./group-store-options.ts";
 import { Lifecycle } from "./lifecycle.ts";
 import { readNodeRecord, writeNodeRecord } from "./node-store.ts";
-import { type MaybeLater, packCommit, type PackedCommit, type PackedGroup } from "./pack-commit.ts";
+import { groupsOf, type MaybeLater, packCommit, type PackedCommit } from "./pack-commit.ts";
 import { codecOf } from "./packed-body.ts";
 import { StoreEngine } from "./store-engine.ts";
 import {
@@ -33,7 +34,16 @@ import {
   SUPERSEDED_SPACE,
   SWEEP_SPACE,
 } from "./store-keys.ts";
-import { isAlive, isJournalled, readWhole, storedGroup, tombstone, wholeGroup } from "./stored-group.ts";
+import {
+  type Found,
+  isAlive,
+  isJournalled,
+  readWhole,
+  settled,
+  storedGroup,
+  tombstone,
+  wholeGroup,
+} from "./stored-group.ts";
 import { decodeSuperseded, supersededKey } from "./superseded.ts";
 import { sweepGroup } from "./sweep.ts";
 
@@ -49,7 +59,8 @@ interface QueuedCommit {
 }
 
 /**
- * All groups of a node in one backend. Throws `INVALID_OPTIONS`, or `INVALID_ADAPTER` for what is no backend.
+ * All groups of a node in one backend. Throws `INVALID_OPTIONS`, or `INVALID_ADAPTER` for what is no backend. `open`
+ * fails with `LOCKED` while another store has the backend open.
  *
  * `commit` refuses with `TypeError` what does not continue the stored journal. What it holds of an epoch below the
  * stored one is superseded and left out. Commits that arrive together are written together, under one sync.
@@ -62,7 +73,7 @@ export function createGroupStore(backend: StorageBackend, options: GroupStoreOpt
   return new GroupStore(backend, options);
 }
 
-class GroupStore implements GroupStorage {
+class GroupStore implements GroupStorage, Claimant {
   readonly #backend: StorageBackend;
   readonly #engine: StoreEngine;
   readonly #codec: ReturnType<typeof codecOf>;
@@ -88,14 +99,20 @@ class GroupStore implements GroupStorage {
 
   async open(options: { signal?: AbortSignal } = {}): Promise<void> {
     await this.#lifecycle.open(async () => {
-      await this.#backend.open(options);
+      claim(this.#backend, this);
       try {
+        await this.#backend.open(options);
         await this.#start();
       } catch (error) {
-        await this.#backend.close();
+        await this.#release();
         throw error;
       }
     });
+  }
+
+  /** Whether somebody closed its backend, and so ended it. */
+  get isCutOff(): boolean {
+    return this.#lifecycle.status === "open" && this.#backend.status === "closed";
   }
 
   async #start(): Promise<void> {
@@ -328,8 +345,14 @@ class GroupStore implements GroupStorage {
 
   async #stop(): Promise<void> {
     await this.#forgetAll();
+    if (!hasClaim(this.#backend, this)) return;
     // Without the mark the next start takes longer, and no more.
     if (this.#backend.status === "open") await this.#engine.tails.mark().catch(() => undefined);
+    await this.#release();
+  }
+
+  async #release(): Promise<void> {
+    unclaim(this.#backend);
     await this.#backend.close();
   }
 
@@ -359,7 +382,7 @@ class GroupStore implements GroupStorage {
     }
     for (;;) {
       const accepted = commits.filter((_, index) => refusals[index] === undefined) as QueuedCommit[];
-      await this.#states.assign(groupsOf(accepted));
+      await this.#states.assign(groupsOf(accepted.map(({ packed }) => packed)));
       const planner = new CommitPlanner(this.#now());
       let refused = false;
       for (const [index, commit] of commits.entries()) {
@@ -412,7 +435,8 @@ class GroupStore implements GroupStorage {
   }
 
   #forget(commits: readonly QueuedCommit[]): void {
-    for (const groups of groupsOf(commits)) for (const { key } of groups) this.#states.delete(key);
+    for (const groups of groupsOf(commits.map(({ packed }) => packed)))
+      for (const { key } of groups) this.#states.delete(key);
   }
 
   /** Only in turn: nothing else may write to the group meanwhile. */
@@ -467,31 +491,6 @@ class GroupStore implements GroupStorage {
     await this.#queue.alone(() => this.#engine.write(ops, { sync: true }));
     this.#onDamage({ id: undefined, record: "catalogue", action: "quarantined", reason });
   }
-}
-
-/** A group, or its load under way. */
-type Found = StoredGroup | Promise<StoredGroup | undefined>;
-
-/** A page of the groups, once all are loaded; none when there are none. */
-async function* settled(found: readonly Found[], deleted: boolean): AsyncGenerator<readonly StoredGroup[]> {
-  await Promise.all(found.filter((item) => item instanceof Promise));
-  const groups: StoredGroup[] = [];
-  for (const item of found) {
-    const group = item instanceof Promise ? await item : item;
-    if (group !== undefined && (deleted || isAlive(group))) groups.push(group);
-  }
-  if (groups.length > 0) yield groups;
-}
-
-/** All groups that commits write to, in lists: an iterator over all of them costs more than what is done with each. */
-function groupsOf(commits: readonly QueuedCommit[]): (readonly PackedGroup[])[] {
-  const lists: (readonly PackedGroup[])[] = [];
-  for (const { packed } of commits) {
-    for (const list of [packed.created, packed.records, packed.snapshots, packed.repaired, packed.deletions]) {
-      if (list.length > 0) lists.push(list);
-    }
-  }
-  return lists;
 }
 
 async function isEmpty(backend: StorageBackend): Promise<boolean> {

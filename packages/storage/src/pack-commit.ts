@@ -73,6 +73,15 @@ export function packCommit(commit: GroupCommit, codec: Codec, now: number): Mayb
   return { created, deletions, repaired, superseded, snapshots, records };
 }
 
+/** All groups that commits write to, in lists: an iterator over all of them costs more than what is done with each. */
+export function groupsOf(commits: readonly PackedCommit[]): (readonly PackedGroup[])[] {
+  const lists: (readonly PackedGroup[])[] = [];
+  for (const { created, records, snapshots, repaired, deletions } of commits) {
+    for (const list of [created, records, snapshots, repaired, deletions]) if (list.length > 0) lists.push(list);
+  }
+  return lists;
+}
+
 const NONE: readonly never[] = [];
 
 /** Most commits are small, and most lists of theirs empty: making one for each would cost more than packing the rest. */

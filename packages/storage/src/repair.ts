@@ -30,7 +30,8 @@ export interface RepairReport {
 /**
  * Checks an open backend and repairs what can be repaired without peers: records are rebuilt, damaged ones are moved
  * aside (never deleted), groups fall back to their previous generation, leftovers of deleted epochs go. Groups that
- * lost something are marked degraded, and their node fetches the rest. No store may be in use on the backend.
+ * lost something are marked degraded, and their node fetches the rest. Rejects with `LOCKED` while a store has the
+ * backend open.
  */
 export async function repairStorage(backend: StorageBackend, options: CheckOptions = {}): Promise<RepairReport> {
   const before = await checkStorage(backend, options);
@@ -44,16 +45,22 @@ export async function repairStorage(backend: StorageBackend, options: CheckOptio
   for (const group of groups.keys()) await restoreRecord(backend, encodeGroupId(parseGroupId(group)));
   const store = createGroupStore(backend);
   await store.open();
-  await store.readNode();
-  // Looks at both records of every group.
-  for await (const _ of store.listGroups({ deleted: true, ...(options.signal && { signal: options.signal }) }));
   const degraded: string[] = [];
-  for (const [group, findings] of groups) {
-    throwIfAborted(options.signal);
-    const id = parseGroupId(group);
-    await store.load(id);
-    await repairGroup(backend, encodeGroupId(id), findings);
-    if ((await store.row(id))?.degraded === true) degraded.push(group);
+  try {
+    await store.readNode();
+    // Looks at both records of every group.
+    for await (const _ of store.listGroups({ deleted: true, ...(options.signal && { signal: options.signal }) }));
+    for (const [group, findings] of groups) {
+      throwIfAborted(options.signal);
+      const id = parseGroupId(group);
+      await store.load(id);
+      await repairGroup(backend, encodeGroupId(id), findings);
+      if ((await store.row(id))?.degraded === true) degraded.push(group);
+    }
+  } finally {
+    await store.close();
+    // It closes its backend, which the caller has open.
+    await backend.open();
   }
   return { before, after: await checkStorage(backend, options), degraded };
 }

@@ -92,3 +92,17 @@ function groupOf(record: GroupRecord, body: Uint8Array | undefined): StoredGroup
 export function isJournalled(engine: StoreEngine, { key, epoch, seq }: GroupRecord): boolean {
   return engine.journals.last(journalLog(key, epoch)) >= seq;
 }
+
+/** A group, or its load under way. */
+export type Found = StoredGroup | Promise<StoredGroup | undefined>;
+
+/** A page of the groups, once all are loaded; none when there are none. */
+export async function* settled(found: readonly Found[], deleted: boolean): AsyncGenerator<readonly StoredGroup[]> {
+  await Promise.all(found.filter((item) => item instanceof Promise));
+  const groups: StoredGroup[] = [];
+  for (const item of found) {
+    const group = item instanceof Promise ? await item : item;
+    if (group !== undefined && (deleted || isAlive(group))) groups.push(group);
+  }
+  if (groups.length > 0) yield groups;
+}
