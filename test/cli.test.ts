@@ -1,4 +1,5 @@
 import { spawn } from "node:child_process";
+import { existsSync } from "node:fs";
 import { access, readFile, stat, writeFile } from "node:fs/promises";
 import { createServer } from "node:http";
 import { join } from "node:path";
@@ -152,6 +153,25 @@ describe("bad requests", () => {
     }
     const json = await coppice(["get", "nothing", "--data", data, "--json"]);
     expect(JSON.parse(json.err)).toMatchObject({ error: { code: "UNKNOWN_GROUP" } });
+  });
+
+  test("of a start are refused before anything is made", async () => {
+    const file = join(await temporaryDirectory(), "file");
+    await writeFile(file, "");
+    const cases: [string, string][] = [
+      ["s3://bucket/prefix", "chosen by --storage"],
+      ["level:./a", "chosen by --storage"],
+      [file, `${file} is no directory`],
+      [join(file, "below"), "a part of that path is a file"],
+      // Nothing can be made there.
+      ...(process.platform === "linux" ? [["/proc/nope/data", "/proc/nope does not exist"] as [string, string]] : []),
+    ];
+    for (const [data, text] of cases) {
+      const result = await coppice(["start", "--http", "off", "--data", data]);
+      expect({ data, ...result }).toMatchObject({ data, err: expect.stringContaining(text) as string });
+      expect(result.status).not.toBe(0);
+    }
+    expect(existsSync("s3:")).toBe(false);
   });
 
   test("a wrong token, a missing one, no node at all", async () => {

@@ -1,14 +1,31 @@
 /** Files that only their owner may read. */
 import { randomBytes } from "node:crypto";
-import { chmod, mkdir, open, readFile, rename, rm } from "node:fs/promises";
-import { dirname } from "node:path";
+import { chmod, mkdir, open, readFile, rename, rm, stat } from "node:fs/promises";
+import { dirname, resolve } from "node:path";
 
 const PRIVATE = 0o600;
 const PRIVATE_DIRECTORY = 0o700;
 
+/** Makes a directory of mode 0700 with its parents, unless there is one. */
+export async function makePrivateDirectory(directory: string): Promise<void> {
+  // Not with `recursive`: that never ends where nothing can be made, as in `/proc`.
+  const path = resolve(directory);
+  await makeLast(path).catch(async (error: NodeJS.ErrnoException) => {
+    if (error.code !== "ENOENT" || dirname(path) === path) throw error;
+    await makePrivateDirectory(dirname(path));
+    await makeLast(path);
+  });
+}
+
+async function makeLast(path: string): Promise<void> {
+  await mkdir(path, { mode: PRIVATE_DIRECTORY }).catch(async (error: NodeJS.ErrnoException) => {
+    if (error.code !== "EEXIST" || !(await stat(path)).isDirectory()) throw error;
+  });
+}
+
 /** Writes a file with mode 0600, whole or not at all, and on disk when it resolves. */
 export async function writePrivate(path: string, text: string): Promise<void> {
-  await mkdir(dirname(path), { recursive: true, mode: PRIVATE_DIRECTORY });
+  await makePrivateDirectory(dirname(path));
   const draft = `${path}.${randomBytes(4).toString("hex")}`;
   try {
     const file = await open(draft, "wx", PRIVATE);

@@ -1,7 +1,7 @@
 /** What Node.js does better than portable code can. Same names as `platform-browser.ts`. */
 import { fstatSync } from "node:fs";
 import { mkdir, open, readdir, readFile, realpath, rename, stat, statfs } from "node:fs/promises";
-import { dirname, join } from "node:path";
+import { dirname, join, resolve } from "node:path";
 import { promisify } from "node:util";
 import * as zlib from "node:zlib";
 
@@ -61,8 +61,23 @@ export function nextTurn(): Promise<void> {
 
 /** Creates a directory with its parents and returns the path in it for an engine's files. */
 export async function prepareDirectory(location: string, name: string): Promise<string> {
-  await mkdir(location, { recursive: true, mode: 0o700 });
+  await makeDirectory(resolve(location));
   return join(location, name);
+}
+
+/** `mkdir` with `recursive` never ends where nothing can be made, as in `/proc`. */
+async function makeDirectory(path: string): Promise<void> {
+  await makeLast(path).catch(async (error: NodeJS.ErrnoException) => {
+    if (error.code !== "ENOENT" || dirname(path) === path) throw error;
+    await makeDirectory(dirname(path));
+    await makeLast(path);
+  });
+}
+
+async function makeLast(path: string): Promise<void> {
+  await mkdir(path, { mode: 0o700 }).catch(async (error: NodeJS.ErrnoException) => {
+    if (error.code !== "EEXIST" || !(await stat(path)).isDirectory()) throw error;
+  });
 }
 
 /** Space that LevelDB needs to open beside what is in its logs. */

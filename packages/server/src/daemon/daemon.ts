@@ -8,6 +8,7 @@ import { NoticeLog } from "../http/notice-log.ts";
 import { type Gateway, startGateway } from "../http/gateway.ts";
 import { VERSION } from "../version.ts";
 import { loadViews } from "./view-modules.ts";
+import { makePrivateDirectory } from "../private-file.ts";
 import type { TlsOptions } from "../http/app.ts";
 import { followCertificate } from "./certificate.ts";
 import type { Invite } from "../admission/invite-text.ts";
@@ -21,7 +22,6 @@ import { keepPorts, withFormerPorts } from "./listen-ports.ts";
 import { Invites } from "../admission/invites.ts";
 import { type Membership, openMembership } from "./membership.ts";
 import type { Log, LogLevel } from "./log.ts";
-import { mkdir } from "node:fs/promises";
 
 export interface DaemonOptions {
   /** The data directory. */
@@ -106,7 +106,7 @@ async function openLayout({ data, layout }: DaemonOptions, notices: NoticeLog, l
     onError: (error) =>
       log("error", "save-failed", `a domain in memory was not saved, and will be again: ${error.message}`),
   });
-  await mkdir(data, { recursive: true, mode: 0o700 });
+  await makePrivateDirectory(data);
   const before = (await readLayout(data)) ?? layout;
   for (const moved of movedStorages(data, before, layout)) {
     const message = `${moved} is stored elsewhere than at the last start: groups from before stay where they are`;

@@ -3,6 +3,7 @@ import { ServerError } from "../error.ts";
 
 export type SettingKind =
   | "text"
+  | "directory"
   | "count"
   | "list"
   | "flag"
@@ -40,6 +41,7 @@ type Reader = (given: unknown, spec: SettingSpec) => SettingValue | undefined;
 
 const READERS: { readonly [Kind in SettingKind]: Reader } = {
   text: (given) => (typeof given === "string" && given !== "" ? given : undefined),
+  directory: (given) => (typeof given === "string" && isDirectoryName(given) ? given : undefined),
   count: (given) => {
     const count = typeof given === "string" && /^\d+$/.test(given) ? Number(given) : given;
     return typeof count === "number" && Number.isSafeInteger(count) && count > 0 ? count : undefined;
@@ -57,6 +59,11 @@ const READERS: { readonly [Kind in SettingKind]: Reader } = {
   storage: (given) => (isStorageObject(given) ? given : READERS.text(given, { kind: "text" })),
 };
 
+/** Whether a text may be meant as a directory. A URI is not; a letter before a colon is a disk of Windows. */
+function isDirectoryName(text: string): boolean {
+  return text !== "" && !/^[a-z][a-z0-9+.-]+:/i.test(text);
+}
+
 function isTextList(given: unknown): given is readonly string[] {
   return Array.isArray(given) && given.every((item) => typeof item === "string" && item !== "");
 }
@@ -68,6 +75,7 @@ function isStorageObject(given: unknown): given is StorageObject {
 const SECONDS = `a number of seconds from ${SECONDS_MIN} to ${SECONDS_MAX}`;
 const WANTED: { readonly [Kind in SettingKind]: (spec: SettingSpec) => string } = {
   text: () => "a text",
+  directory: () => 'a directory (a storage such as "level:/var/data" is chosen by --storage)',
   count: () => "a whole number above 0",
   list: () => "a list of texts",
   flag: () => "true or false",

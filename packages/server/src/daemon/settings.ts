@@ -71,7 +71,7 @@ export interface Resolved {
 }
 
 export const SETTINGS: readonly Setting[] = [
-  { name: "data", kind: "text", option: "--data <dir>", description: "the data directory" },
+  { name: "data", kind: "directory", option: "--data <dir>", description: "the data directory" },
   {
     name: "listen",
     kind: "list",
