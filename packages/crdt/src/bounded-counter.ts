@@ -148,6 +148,12 @@ function readValue(root: Store | undefined): number {
   return root === undefined ? 0 : sum(root, ADDED) - sum(root, TAKEN);
 }
 
+const { nesting: _, ...ofWholeGroups } = kernelType<number, BoundedCounterMutator, BoundedCounterView>(
+  "boundedcounter",
+  { kind: KIND_MAP, bind: (cursor) => new BoundedCounterCursor(cursor), read: readValue },
+  ["increment", "decrement", "transfer", "reclaim", "get", "rights"],
+);
+
 /**
  * A counter that never falls below 0, on any replica, whatever the network does (an escrow: Balegas, Serra, Duarte,
  * Ferreira, Rodrigues, Preguiça, Shapiro, Najafzadeh: "Extending Eventually Consistent Cloud Databases for Enforcing
@@ -155,15 +161,4 @@ function readValue(root: Store | undefined): number {
  *
  * It cannot stand in a map: a removal would take rights away from actors that are just using them.
  */
-export const boundedCounter: CrdtType<KernelState, number, BoundedCounterMutator, BoundedCounterView> = kernelType<
-  number,
-  BoundedCounterMutator,
-  BoundedCounterView
->("boundedcounter", { kind: KIND_MAP, bind: (cursor) => new BoundedCounterCursor(cursor), read: readValue }, [
-  "increment",
-  "decrement",
-  "transfer",
-  "reclaim",
-  "get",
-  "rights",
-]);
+export const boundedCounter: CrdtType<KernelState, number, BoundedCounterMutator, BoundedCounterView> = ofWholeGroups;

@@ -4,7 +4,7 @@ import { type NestableType, kernelType } from "./kernel/kernel-type.ts";
 import { KIND_GSET, KIND_LWW } from "./kernel/kinds.ts";
 import { writeChildRegister } from "./kernel/register.ts";
 import { SetCursor, type SetView, readSet } from "./kernel/set-cursor.ts";
-import type { Value } from "./value.ts";
+import type { Storable, Value } from "./value.ts";
 
 /** Changes a grow-only set. */
 export interface GSetMutator<T> extends SetView<T> {
@@ -36,6 +36,6 @@ const dynamic: NestableType<readonly unknown[], GSetMutator<unknown>, SetView<un
 );
 
 /** A set that only grows. In a map it can be removed as a whole, with the elements that the remover had seen. */
-export function gSet<T extends Value = Value>(): NestableType<readonly T[], GSetMutator<T>, SetView<T>> {
+export function gSet<T extends Value | Storable<T> = Value>(): NestableType<readonly T[], GSetMutator<T>, SetView<T>> {
   return dynamic as unknown as NestableType<readonly T[], GSetMutator<T>, SetView<T>>;
 }

@@ -47,5 +47,5 @@ export { type NewTreeNode, type TreeMutator, type TreeNode, type TreeView, tree 
 export { type TwoPSetMutator, twoPSet } from "./two-p-set.ts";
 export type { AnyCrdtType, CrdtType, EventWalk, GcInfo, MutatorOf, Stamp, Transaction, ValueOf } from "./type.ts";
 export { type ValidatedRegister, type ValidatedRegisterMutator, validatedRegister } from "./validated-register.ts";
-export { VALUE_BYTES_MAX, VALUE_DEPTH_MAX, type Value, readValue, writeValue } from "./value.ts";
+export { VALUE_BYTES_MAX, VALUE_DEPTH_MAX, type Storable, type Value, readValue, writeValue } from "./value.ts";
 export { type CausalOrder, SEQ_MAX, VersionVector } from "./vector.ts";

@@ -26,6 +26,19 @@ crdtSuite({
 });
 
 describe("plain data", () => {
+  it("is refused where it is no object, and under what is no path, with nothing changed", () => {
+    const [a] = createReplicas(jsonMap, 1);
+    a?.mutate((map) => map.fromJSON({ name: "x" }));
+    for (const data of [[1], "x", 5, null, undefined, new Map()]) {
+      expect(() => a?.mutate((map) => map.fromJSON(data as never))).toThrow("the whole of a jsonMap is an object");
+      expect(() => a?.mutate((map) => map.assign(data as never))).toThrow("the whole of a jsonMap is an object");
+    }
+    for (const path of ["name", [], [1], ["a", 1], undefined]) {
+      expect(() => a?.mutate((map) => map.set(path as never, 1))).toThrow(/path|key is a string/);
+    }
+    expect(a?.value()).toEqual({ name: "x" });
+  });
+
   it("comes back as it went in, without empty objects", () => {
     const [a] = createReplicas(jsonMap, 1);
     const data = {

@@ -66,11 +66,13 @@ class JsonMapCursor implements JsonMapMutator {
 
   assign(data: JsonMapValue): void {
     this.#cursor.begin();
+    checkRecord(data);
     for (const [key, item] of Object.entries(data)) put(this.#cursor, key, item);
   }
 
   fromJSON(data: JsonMapValue): void {
     this.#cursor.begin();
+    checkRecord(data);
     become(this.#cursor, data);
   }
 
@@ -80,8 +82,9 @@ class JsonMapCursor implements JsonMapMutator {
   }
 
   #split(path: JsonPath): [Cursor, string] {
-    const key = path.at(-1);
-    if (key === undefined) throw new TypeError("a path has at least one key");
+    if (!Array.isArray(path)) throw new TypeError('a path is a list of keys, such as ["user", "name"]');
+    const key: unknown = path.at(-1);
+    if (typeof key !== "string") throw new TypeError("a path has at least one key, and only strings");
     return [path.slice(0, -1).reduce((cursor, step) => cursor.child(step, KIND_MAP), this.#cursor), key];
   }
 }
@@ -90,6 +93,11 @@ function isRecord(data: unknown): data is JsonMapValue {
   if (typeof data !== "object" || data === null) return false;
   const prototype: unknown = Object.getPrototypeOf(data);
   return prototype === Object.prototype || prototype === null;
+}
+
+function checkRecord(data: unknown): void {
+  if (!isRecord(data))
+    throw new TypeError("the whole of a jsonMap is an object; what stands at a path may be any value");
 }
 
 /** Writes data under a key, where something else may stand. */

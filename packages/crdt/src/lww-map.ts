@@ -6,7 +6,7 @@ import { writeChildRegister } from "./kernel/register.ts";
 import { clearMap, removeKey } from "./kernel/removal.ts";
 import type { MapStore, Store } from "./kernel/store.ts";
 import { readRegister } from "./lww-register.ts";
-import type { Value } from "./value.ts";
+import type { Storable, Value } from "./value.ts";
 
 /** Reads a map of values. Keys come in no particular order. */
 export interface LwwMapView<T> {
@@ -89,6 +89,10 @@ const dynamic: NestableType<LwwMapValue<unknown>, LwwMapMutator<unknown>, LwwMap
  * A map of values, the last write of each key wins: `orMap(lwwRegister<T>())` with `get` and `set` of its own. A write
  * that is concurrent with a removal of its key survives.
  */
-export function lwwMap<T extends Value = Value>(): NestableType<LwwMapValue<T>, LwwMapMutator<T>, LwwMapView<T>> {
+export function lwwMap<T extends Value | Storable<T> = Value>(): NestableType<
+  LwwMapValue<T>,
+  LwwMapMutator<T>,
+  LwwMapView<T>
+> {
   return dynamic as unknown as NestableType<LwwMapValue<T>, LwwMapMutator<T>, LwwMapView<T>>;
 }

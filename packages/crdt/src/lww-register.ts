@@ -3,7 +3,7 @@ import { type NestableType, kernelType } from "./kernel/kernel-type.ts";
 import { KIND_LWW } from "./kernel/kinds.ts";
 import { reveal, writeRegister } from "./kernel/register.ts";
 import type { RegisterStore, Store } from "./kernel/store.ts";
-import type { Value } from "./value.ts";
+import type { Storable, Value } from "./value.ts";
 
 /** Reads a register. */
 export interface LwwRegisterView<T> {
@@ -51,7 +51,7 @@ const dynamic: NestableType<unknown, LwwRegisterMutator<unknown>, LwwRegisterVie
  * Concurrent writes that lose are kept until something overwrites them: were they dropped at once, a removal that saw
  * only the winner would leave nothing on one replica and the loser on another.
  */
-export function lwwRegister<T extends Value = Value>(): NestableType<
+export function lwwRegister<T extends Value | Storable<T> = Value>(): NestableType<
   T | undefined,
   LwwRegisterMutator<T>,
   LwwRegisterView<T>

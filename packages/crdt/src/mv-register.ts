@@ -3,7 +3,7 @@ import { type NestableType, kernelType } from "./kernel/kernel-type.ts";
 import { KIND_MVREGISTER } from "./kernel/kinds.ts";
 import { liveDots, reveal, writeRegister } from "./kernel/register.ts";
 import type { RegisterStore, Store } from "./kernel/store.ts";
-import type { Value } from "./value.ts";
+import type { Storable, Value } from "./value.ts";
 
 /** Reads a register with all its concurrent values. */
 export interface MvRegisterView<T> {
@@ -58,7 +58,7 @@ const dynamic: NestableType<readonly unknown[], MvRegisterMutator<unknown>, MvRe
 );
 
 /** A register that shows every value written concurrently, for a program or a person to choose from. */
-export function mvRegister<T extends Value = Value>(): NestableType<
+export function mvRegister<T extends Value | Storable<T> = Value>(): NestableType<
   readonly T[],
   MvRegisterMutator<T>,
   MvRegisterView<T>

@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { boundedCounter } from "./bounded-counter.ts";
 import { builtinTypes } from "./builtin-types.ts";
 import { CrdtError } from "./error.ts";
 import { gCounter } from "./g-counter.ts";
@@ -26,6 +27,18 @@ describe("counters in maps", () => {
 });
 
 describe("limits and mistakes", () => {
+  it.each([
+    [lwwRegister, "not the function lwwRegister"],
+    [boundedCounter, "not boundedcounter"],
+    [5, "not 5"],
+    [undefined, "not undefined"],
+  ])("refuses to nest what is no nestable type: %o", (type, message) => {
+    expect(() => struct({ title: type as never })).toThrow(TypeError);
+    expect(() => struct({ title: type as never })).toThrow(`the field "title" must be a type that nests`);
+    expect(() => struct({ title: type as never })).toThrow(message);
+    expect(() => orMap(type as never)).toThrow(message);
+  });
+
   it("refuses bad increments and writes nothing", () => {
     const [a] = createReplicas(gCounter, 1);
     if (a === undefined) return;

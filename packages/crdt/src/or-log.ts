@@ -5,7 +5,7 @@ import { KIND_ORLOG } from "./kernel/kinds.ts";
 import { appendToLog } from "./kernel/log.ts";
 import { reveal } from "./kernel/register.ts";
 import type { LogEntry, LogStore, Store } from "./kernel/store.ts";
-import type { Value } from "./value.ts";
+import type { Storable, Value } from "./value.ts";
 
 /** An entry of a log, with the time of its event. */
 export interface OrLogEntry<T> {
@@ -89,6 +89,10 @@ const dynamic: NestableType<readonly unknown[], OrLogMutator<unknown>, OrLogView
  * A log that is only appended to. Its order is total, and the same everywhere: by time, actor, sequence number and
  * place within the event. Two appends never collide, and an append always stands behind all that its writer had seen.
  */
-export function orLog<T extends Value = Value>(): NestableType<readonly T[], OrLogMutator<T>, OrLogView<T>> {
+export function orLog<T extends Value | Storable<T> = Value>(): NestableType<
+  readonly T[],
+  OrLogMutator<T>,
+  OrLogView<T>
+> {
   return dynamic as unknown as NestableType<readonly T[], OrLogMutator<T>, OrLogView<T>>;
 }

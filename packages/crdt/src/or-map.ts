@@ -4,6 +4,7 @@ import {
   type NestableType,
   type NestedMutator,
   type Nesting,
+  checkNestable,
   kernelType,
 } from "./kernel/kernel-type.ts";
 import { KIND_MAP } from "./kernel/kinds.ts";
@@ -93,6 +94,8 @@ function* readEntries<ChildValue>(
 /**
  * A map whose values are CRDTs of type `child`. A key is there as long as something under it is alive. Removing a key
  * cancels exactly what the remover had seen under it: a concurrent change survives, and the key with it.
+ *
+ * @param child throws `TypeError` for what is no type, or one that does not nest
  */
 export function orMap<Child extends AnyNestableType>(
   child: Child,
@@ -101,6 +104,7 @@ export function orMap<Child extends AnyNestableType>(
   OrMapMutator<ValueOf<Child>, NestedMutator<Child>>,
   OrMapView<ValueOf<Child>>
 > {
+  checkNestable(child, "what orMap holds");
   const nesting = child.nesting as Nesting<ValueOf<Child>, NestedMutator<Child>>;
   const type = kernelType<
     OrMapValue<ValueOf<Child>>,

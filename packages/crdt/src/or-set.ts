@@ -5,7 +5,7 @@ import { KIND_LWW, KIND_ORSET } from "./kernel/kinds.ts";
 import { writeChildRegister } from "./kernel/register.ts";
 import { clearMap, removeKey } from "./kernel/removal.ts";
 import { SetCursor, type SetView, readSet } from "./kernel/set-cursor.ts";
-import type { Value } from "./value.ts";
+import type { Storable, Value } from "./value.ts";
 
 /** Changes an observed-remove set. */
 export interface OrSetMutator<T> extends SetView<T> {
@@ -50,6 +50,10 @@ const dynamic: NestableType<readonly unknown[], OrSetMutator<unknown>, SetView<u
  *
  * Elements are values: equal ones are one element, except that objects with their keys in another order differ.
  */
-export function orSet<T extends Value = Value>(): NestableType<readonly T[], OrSetMutator<T>, SetView<T>> {
+export function orSet<T extends Value | Storable<T> = Value>(): NestableType<
+  readonly T[],
+  OrSetMutator<T>,
+  SetView<T>
+> {
   return dynamic as unknown as NestableType<readonly T[], OrSetMutator<T>, SetView<T>>;
 }

@@ -4,7 +4,7 @@ import { type NestableType, kernelType } from "./kernel/kernel-type.ts";
 import { KIND_DWFLAG, KIND_RWSET } from "./kernel/kinds.ts";
 import { writeChildRegister } from "./kernel/register.ts";
 import { SetCursor, type SetView, readSet } from "./kernel/set-cursor.ts";
-import type { Value } from "./value.ts";
+import type { Storable, Value } from "./value.ts";
 
 /** Changes a remove-wins set. */
 export interface RwSetMutator<T> extends SetView<T> {
@@ -40,6 +40,10 @@ const dynamic: NestableType<readonly unknown[], RwSetMutator<unknown>, SetView<u
  * A set in which a removal wins over a concurrent addition, also of an element that the remover did not see. Each
  * removed element leaves a tombstone, which an addition that has seen it replaces.
  */
-export function rwSet<T extends Value = Value>(): NestableType<readonly T[], RwSetMutator<T>, SetView<T>> {
+export function rwSet<T extends Value | Storable<T> = Value>(): NestableType<
+  readonly T[],
+  RwSetMutator<T>,
+  SetView<T>
+> {
   return dynamic as unknown as NestableType<readonly T[], RwSetMutator<T>, SetView<T>>;
 }

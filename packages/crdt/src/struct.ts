@@ -4,6 +4,7 @@ import {
   type NestableType,
   type NestedMutator,
   type NestedView,
+  checkNestable,
   kernelType,
 } from "./kernel/kernel-type.ts";
 import { KIND_MAP } from "./kernel/kinds.ts";
@@ -47,12 +48,14 @@ function readField(map: MapStore | undefined, field: string, type: AnyNestableTy
  * Several CRDTs under fixed names, each of its own type. Fields that are not declared here, because a newer program
  * wrote them, are kept and passed on but not shown.
  *
- * @param fields the type of each field; a field whose type changes begins anew, beside the old one
+ * @param fields the type of each field; a field whose type changes begins anew, beside the old one. Throws `TypeError`
+ *   for what is no type, or one that does not nest
  */
 export function struct<const Fields extends StructFields>(
   fields: Fields,
 ): NestableType<StructValue<Fields>, StructMutator<Fields> & StructView<Fields>, StructView<Fields>> {
   const list = Object.entries(fields);
+  for (const [field, type] of list) checkNestable(type, `the field ${JSON.stringify(field)}`);
   const read = (store: Store | undefined): unknown =>
     freezeRecord(list.map(([field, type]) => [field, readField(store as MapStore | undefined, field, type)] as const));
   const type = kernelType<StructValue<Fields>, StructMutator<Fields> & StructView<Fields>, StructView<Fields>>(

@@ -7,7 +7,7 @@ import { liveDots, reveal, writeChildRegister } from "./kernel/register.ts";
 import { removeKey } from "./kernel/removal.ts";
 import { type MapStore, type RegisterStore, type Store, inChain, isAlive } from "./kernel/store.ts";
 import type { Transaction } from "./type.ts";
-import type { Value } from "./value.ts";
+import type { Storable, Value } from "./value.ts";
 
 /** A node as it is read, with its children in the order in which they were placed. */
 export interface TreeNode<T> {
@@ -311,6 +311,10 @@ const dynamic: NestableType<readonly TreeNode<unknown>[], TreeMutator<unknown>, 
  * What is placed at the end of one parent's children concurrently stands in the order of time. A node that was moved or made
  * under one that was removed meanwhile goes to where it came from, or to the top.
  */
-export function tree<T extends Value = Value>(): NestableType<readonly TreeNode<T>[], TreeMutator<T>, TreeView<T>> {
+export function tree<T extends Value | Storable<T> = Value>(): NestableType<
+  readonly TreeNode<T>[],
+  TreeMutator<T>,
+  TreeView<T>
+> {
   return dynamic as unknown as NestableType<readonly TreeNode<T>[], TreeMutator<T>, TreeView<T>>;
 }

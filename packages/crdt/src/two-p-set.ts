@@ -4,7 +4,7 @@ import { type NestableType, kernelType } from "./kernel/kernel-type.ts";
 import { KIND_DWFLAG, KIND_TWOPSET } from "./kernel/kinds.ts";
 import { writeChildRegister } from "./kernel/register.ts";
 import { SetCursor, type SetView, readSet } from "./kernel/set-cursor.ts";
-import type { Value } from "./value.ts";
+import type { Storable, Value } from "./value.ts";
 
 /** Changes a two-phase set. */
 export interface TwoPSetMutator<T> extends SetView<T> {
@@ -46,6 +46,10 @@ const dynamic: NestableType<readonly unknown[], TwoPSetMutator<unknown>, SetView
  * A set whose elements can be added once and removed once: what was removed never comes back, whoever adds it. Each
  * removed element leaves a tombstone for ever.
  */
-export function twoPSet<T extends Value = Value>(): NestableType<readonly T[], TwoPSetMutator<T>, SetView<T>> {
+export function twoPSet<T extends Value | Storable<T> = Value>(): NestableType<
+  readonly T[],
+  TwoPSetMutator<T>,
+  SetView<T>
+> {
   return dynamic as unknown as NestableType<readonly T[], TwoPSetMutator<T>, SetView<T>>;
 }

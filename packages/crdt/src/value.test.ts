@@ -1,7 +1,8 @@
 import { describe, expect, it } from "vitest";
 import { Reader, Writer } from "./codec.ts";
 import { CrdtError } from "./error.ts";
-import { Random } from "./testing/index.ts";
+import { lwwRegister } from "./lww-register.ts";
+import { Random, createReplicas } from "./testing/index.ts";
 import { type Value, readValue, writeValue } from "./value.ts";
 
 function encode(value: unknown): Uint8Array {
@@ -18,6 +19,36 @@ function roundTrip(value: unknown): Value {
 }
 
 const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString("hex");
+
+interface Author {
+  readonly name: string;
+  readonly tags?: readonly string[];
+}
+
+interface Book {
+  title: string;
+  authors: Author[];
+  printed: Date | null;
+  sequels: Book[];
+}
+
+describe("types of values", () => {
+  it("may be interfaces of values, and nothing that is refused when it is written", () => {
+    const [shelf] = createReplicas(lwwRegister<Book>(), 1);
+    const emma: Book = { title: "Emma", authors: [{ name: "Jane Austen" }], printed: null, sequels: [] };
+    shelf?.mutate((book) => book.set(emma));
+    const title: string | undefined = shelf?.value()?.title;
+    expect(title).toBe("Emma");
+    // @ts-expect-error -- a method
+    lwwRegister<{ read: () => void }>();
+    // @ts-expect-error -- a class
+    lwwRegister<{ pages: Map<string, string> }>();
+    // @ts-expect-error -- a symbol
+    lwwRegister<{ id: symbol }>();
+    // @ts-expect-error -- undefined
+    lwwRegister<Book | undefined>();
+  });
+});
 
 describe("values", () => {
   const samples: readonly [unknown, string][] = [

@@ -42,6 +42,20 @@ export type Value =
   | readonly Value[]
   | { readonly [key: string]: Value };
 
+/**
+ * An object of {@link Value}s that need not be a `Value` itself, as an interface is not, which has no index signature:
+ * `T extends Value | Storable<T>` takes both.
+ */
+export type Storable<T> = object & { readonly [Key in keyof T]: StorablePart<T[Key]> };
+
+type StorablePart<T> = T extends Value
+  ? T
+  : T extends (...parameters: never[]) => unknown
+    ? never
+    : T extends object
+      ? Storable<T>
+      : never;
+
 const NULL = 0;
 const FALSE = 1;
 const TRUE = 2;

@@ -11,11 +11,20 @@ import type { ReadHandle, ReadLevel } from "./core/member-reads.ts";
 import type { Origin } from "./core/changes.ts";
 import type { ReplicationServer } from "./core/replication-server.ts";
 import { ReplicationError } from "./error.ts";
+import { type OptionNames, checkNames } from "./option-checks.ts";
 import type { PresenceHost } from "./presence.ts";
 import type { GroupStatus, MutateOptions, ReadBarrierOptions, ReplicaHost } from "./replica.ts";
 import { decodeSessionToken, replicaToken } from "./session-token.ts";
 import type { PeerId } from "./transport.ts";
-import { type OnStop, type StartTimer, type WaitOptions, checkTimeout, waitFor } from "./waiting.ts";
+import {
+  type OnStop,
+  type StartTimer,
+  WAIT_OPTIONS,
+  type WaitOptions,
+  checkTimeout,
+  checkWait,
+  waitFor,
+} from "./waiting.ts";
 import {
   type AckLevel,
   type Acknowledgement,
@@ -24,6 +33,10 @@ import {
   Write,
   timedOut,
 } from "./write.ts";
+
+const MUTATE_OPTIONS: OptionNames<MutateOptions> = { ack: true, timeoutMs: true, signal: true };
+
+const READ_BARRIER_OPTIONS: OptionNames<ReadBarrierOptions> = { from: true, ...WAIT_OPTIONS };
 
 /** What handles need of their node beyond its core: one for all of them. */
 export interface HostEnvironment {
@@ -46,6 +59,19 @@ export interface HostEnvironment {
   watch(group: Group, fn: (origin: Origin, keys: ReadonlySet<string>) => void): () => void;
   watchPresence(group: Group, fn: () => void): () => void;
   watchBroadcasts(group: Group, fn: (message: Uint8Array, origin: PeerId) => void): () => void;
+}
+
+/** Throws `STORAGE_FAILED` or `GROUP_DEGRADED` when a group that was to be loaded could not be. */
+export function checkLoaded(group: Group): void {
+  const name = formatGroupId(group.id);
+  if (group.phase === "stored") {
+    const message = `group ${name} was not read: the storage failed; try again`;
+    throw new ReplicationError("STORAGE_FAILED", message, { cause: group.failure });
+  }
+  if (group.phase === "failed") {
+    const message = `group ${name} is stored here but cannot be read; it stays as it is: stop the node and run "coppice check" on its data directory`;
+    throw new ReplicationError("GROUP_DEGRADED", message, { cause: group.failure });
+  }
 }
 
 /** One replica's way to its group, its node's core and its storage. */
@@ -143,9 +169,10 @@ export class GroupHost implements ReplicaHost {
     this.#core.checkWritable();
   }
 
-  checkAck(options: MutateOptions | undefined): void {
-    checkTimeout(options?.timeoutMs);
-    const level = options?.ack;
+  checkAck(options: MutateOptions): void {
+    checkNames("mutate", options, MUTATE_OPTIONS);
+    checkTimeout(options.timeoutMs);
+    const level = options.ack;
     if (level === undefined || level === "memory") return;
     if (typeof level === "object" && level !== null) return void this.#peerLevel(level);
     if (level !== "log" && level !== "sync") {
@@ -226,8 +253,8 @@ export class GroupHost implements ReplicaHost {
     return replicaToken(this.server());
   }
 
-  async atLeast(token: string, { timeoutMs, signal }: WaitOptions = {}): Promise<void> {
-    const limitMs = checkTimeout(timeoutMs);
+  async atLeast(token: string, options: WaitOptions = {}): Promise<void> {
+    const { timeoutMs: limitMs, signal } = checkWait("atLeast", options);
     this.server();
     const point = decodeSessionToken(token).get(this.#group.key);
     if (point === undefined || isReached(this.#group, point)) return;
@@ -255,7 +282,9 @@ export class GroupHost implements ReplicaHost {
     return new ReplicationError("TIMEOUT", message);
   }
 
-  async readBarrier({ from, timeoutMs, signal }: ReadBarrierOptions): Promise<void> {
+  async readBarrier(options: ReadBarrierOptions): Promise<void> {
+    checkNames("readBarrier", options, READ_BARRIER_OPTIONS);
+    const { from, timeoutMs, signal } = options;
     const limitMs = checkTimeout(timeoutMs);
     this.server();
     const level = this.#quorum(from);

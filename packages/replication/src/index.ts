@@ -15,13 +15,13 @@ export type { Verdict } from "./core/verification.ts";
 export type { PeerEvent } from "./driver.ts";
 export { type Node, createNode } from "./node.ts";
 export type { ChangedGroups, CollectionReport, Lag, PeerStatus, VerificationReport } from "./node-reports.ts";
-export type { DomainPolicy, NodeOptions, Notice } from "./node-options.ts";
+export type { DomainPolicy, NodeOptions, Notice, OpenOptions } from "./node-options.ts";
 export type { Logger } from "./logger.ts";
 export type { Metric, MetricSample, MetricsRegistry } from "./metrics.ts";
 export { type RestoreOptions, type RestoreStep, digestOf, planRestore, restoreAt } from "./point-in-time.ts";
 export type { Presence } from "./presence.ts";
 export type { RecoverOptions, RecoveryProgress, RecoveryReport, StoredContents } from "./recovery.ts";
-export type { Change, GroupStatus, MutateOptions, ReadBarrierOptions, Replica } from "./replica.ts";
+export type { Change, GroupStatus, MutateOptions, ReadBarrierOptions, Replica, ReplicaOf } from "./replica.ts";
 export { SESSION_TOKEN_BYTES_MAX, mergeSessionTokens, sessionTokenConcerns } from "./session-token.ts";
 export {
   type DiscoverySource,

@@ -10,14 +10,16 @@ import { Grove } from "./nodes.test-support.ts";
 describe("createNode refuses, and says what is wrong with", () => {
   const wrong: readonly (readonly [string, unknown, string])[] = [
     ["no options", undefined, "the options of createNode must be an object"],
-    ["an option that there is not", { storrage: memoryStorage() }, "has no storrage"],
+    ["an option that there is not", { storrage: memoryStorage() }, "createNode has no option storrage"],
     ["a type that is none", { types: [{ name: "x" }] }, "not a CRDT type"],
     ["a transport that is none", { transport: "tcp" }, "transport must be one"],
     ["domains as text", { domains: "shop" }, "domains must be a list"],
     ["a roster as text", { rosters: { shop: "a,b" } }, 'rosters["shop"] must be a list'],
     ["a roster of nobody", { rosters: { shop: [] } }, "names nobody"],
     ["a policy that is none", { policies: { shop: null } }, 'policies["shop"]'],
-    ["a limit that there is not", { limits: { groupMax: 1 } }, "limits has no groupMax"],
+    ["a setting that a policy has not", { policies: { shop: { durabilty: "sync" } } }, "has no option durabilty"],
+    ["an interval as text", { syncIntervalMs: "50" }, 'not "50"'],
+    ["a limit that there is not", { limits: { groupMax: 1 } }, "limits has no option groupMax"],
     ["a limit below 1", { limits: { groupsMax: 0 } }, "limits.groupsMax"],
     ["a listener that is no function", { onNotice: "log" }, "onNotice must be a function"],
     ["a clock that is no function", { now: 5 }, "now must be a function"],
@@ -97,6 +99,30 @@ describe("a replica", () => {
       expect(use).toThrow(closed);
     }
     await expect(views.synced()).rejects.toMatchObject({ code: "CLOSED" });
+  });
+});
+
+describe("a misspelt option", () => {
+  it("is refused by whatever takes options, and nothing is done", async () => {
+    await using node = await createNode({ types: [gCounter] });
+    const views = await node.open("views", gCounter);
+    const refused = { code: "INVALID_OPTIONS", message: expect.stringContaining("has no option") };
+    const misspelt = { akc: "sync" } as never;
+    expect(() => views.mutate((counter) => counter.increment(1), misspelt)).toThrow(expect.objectContaining(refused));
+    expect(() => [...node.groups(misspelt)]).toThrow(expect.objectContaining(refused));
+    for (const use of [
+      node.open("x", gCounter, misspelt),
+      node.recover(misspelt),
+      node.verify("views", misspelt),
+      node.collect("views", misspelt),
+      views.atLeast(views.sessionToken(), misspelt),
+      views.readBarrier(misspelt),
+    ]) {
+      await expect(use).rejects.toMatchObject(refused);
+    }
+    await expect(views.readBarrier(undefined as never)).rejects.toMatchObject({ code: "INVALID_OPTIONS" });
+    expect(views.value()).toBe(0);
+    expect(node.group("x")).toBeUndefined();
   });
 });
 

@@ -4,7 +4,7 @@ import type { Durability } from "./core/commit-pipeline.ts";
 import { DEFAULT_LIMITS, type Limits } from "./core/limits.ts";
 import { ReplicationError } from "./error.ts";
 import { type Logger, silentLogger, unfailing } from "./logger.ts";
-import { checkNames, checkStrings, invalid } from "./option-checks.ts";
+import { type OptionNames, checkNames, checkStrings, invalid } from "./option-checks.ts";
 import type { PeerId, Transport } from "./transport.ts";
 
 /** Something that an operator may want to see; nothing is thrown for it. */
@@ -21,6 +21,15 @@ export interface DomainPolicy {
   readonly durability?: Durability;
   readonly snapshotIntervalMs?: number | false;
 }
+
+/** Options of `Node.open`. */
+export interface OpenOptions {
+  /** Whether to begin a deleted group anew, as another epoch. Default false. */
+  readonly recreate?: boolean;
+  readonly signal?: AbortSignal;
+}
+
+export const OPEN_OPTIONS: OptionNames<OpenOptions> = { recreate: true, signal: true };
 
 /** Options of `createNode`. */
 export interface NodeOptions {
@@ -97,8 +106,7 @@ export interface ResolvedNodeOptions {
   readonly now: () => number;
 }
 
-/** Every option, so that a misspelt one is not ignored. */
-const OPTIONS: Readonly<Record<keyof NodeOptions, true>> = {
+const OPTIONS: OptionNames<NodeOptions> = {
   types: true,
   storage: true,
   transport: true,
@@ -118,9 +126,11 @@ const OPTIONS: Readonly<Record<keyof NodeOptions, true>> = {
   now: true,
 };
 
+const POLICY: OptionNames<DomainPolicy> = { durability: true, snapshotIntervalMs: true };
+
 /** Checks options and fills in defaults. Throws `ReplicationError` `INVALID_OPTIONS`. */
 export function resolveOptions(options: NodeOptions): ResolvedNodeOptions {
-  checkNames("the options of createNode", options, OPTIONS);
+  checkNames("createNode", options, OPTIONS);
   if (!Array.isArray(options.types)) throw invalid("types must be a list of CRDT types, such as [gCounter]");
   for (const type of options.types) if (!isType(type)) throw invalid("types holds something that is not a CRDT type");
   const policy = checkPolicy("", options, { durability: undefined, snapshotIntervalMs: 60_000 });
@@ -131,8 +141,7 @@ export function resolveOptions(options: NodeOptions): ResolvedNodeOptions {
     policies: new Map(
       Object.entries(options.policies ?? {}).map(([domain, own]) => {
         const place = `policies[${JSON.stringify(domain)}]`;
-        if (typeof own !== "object" || own === null)
-          throw invalid(`${place} must be { durability, snapshotIntervalMs }`);
+        checkNames(place, own, POLICY);
         return [domain, checkPolicy(`${place}.`, own, policy)];
       }),
     ),
@@ -204,7 +213,7 @@ function checkPolicy(place: string, own: DomainPolicy, fallback: ResolvedPolicy)
 
 function checkInterval(name: string, value: number): number {
   if (Number.isFinite(value) && value >= 10 && value < 2 ** 31) return value;
-  throw invalid(`${name} must be a number of milliseconds from 10 to 2147483647, not ${value}`);
+  throw invalid(`${name} must be a number of milliseconds from 10 to 2147483647, not ${JSON.stringify(value)}`);
 }
 
 function checkLogger(logger: Logger): Logger {

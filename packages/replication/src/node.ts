@@ -1,12 +1,5 @@
 import type { AnyCrdtType, CrdtType } from "@coppice/crdt";
-import {
-  type GroupId,
-  type GroupStorage,
-  decodeGroupKey,
-  encodeGroupId,
-  encodeGroupPrefix,
-  formatGroupId,
-} from "@coppice/storage";
+import { type GroupId, type GroupStorage, decodeGroupKey, encodeGroupId, encodeGroupPrefix } from "@coppice/storage";
 import { bytesToHex, randomBytes } from "@noble/hashes/utils.js";
 import type { Group } from "./core/group.ts";
 import type { StabilityReport } from "./core/stability.ts";
@@ -14,9 +7,11 @@ import type { Verdict } from "./core/verification.ts";
 import { Driver, type PeerEvent } from "./driver.ts";
 import { EarlyEvents } from "./early-events.ts";
 import { ReplicationError, checkFunction, closed } from "./error.ts";
-import { GroupHost, type HostEnvironment } from "./group-host.ts";
+import { GroupHost, type HostEnvironment, checkLoaded } from "./group-host.ts";
 import {
   type NodeOptions,
+  OPEN_OPTIONS,
+  type OpenOptions,
   type ResolvedNodeOptions,
   checkType,
   isOutsider,
@@ -35,12 +30,13 @@ import {
   sumOf,
 } from "./node-reports.ts";
 import { openStorage } from "./node-storage.ts";
+import { checkNames } from "./option-checks.ts";
 import { randomSample } from "./random-sample.ts";
-import { type RecoverOptions, type RecoveryReport, recoverGroups } from "./recovery.ts";
+import { RECOVER_OPTIONS, type RecoverOptions, type RecoveryReport, recoverGroups } from "./recovery.ts";
 import { type GroupStatus, Replica } from "./replica.ts";
 import { type SupersededContent, type SupersededGroup, listSuperseded, readSuperseded } from "./superseded.ts";
 import type { PeerId } from "./transport.ts";
-import { type WaitOptions, checkTimeout, gather, unless } from "./waiting.ts";
+import { type WaitOptions, checkWait, gather, unless } from "./waiting.ts";
 
 /** How long `open` waits for peers to say whether they know a group. */
 const PROBE_MS = 500;
@@ -177,9 +173,10 @@ export class Node implements AsyncDisposable {
     id: GroupId,
     // oxlint-disable-next-line typescript/no-explicit-any -- the state is the type's own business
     type: CrdtType<any, Value, Mutator, View>,
-    options: { recreate?: boolean; signal?: AbortSignal } = {},
+    options: OpenOptions = {},
   ): Promise<Replica<Value, Mutator, View>> {
     this.#checkOpen();
+    checkNames("open", options, OPEN_OPTIONS);
     checkType(type);
     const key = encodeGroupId(id);
     const isUnknownToAll = !this.#driver.core.groups.has(key) && (await this.#probe(key, type.name, options.signal));
@@ -212,14 +209,7 @@ export class Node implements AsyncDisposable {
     const isSettled = (): boolean =>
       group.failure !== undefined || (group.phase !== "loading" && group.phase !== "stored");
     await this.#driver.until(group, isSettled, signal);
-    if (group.phase === "stored") {
-      const message = `group ${formatGroupId(group.id)} was not read: the storage failed; try again`;
-      throw new ReplicationError("STORAGE_FAILED", message, { cause: group.failure });
-    }
-    if (group.phase === "failed") {
-      const message = `group ${formatGroupId(group.id)} is stored here but cannot be read; it stays as it is: run "coppice verify" on its data directory`;
-      throw new ReplicationError("GROUP_DEGRADED", message, { cause: group.failure });
-    }
+    checkLoaded(group);
   }
 
   #host(group: Group, type: AnyCrdtType): GroupHost {
@@ -241,6 +231,7 @@ export class Node implements AsyncDisposable {
 
   /** Every group known here, from memory; deleted ones only with `deleted`. */
   *groups(options: { prefix?: GroupId; deleted?: boolean } = {}): Generator<GroupStatus> {
+    checkNames("groups", options, { prefix: true, deleted: true });
     const prefix = options.prefix === undefined ? "" : encodeGroupPrefix(options.prefix);
     for (const group of this.#driver.core.groups.views()) {
       if (!group.key.startsWith(prefix) || (group.phase === "deleted" && !options.deleted)) continue;
@@ -275,6 +266,7 @@ export class Node implements AsyncDisposable {
    */
   async recover(options: RecoverOptions = {}): Promise<RecoveryReport> {
     this.#checkOpen();
+    checkNames("recover", options, RECOVER_OPTIONS);
     return await recoverGroups(
       {
         checkOpen: () => this.#checkOpen(),
@@ -332,8 +324,9 @@ export class Node implements AsyncDisposable {
    *
    * Rejects with `CLOSED`, `UNKNOWN_GROUP`, `GROUP_DELETED`, `GROUP_DEGRADED`; on abort with the signal's reason.
    */
-  async verify(id: GroupId, { timeoutMs = 5000, signal }: WaitOptions = {}): Promise<VerificationReport> {
+  async verify(id: GroupId, options: WaitOptions = {}): Promise<VerificationReport> {
     this.#checkOpen();
+    const { timeoutMs, signal } = checkWait("verify", options, 5000);
     const group = this.#driver.known(id);
     await this.#active(group, signal);
     const peers = await this.#gather<ReadonlyMap<PeerId, Verdict>>({ timeoutMs, signal }, (done) =>
@@ -349,8 +342,9 @@ export class Node implements AsyncDisposable {
    *
    * Rejects with `NO_MEMBERSHIP`; `TIMEOUT`, naming the members that are missing; `UNKNOWN_GROUP`; `CLOSED`.
    */
-  async collect(id: GroupId, { timeoutMs, signal }: WaitOptions = {}): Promise<CollectionReport> {
+  async collect(id: GroupId, options: WaitOptions = {}): Promise<CollectionReport> {
     this.#checkOpen();
+    const { timeoutMs, signal } = checkWait("collect", options);
     const group = this.#driver.known(id);
     const { others } = rosterOf(this.#options, group.domain, this.id);
     await this.#active(group, signal);
@@ -366,11 +360,11 @@ export class Node implements AsyncDisposable {
 
   /** What peers say until the time is up. */
   async #gather<Result>(
-    { timeoutMs, signal }: { timeoutMs: number | undefined; signal: AbortSignal | undefined },
+    { timeoutMs, signal }: { timeoutMs: number; signal: AbortSignal | undefined },
     begin: (done: (result: Result) => void) => () => void,
   ): Promise<Result> {
     const { onStop } = this.#hosting;
-    const result = await gather({ timeoutMs: checkTimeout(timeoutMs), signal, onStop }, begin);
+    const result = await gather({ timeoutMs, signal, onStop }, begin);
     signal?.throwIfAborted();
     this.#checkOpen();
     return result;

@@ -1,10 +1,13 @@
 import { ReplicationError } from "./error.ts";
 
-/** Refuses what is no record of options, and a misspelt one, which would be ignored. Throws `INVALID_OPTIONS`. */
-export function checkNames(place: string, given: unknown, known: object): void {
-  if (typeof given !== "object" || given === null) throw invalid(`${place} must be an object`);
+/** Every option of a kind, so that a misspelt one is not ignored. */
+export type OptionNames<Options> = Readonly<Record<keyof Options, true>>;
+
+/** Refuses what is no record of options, and one with a misspelt name. Throws `INVALID_OPTIONS`. */
+export function checkNames(owner: string, given: unknown, known: object): void {
+  if (typeof given !== "object" || given === null) throw invalid(`the options of ${owner} must be an object`);
   const stray = Object.keys(given).find((name) => !Object.hasOwn(known, name));
-  if (stray !== undefined) throw invalid(`${place} has no ${stray}; there are ${Object.keys(known).join(", ")}`);
+  if (stray !== undefined) throw invalid(`${owner} has no option ${stray}; there are ${Object.keys(known).join(", ")}`);
 }
 
 /** Throws `INVALID_OPTIONS`. */

@@ -1,5 +1,6 @@
 import type { Damage, GroupId, StoredGroup } from "@coppice/storage";
 import type { GroupView } from "./core/group.ts";
+import type { OptionNames } from "./option-checks.ts";
 import type { GroupStatus } from "./replica.ts";
 import type { SupersededGroup } from "./superseded.ts";
 import { nextTurn } from "./waiting.ts";
@@ -29,6 +30,13 @@ export interface RecoverOptions {
   readonly onProgress?: (progress: RecoveryProgress) => void;
   readonly signal?: AbortSignal;
 }
+
+export const RECOVER_OPTIONS: OptionNames<RecoverOptions> = {
+  dryRun: true,
+  priority: true,
+  onProgress: true,
+  signal: true,
+};
 
 /** What is stored of one group. */
 export interface StoredContents {

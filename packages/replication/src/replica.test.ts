@@ -2,7 +2,9 @@ import { gCounter } from "@coppice/crdt";
 import { createGroupStore, memoryStorage } from "@coppice/storage";
 import { SimulatedDisk } from "@coppice/storage/testing";
 import { describe, expect, it } from "vitest";
+import { ReplicationError } from "./error.ts";
 import { Grove, notes, words } from "./nodes.test-support.ts";
+import type { ReplicaOf } from "./replica.ts";
 
 describe("mutate", () => {
   it("applies at once and returns what the callback returned", async () => {
@@ -56,9 +58,25 @@ describe("mutate", () => {
     expect(() =>
       counter.mutate(async (c) => {
         c.increment(1);
+        await Promise.resolve();
+        c.increment(1);
       }),
     ).toThrow(TypeError);
+    // What it does later is refused, too, and no unhandled rejection.
+    await new Promise((resolve) => setTimeout(resolve));
     expect(counter.value()).toBe(0);
+  });
+
+  it("gives writes that can be caught as promises are", async () => {
+    await using grove = new Grove();
+    const node = await grove.start("a");
+    const counter: ReplicaOf<typeof gCounter> = await node.open("g", gCounter);
+    const options = { ack: { replicas: 1 }, timeoutMs: 1 };
+    const error = counter.mutate((c) => c.increment(1), options).catch((thrown: unknown) => thrown);
+    expect(await error).toBeInstanceOf(ReplicationError);
+    let isOver = false;
+    expect(await counter.mutate(() => 5).finally(() => (isOver = true))).toBe(5);
+    expect(isOver).toBe(true);
   });
 
   it("refuses a mutator outside its callback, and a callback inside another", async () => {

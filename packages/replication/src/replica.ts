@@ -95,7 +95,8 @@ export interface ReplicaHost {
     hasWritten: boolean,
     options: MutateOptions | undefined,
   ): Write<Result>;
-  checkAck(options: MutateOptions | undefined): void;
+  /** Throws `INVALID_OPTIONS`, `ACK_UNAVAILABLE`, `NO_MEMBERSHIP`. */
+  checkAck(options: MutateOptions): void;
   checkWritable(): void;
   status(): GroupStatus;
   contentHash(): string;
@@ -352,3 +353,9 @@ export class Replica<Value, Mutator extends View, View = Mutator> implements Dis
     this.close();
   }
 }
+
+/** The replica that `Node.open` gives of a type, to declare parameters and fields by: `ReplicaOf<typeof cart>`. */
+export type ReplicaOf<Type extends AnyCrdtType> =
+  Type extends CrdtType<infer _State, infer Value, infer Mutator, infer View>
+    ? Replica<Value, Mutator extends View ? Mutator : never, View>
+    : never;

@@ -1,4 +1,5 @@
 import { ReplicationError, closed } from "./error.ts";
+import { type OptionNames, checkNames } from "./option-checks.ts";
 
 /** How long to wait, and how to stop waiting. */
 export interface WaitOptions {
@@ -7,6 +8,8 @@ export interface WaitOptions {
   readonly signal?: AbortSignal;
 }
 
+export const WAIT_OPTIONS: OptionNames<WaitOptions> = { timeoutMs: true, signal: true };
+
 export const WAIT_MS = 10_000;
 
 /** The timeout of a wait. Throws `INVALID_OPTIONS`. */
@@ -14,6 +17,16 @@ export function checkTimeout(timeoutMs: number = WAIT_MS): number {
   if (Number.isFinite(timeoutMs) && timeoutMs >= 0 && timeoutMs < 2 ** 31) return timeoutMs;
   const message = `timeoutMs must be a number of milliseconds from 0 to 2147483647, not ${String(timeoutMs)}`;
   throw new ReplicationError("INVALID_OPTIONS", message);
+}
+
+/** Options of a wait, with the defaults filled in. Throws `INVALID_OPTIONS`. */
+export function checkWait(
+  owner: string,
+  options: WaitOptions,
+  defaultMs: number = WAIT_MS,
+): { readonly timeoutMs: number; readonly signal: AbortSignal | undefined } {
+  checkNames(owner, options, WAIT_OPTIONS);
+  return { timeoutMs: checkTimeout(options.timeoutMs ?? defaultMs), signal: options.signal };
 }
 
 /** Resolves in a later turn of the event loop, when what waits has had its turn. */

@@ -70,6 +70,18 @@ export class Write<Result> implements PromiseLike<Result> {
     const acknowledged = this.#acknowledgement?.wait() ?? Promise.resolve();
     return acknowledged.then(() => this.result).then(onFulfilled, onRejected);
   }
+
+  /** Awaits the acknowledgement; see `Promise.prototype.catch`. */
+  catch<Rejected = never>(
+    onRejected?: ((reason: unknown) => Rejected | PromiseLike<Rejected>) | null,
+  ): Promise<Result | Rejected> {
+    return this.then(undefined, onRejected);
+  }
+
+  /** Awaits the acknowledgement; see `Promise.prototype.finally`. */
+  finally(onFinally?: (() => void) | null): Promise<Result> {
+    return this.then((result) => result).finally(onFinally);
+  }
 }
 
 /** Waits for the commit that holds a write. */

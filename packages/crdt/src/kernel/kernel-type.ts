@@ -69,6 +69,14 @@ export function kernelType<Value, Mutator extends View, View = Mutator>(
 // oxlint-disable-next-line typescript/no-explicit-any -- variance: a child may have any value and mutator.
 export type AnyNestableType = NestableType<any, any, any>;
 
+/** Refuses what cannot stand in a map, such as `lwwRegister` for `lwwRegister()`. Throws `TypeError`. */
+export function checkNestable(type: unknown, place: string): void {
+  const { name, nesting } = (type ?? {}) as Partial<AnyNestableType>;
+  if (typeof nesting?.bind === "function") return;
+  const given = typeof type === "function" ? `the function ${name}` : (name ?? String(type));
+  throw new TypeError(`${place} must be a type that nests, such as gCounter or lwwRegister(), not ${given}`);
+}
+
 /** The mutator of a nestable type's children. */
 export type NestedMutator<Type> = Type extends NestableType<infer _Value, infer Mutator, infer _View> ? Mutator : never;
 

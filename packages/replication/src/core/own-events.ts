@@ -60,6 +60,8 @@ export class OwnEvents {
     try {
       result = fn(this.#mutatorOf(type, state) as Mutator);
       if (isThenable(result)) {
+        // What goes on in it fails as well, at a mutator that is not open any more: told here once is enough.
+        result.then(undefined, () => {});
         throw new TypeError("the callback of mutate() must be synchronous: it returned a promise");
       }
     } catch (error) {
@@ -112,6 +114,6 @@ export class OwnEvents {
   }
 }
 
-function isThenable(value: unknown): boolean {
+function isThenable(value: unknown): value is PromiseLike<unknown> {
   return typeof value === "object" && value !== null && typeof (value as { then?: unknown }).then === "function";
 }

@@ -392,7 +392,7 @@ const OPTIONS: Readonly<Record<keyof Libp2pTransportOptions, true>> = {
 };
 
 function checkOptions(options: Libp2pTransportOptions): CheckedOptions {
-  checkNames("the options of libp2pTransport", options, OPTIONS);
+  checkNames("libp2pTransport", options, OPTIONS);
   const peers = checkStrings("peers", options.peers ?? []).map(parseDialAddress);
   const named = peers.map(peerOf).filter((peer) => peer !== undefined);
   return {

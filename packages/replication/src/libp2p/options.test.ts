@@ -3,7 +3,7 @@ import { type Libp2pTransportOptions, libp2pTransport } from "./libp2p-transport
 
 const wrong: readonly (readonly [string, unknown, string])[] = [
   ["no options", null, "must be an object"],
-  ["an option that there is not", { networkkey: "x" }, "has no networkkey"],
+  ["an option that there is not", { networkkey: "x" }, "has no option networkkey"],
   ["one address instead of a list", { listen: "/ip4/127.0.0.1/tcp/0" }, "listen must be a list"],
   ["one peer instead of a list", { peers: "/ip4/127.0.0.1/tcp/1" }, "peers must be a list"],
   ["one peer id instead of a list", { allow: "12D3KooW" }, 'neither "any" nor a list'],
