@@ -5,9 +5,9 @@ import { Increment, applyIncrement } from "./counter.ts";
 import { OP_CHILD } from "./delta.ts";
 import { NO_NUMBERS, readKey } from "./delta-reader.ts";
 import { SHAPE_COUNTER, SHAPE_MAP, SHAPE_REGISTER, shapeOf } from "./kinds.ts";
-import { applyWrite, readStored } from "./register.ts";
+import { applyWrite, isAlone, readStored } from "./register.ts";
 import type { KernelState } from "./state.ts";
-import { type CounterStore, type MapStore, RegisterStore } from "./store.ts";
+import { type CounterStore, type MapStore, RegisterStore, type Stored } from "./store.ts";
 
 /** What a write begins with that overwrites nothing of others. */
 const OVERWRITES_NOTHING = 1;
@@ -61,15 +61,18 @@ class UsualEvents {
     if (this.#reader.left > 0) return false;
     const events = this.#events;
     const actor = this.#own();
-    if (map.children.get(key) === undefined) {
-      map.children.set(key, new RegisterStore(kind, actor, events, value));
-    } else {
-      const register = ensureChild(map, key, kind) as RegisterStore;
-      const { seq, time } = events;
-      applyWrite(register, this.#state.actors, { actor, seq, time, value }, NO_NUMBERS, NO_NUMBERS);
-    }
+    const first = map.children.get(key);
+    if (first === undefined) map.children.set(key, new RegisterStore(kind, actor, events, value));
+    else this.#overwrite(ensureChild(map, key, kind, first) as RegisterStore, actor, value);
     this.#touched?.add(key);
     return true;
+  }
+
+  #overwrite(register: RegisterStore, actor: number, value: Stored): void {
+    // A dot would be an object for each event.
+    if (isAlone(register, actor)) return register.assign(actor, this.#events, value, undefined);
+    const { seq, time } = this.#events;
+    applyWrite(register, this.#state.actors, { actor, seq, time, value }, NO_NUMBERS, NO_NUMBERS);
   }
 
   #countIn(map: MapStore, key: string, kind: number): boolean {

@@ -131,7 +131,7 @@ class Applying {
     if (first === undefined) {
       map.children.set(key, new RegisterStore(kind, this.#own, this.#at, value));
     } else {
-      this.#assign(ensureChild(map, key, kind) as RegisterStore, value, details);
+      this.#assign(ensureChild(map, key, kind, first) as RegisterStore, value, details);
     }
   }
 
@@ -176,9 +176,13 @@ function ensureMap(root: MapStore, path: Path): MapStore {
   return map;
 }
 
-/** The child of `kind` under `key`, made if need be. */
-export function ensureChild(map: MapStore, key: string, kind: number): Store {
-  const first = map.children.get(key);
+/** The child of `kind` under `key`, made if need be; `first` of those there, if it is known. */
+export function ensureChild(
+  map: MapStore,
+  key: string,
+  kind: number,
+  first: Store | undefined = map.children.get(key),
+): Store {
   const found = inChain(first, kind);
   if (found !== undefined) return found;
   const store = createStore(kind, map, key);

@@ -87,6 +87,11 @@ export function setDots(register: RegisterStore, actors: ActorTable, dots: reado
   register.assign(top.actor, top, top.value, more);
 }
 
+/** Whether a register holds nothing, or just a write of `actor`: its next one replaces that. */
+export function isAlone(register: RegisterStore, actor: number): boolean {
+  return register.actor === NO_ACTOR || (register.actor === actor && register.more === undefined);
+}
+
 /** Applies a write: what it overwrites are its actor's own writes, and the dots of others that it names. */
 export function applyWrite(
   register: RegisterStore,
@@ -95,10 +100,7 @@ export function applyWrite(
   overwritten: readonly number[],
   seqs: readonly number[],
 ): void {
-  if (register.actor === NO_ACTOR || (register.actor === dot.actor && register.more === undefined)) {
-    register.assign(dot.actor, dot, dot.value, undefined);
-    return;
-  }
+  if (isAlone(register, dot.actor)) return register.assign(dot.actor, dot, dot.value, undefined);
   const survivors = liveDots(register).filter((live) => {
     if (live.actor === dot.actor) return false;
     const index = overwritten.indexOf(live.actor);
