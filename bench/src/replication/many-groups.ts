@@ -113,8 +113,9 @@ export async function manyGroups(groups: number): Promise<Figure[]> {
         value: median(rounds.map(({ readyMs }) => readyMs)),
         unit: "ms",
         raw: { name: "ms listing them", value: median(rounds.map(({ listMs }) => listMs)) },
-        goal: { text: "<= 1.5 x", isMet: ratio <= 1.5 },
-        note: `processor time ${ratio.toFixed(2)} x that of listing, which the goal is held against`,
+        // Of fewer groups a start without any takes most of the time.
+        ...(groups >= 100_000 && { goal: { text: "<= 1.5 x", isMet: ratio <= 1.5 } }),
+        note: `processor time ${ratio.toFixed(2)} x that of listing${groups >= 100_000 ? ", which the goal is held against" : ""}`,
       },
       {
         name: `${name}: open the first, once ready`,

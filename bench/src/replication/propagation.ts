@@ -155,6 +155,7 @@ export async function propagation(): Promise<Figure[]> {
     ["mode log", "log"],
   ] as const) {
     const p50 = ms(0.5, (round) => round[mode].oneWayNs);
+    const raw = ms(0.5, (round) => round.raw.oneWayNs);
     const keys = perSecond((round) => round[mode].burstsNs);
     figures.push(
       {
@@ -162,15 +163,15 @@ export async function propagation(): Promise<Figure[]> {
         measures,
         value: p50,
         unit: "ms",
-        raw: { name: "ms libp2p stream", value: ms(0.5, ({ raw }) => raw.oneWayNs) },
-        ...(mode === "memory" && { goal: { text: "<= 0.26 ms", isMet: p50 <= 0.26 } }),
+        raw: { name: "ms libp2p stream", value: raw },
+        ...(mode === "memory" && { goal: { text: "<= 3.25 x raw", isMet: p50 <= 3.25 * raw } }),
       },
       {
         name: "one write visible in another process, p99",
         measures,
         value: ms(0.99, (round) => round[mode].oneWayNs),
         unit: "ms",
-        raw: { name: "ms libp2p stream", value: ms(0.99, ({ raw }) => raw.oneWayNs) },
+        raw: { name: "ms libp2p stream", value: ms(0.99, (round) => round.raw.oneWayNs) },
       },
       {
         name: "20 000 single writes to a peer",
@@ -185,7 +186,10 @@ export async function propagation(): Promise<Figure[]> {
         measures,
         value: perSecond((round) => round[mode].tickedNs, TICKED_WRITES),
         unit: "keys/s",
-        raw: { name: "/s libp2p stream, a send each", value: perSecond(({ raw }) => [raw.tickedNs], TICKED_WRITES) },
+        raw: {
+          name: "/s libp2p stream, a send each",
+          value: perSecond((round) => [round.raw.tickedNs], TICKED_WRITES),
+        },
       },
     );
   }
