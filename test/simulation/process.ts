@@ -430,14 +430,14 @@ export class SimProcess {
     if (core !== undefined) {
       for (const group of core.groups.values()) core.requestSnapshot(group);
       core.flush();
-      await new Promise<void>((resolve) => core.pipeline.whenIdle(resolve));
+      await new Promise<void>((resolve) => core.pipeline.whenSettled(resolve));
     }
     this.#hasStopped = true;
     for (const stop of this.#stops) stop();
     await this.setup.transport.stop();
     if (core !== undefined) {
       core.flush();
-      await new Promise<void>((resolve) => core.pipeline.whenIdle(resolve));
+      await new Promise<void>((resolve) => core.pipeline.whenSettled(resolve));
     }
     const record: NodeRecord = { nodeId: this.setup.machine, starts: 1, clean: true, peers: [] };
     await this.#store.writeNode(record);

@@ -1,9 +1,9 @@
 import { gCounter } from "@coppice/crdt";
-import { memoryStorage } from "@coppice/storage";
+import { createGroupStore, memoryStorage } from "@coppice/storage";
 import { SimulatedDisk } from "@coppice/storage/testing";
 import { describe, expect, it } from "vitest";
 import { createNode } from "./node.ts";
-import { Grove } from "./nodes.test-support.ts";
+import { Grove, altered } from "./nodes.test-support.ts";
 
 describe("closing a node", () => {
   it("ends everything that waits, at once", async () => {
@@ -82,6 +82,31 @@ describe("closing a node", () => {
     await expect(node.close()).rejects.toThrow("no");
     for (const outcome of await outcomes) expect(outcome).toMatchObject({ code: "APPLIED_NOT_DURABLE" });
     await expect(second).rejects.toMatchObject({ code: "APPLIED_NOT_DURABLE", cause: { code: "CLOSED" } });
+  });
+
+  it("does not wait for those who go on writing, nor does a sync", async () => {
+    await using grove = new Grove();
+    const backing = createGroupStore(new SimulatedDisk().backend());
+    const storage = altered(backing, {
+      commit: async (commit, options) => {
+        await new Promise((resolve) => setTimeout(resolve, 5));
+        await backing.commit(commit, options);
+      },
+    });
+    const node = await grove.start("a", [], { storage });
+    const group = await node.open("views", gCounter);
+    const write = async (): Promise<void> => {
+      for (;;) {
+        group.mutate((counter) => counter.increment(1));
+        await new Promise((resolve) => setImmediate(resolve));
+      }
+    };
+    const written = write().catch((error: unknown) => error);
+    await node.sync();
+    await node.close();
+    expect(await written).toMatchObject({ code: "CLOSED" });
+    const again = await grove.start("a", [], { storage });
+    expect((await again.open("views", gCounter)).value()).toBe(group.status.events);
   });
 
   it("does not depend on the clock", async () => {

@@ -31,6 +31,9 @@ const TICK_MS = 100;
 /** At least so many groups are taken for loaded before there is looked for room. */
 const ADOPTED_MIN = 4096;
 
+/** Peers whose addresses are remembered, linked or not. */
+const ADDRESSED_MAX = 1000;
+
 /** Told of one origin's changes of a group. */
 export type Watcher = (origin: Origin, keys: ReadonlySet<string>) => void;
 
@@ -228,8 +231,7 @@ export class Driver {
   events(): NodeEvents {
     return {
       linkUp: (link: Link) => {
-        this.#addresses.delete(link.peer);
-        this.#addresses.set(link.peer, link.addresses);
+        this.#noteAddresses(link);
         const isNew = !this.core.peers.has(link.peer);
         this.core.linkUp(link);
         if (isNew) this.#tellPeers("join", link.peer);
@@ -252,6 +254,14 @@ export class Driver {
         this.notice("STORAGE_DAMAGED", message, id === undefined ? {} : { group: id });
       },
     };
+  }
+
+  #noteAddresses({ peer, addresses }: Link): void {
+    this.#addresses.delete(peer);
+    this.#addresses.set(peer, addresses);
+    if (this.#addresses.size <= ADDRESSED_MAX) return;
+    const [oldest] = this.#addresses.keys();
+    if (oldest !== undefined) this.#addresses.delete(oldest);
   }
 
   /** Tells the operator, and the log. */
@@ -390,14 +400,14 @@ export class Driver {
   /** Waits until everything written so far is committed. Rejects with `STORAGE_FAILED`. */
   async settled(): Promise<void> {
     this.core.flush();
-    await new Promise<void>((resolve) => this.core.pipeline.whenIdle(resolve));
+    await new Promise<void>((resolve) => this.core.pipeline.whenSettled(resolve));
     this.core.pipeline.check();
   }
 
   /** Waits for what is still to be committed; nothing is after it. */
   async finished(): Promise<void> {
     this.core.flush();
-    await new Promise<void>((resolve) => this.core.pipeline.whenIdle(resolve));
+    await new Promise<void>((resolve) => this.core.pipeline.whenSettled(resolve));
     this.core.pipeline.end();
   }
 

@@ -1,3 +1,5 @@
+import { type GroupId, formatGroupId } from "@coppice/storage";
+
 /** Codes of {@link ReplicationError}; `docs/errors.md` says what to do about each. */
 export type ReplicationErrorCode =
   | "ACK_UNAVAILABLE"
@@ -35,6 +37,11 @@ export class ReplicationError extends Error {
 
 export function closed(): ReplicationError {
   return new ReplicationError("CLOSED", "the node is closed");
+}
+
+export function groupDeleted(id: GroupId): ReplicationError {
+  const message = `group ${formatGroupId(id)} was deleted; open it with { recreate: true } to start anew`;
+  return new ReplicationError("GROUP_DELETED", message);
 }
 
 /** Throws `TypeError` for what cannot be called back. */

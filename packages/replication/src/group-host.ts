@@ -10,7 +10,7 @@ import type { Group } from "./core/group.ts";
 import type { ReadHandle, ReadLevel } from "./core/member-reads.ts";
 import type { Origin } from "./core/changes.ts";
 import type { ReplicationServer } from "./core/replication-server.ts";
-import { ReplicationError } from "./error.ts";
+import { ReplicationError, groupDeleted } from "./error.ts";
 import { type OptionNames, checkNames } from "./option-checks.ts";
 import type { PresenceHost } from "./presence.ts";
 import type { GroupStatus, MutateOptions, ReadBarrierOptions, ReplicaHost } from "./replica.ts";
@@ -61,8 +61,9 @@ export interface HostEnvironment {
   watchBroadcasts(group: Group, fn: (message: Uint8Array, origin: PeerId) => void): () => void;
 }
 
-/** Throws `STORAGE_FAILED` or `GROUP_DEGRADED` when a group that was to be loaded could not be. */
+/** Throws `GROUP_DELETED`, `STORAGE_FAILED` or `GROUP_DEGRADED` when a group that was to be loaded could not be. */
 export function checkLoaded(group: Group): void {
+  if (group.phase === "deleted") throw groupDeleted(group.id);
   const name = formatGroupId(group.id);
   if (group.phase === "stored") {
     const message = `group ${name} was not read: the storage failed; try again`;
@@ -142,13 +143,8 @@ export class GroupHost implements ReplicaHost {
 
   /** The group has entered another epoch under this handle. */
   #restarted(): ReplicationServer {
+    if (this.#group.phase === "deleted") throw groupDeleted(this.#group.id);
     const name = formatGroupId(this.#group.id);
-    if (this.#group.phase === "deleted") {
-      throw new ReplicationError(
-        "GROUP_DELETED",
-        `group ${name} was deleted; open it with { recreate: true } to start anew`,
-      );
-    }
     if (this.#group.typeName !== this.#type.name) {
       throw new ReplicationError(
         "TYPE_CONFLICT",

@@ -1,7 +1,8 @@
 import { gCounter, lwwRegister } from "@coppice/crdt";
 import { createGroupStore, memoryStorage } from "@coppice/storage";
+import { SimulatedDisk } from "@coppice/storage/testing";
 import { describe, expect, it } from "vitest";
-import { Grove, notes, words } from "./nodes.test-support.ts";
+import { Grove, altered, gate, notes, words } from "./nodes.test-support.ts";
 
 describe("the feed of changed groups", () => {
   it("tells what changed since a cursor, here or by peers, also of groups that were unloaded or deleted", async () => {
@@ -184,6 +185,51 @@ describe("delete", () => {
     await expect.poll(() => b.peers().length).toBe(1);
     await grove.converged(800);
     expect((await b.open("doc", gCounter)).value()).toBe(100);
+  });
+
+  it("ends only when it is on stable storage, also for those who delete once more meanwhile", async () => {
+    await using grove = new Grove();
+    const backing = createGroupStore(new SimulatedDisk().backend());
+    const commits = gate();
+    const storage = altered(backing, {
+      commit: async (commit, options) => {
+        if ((commit.deletions ?? []).length > 0) await commits.opened;
+        await backing.commit(commit, options);
+      },
+    });
+    const node = await grove.start("a", [], { storage });
+    await (await node.open("c", gCounter)).mutate((c) => c.increment(1));
+    let done = 0;
+    const erase = (): Promise<number> => node.delete("c").then(() => done++);
+    const erased = [erase(), erase()];
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    erased.push(erase());
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    expect(done).toBe(0);
+    commits.open();
+    await Promise.all(erased);
+    await node.delete("c");
+  });
+
+  it("ends an open under way, and there is nothing to verify or collect", async () => {
+    await using grove = new Grove();
+    const backend = new SimulatedDisk().backend();
+    const first = await grove.start("a", [], { storage: backend });
+    await (await first.open("c", gCounter)).mutate((c) => c.increment(1));
+    await grove.stop("a");
+    const backing = createGroupStore(backend);
+    const loads = gate();
+    const storage = altered(backing, { load: async (id) => await loads.opened.then(() => backing.load(id)) });
+    const node = await grove.start("a", [], { storage, rosters: { "": ["a"] } });
+    const opened = node.open("c", gCounter).catch((error: unknown) => error);
+    await Promise.resolve();
+    expect(node.group("c")?.phase).toBe("loading");
+    await node.delete("c");
+    expect(await opened).toMatchObject({ code: "GROUP_DELETED" });
+    for (const question of [node.verify("c"), node.collect("c")]) {
+      await expect(question).rejects.toMatchObject({ code: "GROUP_DELETED" });
+    }
+    loads.open();
   });
 
   it("of an unknown group is an error", async () => {

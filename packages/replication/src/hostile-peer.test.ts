@@ -77,6 +77,26 @@ describe("what a peer must not bring about", () => {
     expect(node.group("c")?.events).toBe(5);
   });
 
+  it("events that wait and cannot be applied are dropped, and no other peer is blamed for them", async () => {
+    await using grove = new Grove();
+    const { node, ghost, left } = await haunted(grove);
+    const other = await grove.start("b", ["a"]);
+    const [here, there] = [await node.open("c", gCounter), await other.open("c", gCounter)];
+    await there.mutate((c) => c.increment(1), { ack: { replicas: 1 } });
+    const [actor = STRANGER] = Object.keys(here.status.vector) as Actor[];
+    const waiting = increments(STRANGER, 1, 1, [{ actor, seq: 2 }]);
+    const broken = waiting.bytes.slice().fill(0xff, waiting.deltasAt);
+    ghost.say({ kind: "events", group, repaired: false, wants: "nothing", run: broken });
+    await expect.poll(() => here.status.pendingEvents).toBe(1);
+    for (let count = 2; count < 5; count++) {
+      there.mutate((c) => c.increment(1));
+      await expect.poll(() => here.value()).toBe(count);
+    }
+    expect(left).toEqual([]);
+    expect(here.status.pendingEvents).toBe(0);
+    expect(codes(grove)).toContain("MALFORMED_FRAME");
+  });
+
   it("a vector that claims too much suppresses nothing", async () => {
     await using grove = new Grove();
     const { node, ghost } = await haunted(grove);
@@ -294,9 +314,25 @@ describe("what a peer must not make a node hold or do", () => {
     await using grove = new Grove();
     const { ghost, left } = await haunted(grove, { limits: { messageBytesMax: 100_000 } });
     const bytes = new Uint8Array(30_000);
-    for (let index = 0; index < 5; index++) ghost.say({ kind: "fragment", id: 1, index, count: 1_000_000, bytes });
+    for (let index = 0; index < 5; index++) ghost.say({ kind: "fragment", id: 1, index, count: 50, bytes });
     await expect.poll(() => left).toContain("ghost");
     expect(grove.notices.find(({ code }) => code === "MALFORMED_FRAME")?.message).toMatch(/more than 100000 bytes/);
+  });
+
+  it("a message of very many fragments with nothing in them", async () => {
+    await using grove = new Grove();
+    const { ghost, left } = await haunted(grove, { limits: { messageBytesMax: 100_000 } });
+    ghost.say({ kind: "fragment", id: 1, index: 0, count: 1_000_000, bytes: new Uint8Array(0) });
+    await expect.poll(() => left).toContain("ghost");
+  });
+
+  it("sums of domains that nobody has", async () => {
+    await using grove = new Grove();
+    const { node, ghost } = await haunted(grove);
+    ghost.say({ kind: "sums", isReply: false, sums: [{ domain: "x", groups: 0, digest: [0, 0] }] });
+    await expect.poll(() => node.peers()[0]?.lastSyncAt).toBeGreaterThan(0);
+    // Nothing is remembered of them.
+    expect((await node.open(["x", 1], gCounter)).status.comparedAt).toBe(0);
   });
 
   it("events that wait for ever for others", async () => {

@@ -2,7 +2,7 @@ import { gCounter } from "@coppice/crdt";
 import { createGroupStore, memoryStorage } from "@coppice/storage";
 import { describe, expect, it } from "vitest";
 import { DEFAULT_LIMITS } from "./core/limits.ts";
-import { Grove, notes } from "./nodes.test-support.ts";
+import { Grove, altered, notes } from "./nodes.test-support.ts";
 
 describe("limits", () => {
   it("slow a peer down that sends too fast, and lose nothing", async () => {
@@ -86,16 +86,11 @@ describe("limits", () => {
     const backing = createGroupStore(memoryStorage());
     let release = (): void => {};
     let isSlow = false;
-    const storage = new Proxy(backing, {
-      get(target, name) {
-        if (name === "durability") return () => ({ durable: true, sync: true });
-        const value: unknown = Reflect.get(target, name);
-        if (typeof value !== "function") return value;
-        if (name !== "commit" || !isSlow) return value.bind(target) as unknown;
-        return async (...args: unknown[]) => {
-          await new Promise<void>((resolve) => (release = resolve));
-          return (value as (...all: unknown[]) => unknown).apply(target, args);
-        };
+    const storage = altered(backing, {
+      durability: () => ({ durable: true, sync: true }),
+      commit: async (commit, options) => {
+        if (isSlow) await new Promise<void>((resolve) => (release = resolve));
+        return await backing.commit(commit, options);
       },
     });
     const a = await grove.start("a");

@@ -129,8 +129,17 @@ export function exportMetrics(driver: Driver, registry: MetricsRegistry): Record
     return walk;
   };
   const source = { driver, groups };
-  const distribution = (name: string, help: string, buckets: readonly number[]): ((value: number) => void) =>
-    registry.histogram({ ...metric(name, help), buckets });
+  const distribution = (name: string, help: string, buckets: readonly number[]): ((value: number) => void) => {
+    const tell = registry.histogram({ ...metric(name, help), buckets });
+    return (value) => {
+      try {
+        tell(value);
+      } catch (error) {
+        // The commit or load that was measured goes on.
+        driver.notice("SUBSCRIBER_FAILED", `a metrics registry threw: ${String(error)}`);
+      }
+    };
+  };
   for (const [figure, read] of COUNTERS) registry.counter(figure, () => read(source));
   for (const [figure, read] of GAUGES) registry.gauge(figure, () => read(source));
   return {

@@ -190,25 +190,21 @@ export class Node implements AsyncDisposable {
   /** Asks the linked peers about a group; returns whether there were any, and none knows it. */
   async #probe(key: string, typeName: string, signal: AbortSignal | undefined): Promise<boolean> {
     if (this.#driver.core.peers.size === 0) return false;
-    const isAnswered = await new Promise<boolean>((resolve) => {
-      const timer = setTimeout(() => resolve(false), PROBE_MS);
-      const abort = (): void => resolve(false);
-      signal?.addEventListener("abort", abort, { once: true });
-      this.#driver.core.probe(key, typeName, () => {
-        clearTimeout(timer);
-        signal?.removeEventListener("abort", abort);
-        resolve(true);
-      });
-    });
-    signal?.throwIfAborted();
+    const isAnswered = await this.#gather<boolean>({ timeoutMs: PROBE_MS, signal }, (done) =>
+      this.#driver.core.probe(key, typeName, done),
+    );
     return isAnswered && !this.#driver.core.groups.has(key);
   }
 
+  /** Loads a group. Rejects with `GROUP_DELETED`, `GROUP_DEGRADED`, `STORAGE_FAILED`, `CLOSED`. */
   async #active(group: Group, signal: AbortSignal | undefined, isAwaited = true): Promise<void> {
-    this.#driver.core.load(group, () => {}, isAwaited);
-    const isSettled = (): boolean =>
-      group.failure !== undefined || (group.phase !== "loading" && group.phase !== "stored");
-    await this.#driver.until(group, isSettled, signal);
+    const isLoading = (): boolean =>
+      group.failure === undefined && (group.phase === "loading" || group.phase === "stored");
+    // It may be unloaded again before this goes on.
+    do {
+      this.#driver.core.load(group, () => {}, isAwaited);
+      await this.#driver.until(group, () => !isLoading(), signal);
+    } while (isLoading());
     checkLoaded(group);
   }
 

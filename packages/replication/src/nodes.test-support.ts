@@ -1,5 +1,5 @@
 import { type Actor, type AnyCrdtType, gCounter, lwwMap, lwwRegister, orMap, struct } from "@coppice/crdt";
-import { type GroupId, encodeGroupId } from "@coppice/storage";
+import { type GroupId, type GroupStorage, encodeGroupId } from "@coppice/storage";
 import { expect } from "vitest";
 import { packFrames } from "./core/frames.ts";
 import { GroupTransaction } from "./core/group-transaction.ts";
@@ -83,6 +83,23 @@ export class Grove implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await Promise.all(this.nodes().map((node) => node.close()));
   }
+}
+
+/** A storage of which some methods are others. */
+export function altered(backing: GroupStorage, own: Partial<GroupStorage>): GroupStorage {
+  return new Proxy(backing, {
+    get(target, name) {
+      const value: unknown = Reflect.get(own, name) ?? Reflect.get(target, name);
+      return typeof value === "function" ? (value.bind(target) as unknown) : value;
+    },
+  });
+}
+
+/** Something that everything waits for until it is opened. */
+export function gate(): { readonly opened: Promise<void>; open(): void } {
+  let open = (): void => {};
+  const opened = new Promise<void>((resolve) => (open = resolve));
+  return { opened, open };
 }
 
 /** A peer that says what a test makes it say, and answers nothing. */

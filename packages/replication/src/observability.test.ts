@@ -1,9 +1,10 @@
 import { VersionVector, gCounter, parseActor } from "@coppice/crdt";
-import { encodeGroupId, memoryStorage } from "@coppice/storage";
+import { createGroupStore, encodeGroupId, memoryStorage } from "@coppice/storage";
+import { SimulatedDisk } from "@coppice/storage/testing";
 import { describe, expect, it } from "vitest";
 import type { Logger } from "./logger.ts";
 import type { MetricSample, MetricsRegistry } from "./metrics.ts";
-import { Ghost, Grove, gossip, increments, notes } from "./nodes.test-support.ts";
+import { Ghost, Grove, altered, gate, gossip, increments, notes } from "./nodes.test-support.ts";
 
 const GONE = parseActor("0".repeat(31).concat("1"));
 const LOST = parseActor("0".repeat(31).concat("2"));
@@ -38,6 +39,32 @@ describe("lag", () => {
     await expect.poll(() => b.group("c")?.comparedAt ?? 0).toBeGreaterThan(Date.now() - 60_000);
     expect(a.group("c")?.bytesIn).toBeGreaterThanOrEqual(all.bytes.length);
     expect(a.group("c")?.bytesOut).toBeGreaterThanOrEqual(all.bytes.length);
+  });
+
+  it("is none to a peer that has gone, also when what it said waited for the group to be loaded", async () => {
+    await using grove = new Grove();
+    const backing = createGroupStore(new SimulatedDisk().backend());
+    const first = await grove.start("a", [], { storage: backing });
+    await (await first.open("c", gCounter)).mutate((c) => c.increment(1), { ack: "log" });
+    grove.crash("a");
+    const loads = gate();
+    // The killed node has it open.
+    const storage = altered(backing, {
+      open: async () => {},
+      load: async (id) => await loads.opened.then(() => backing.load(id)),
+    });
+    const node = await grove.start("a", [], { storage });
+    const ghost = new Ghost(grove, "ghost");
+    await ghost.haunt("a");
+    const group = { key: encodeGroupId("c"), type: gCounter.name, epoch: 1 };
+    ghost.say({ kind: "vector", group, intent: "tell", vector: new VersionVector([[GONE, 9]]) });
+    await expect.poll(() => node.peers()[0]?.bytesIn).toBeGreaterThan(30);
+    await ghost.leave();
+    await expect.poll(() => node.peers()).toEqual([]);
+    loads.open();
+    await expect.poll(() => node.group("c")?.phase).toBe("active");
+    expect(node.lags()).toEqual([]);
+    expect(node.group("c")?.lagEvents).toBe(0);
   });
 
   it("that does not shrink is an alarm, naming group, peer and what is missing, which ends by itself", async () => {
@@ -194,5 +221,22 @@ describe("figures", () => {
     await b.delete("doc");
     await expect.poll(() => a.group("doc")?.phase).toBe("deleted");
     expect(errors).toContainEqual({ event: "listener-failed", code: "SUBSCRIBER_FAILED" });
+  });
+
+  it("commits and loads are done although a registry throws", async () => {
+    await using grove = new Grove();
+    const backend = new SimulatedDisk().backend();
+    const first = await grove.start("a", [], { storage: backend });
+    (await first.open("c", gCounter)).mutate((counter) => counter.increment(1));
+    await grove.stop("a");
+    const node = await grove.start("a", [], { storage: backend });
+    const fail = (): never => {
+      throw new Error("no");
+    };
+    node.exportMetrics({ counter: () => {}, gauge: () => {}, histogram: () => fail });
+    const counter = await node.open("c", gCounter);
+    await counter.mutate((c) => c.increment(1), { ack: "log" });
+    expect(counter.value()).toBe(2);
+    expect(codes(grove)).toContain("SUBSCRIBER_FAILED");
   });
 });

@@ -1,8 +1,9 @@
+import { getEventListeners } from "node:events";
 import { gCounter } from "@coppice/crdt";
 import { memoryStorage } from "@coppice/storage";
 import { describe, expect, it } from "vitest";
 import type { Node } from "./node.ts";
-import { Grove } from "./nodes.test-support.ts";
+import { Ghost, Grove } from "./nodes.test-support.ts";
 
 describe("membership", () => {
   it("names the members of a group, and tells who joins and leaves", async () => {
@@ -64,6 +65,22 @@ describe("peer exchange", () => {
     await expect.poll(() => peersOf(both)).toEqual(["fruit", "hub", "stone"]);
     // Each side sees a link when it hears of it.
     await expect.poll(() => [fruit, stone, loner].map(peersOf)).toEqual([["both", "hub"], ["both", "hub"], ["hub"]]);
+  });
+});
+
+describe("open", () => {
+  it("asks peers for a while only, and leaves nothing behind at its signal", async () => {
+    await using grove = new Grove();
+    const node = await grove.start("a");
+    await new Ghost(grove, "silent").haunt("a");
+    await expect.poll(() => node.peers().length).toBe(1);
+    const { signal } = new AbortController();
+    await node.open("c", gCounter, { signal });
+    expect(getEventListeners(signal, "abort")).toEqual([]);
+    const abort = new AbortController();
+    const opened = node.open("d", gCounter, { signal: abort.signal });
+    abort.abort(new Error("enough"));
+    await expect(opened).rejects.toThrow("enough");
   });
 });
 

@@ -3,7 +3,7 @@ import { createGroupStore, memoryStorage } from "@coppice/storage";
 import { SimulatedDisk } from "@coppice/storage/testing";
 import { describe, expect, it } from "vitest";
 import { ReplicationError } from "./error.ts";
-import { Grove, notes, words } from "./nodes.test-support.ts";
+import { Grove, altered, notes, words } from "./nodes.test-support.ts";
 import type { ReplicaOf } from "./replica.ts";
 
 describe("mutate", () => {
@@ -165,6 +165,19 @@ describe("subscriptions", () => {
     expect((await changes.next()).done).toBe(true);
   });
 
+  it("changes() may be asked for several at once: each is answered, at the latest when it ends", async () => {
+    await using grove = new Grove();
+    const node = await grove.start("a");
+    const counter = await node.open("c", gCounter);
+    const changes = counter.changes();
+    const [first, second] = [changes.next(), changes.next()];
+    await Promise.resolve();
+    counter.mutate((c) => c.increment(1));
+    expect((await first).value?.value).toBe(1);
+    counter.close();
+    expect((await second).done).toBe(true);
+  });
+
   it("report a subscriber that throws and serve the others", async () => {
     await using grove = new Grove();
     const node = await grove.start("a");
@@ -254,12 +267,11 @@ describe("acknowledgements", () => {
     await using grove = new Grove();
     const backing = createGroupStore(memoryStorage());
     let isBroken = false;
-    const storage = new Proxy(backing, {
-      get(target, name) {
-        if (name === "durability") return () => ({ durable: true, sync: true });
-        if (name === "commit" && isBroken) return () => Promise.reject(new Error("disk full"));
-        const value: unknown = Reflect.get(target, name);
-        return typeof value === "function" ? (value.bind(target) as unknown) : value;
+    const storage = altered(backing, {
+      durability: () => ({ durable: true, sync: true }),
+      commit: async (commit, options) => {
+        if (isBroken) throw new Error("disk full");
+        return await backing.commit(commit, options);
       },
     });
     const a = await grove.start("a", [], { storage });

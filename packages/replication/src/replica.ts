@@ -214,13 +214,18 @@ export class Replica<Value, Mutator extends View, View = Mutator> implements Dis
     this.#host.server();
     const waiting = new Map<Origin, Set<string>>();
     const signal = options?.signal;
-    let wake: (() => void) | undefined;
+    let sleeping: (() => void)[] = [];
+    const wake = (): void => {
+      const woken = sleeping;
+      sleeping = [];
+      for (const goOn of woken) goOn();
+    };
     let isDone = false;
     const stopWatching = this.#host.watch((origin, keys) => {
       const merged = waiting.get(origin) ?? new Set();
       for (const key of keys) merged.add(key);
       waiting.set(origin, merged);
-      wake?.();
+      wake();
     });
     const stop = (): void => {
       isDone = true;
@@ -228,7 +233,7 @@ export class Replica<Value, Mutator extends View, View = Mutator> implements Dis
       stopped();
       signal?.removeEventListener("abort", stop);
       stopWatching();
-      wake?.();
+      wake();
     };
     const stopped = this.#host.onStop(stop);
     (this.#stops ??= new Set()).add(stop);
@@ -240,7 +245,7 @@ export class Replica<Value, Mutator extends View, View = Mutator> implements Dis
           waiting.delete(origin);
           return { done: false, value: this.#change(origin, keys) };
         }
-        await new Promise<void>((resolve) => (wake = resolve));
+        await new Promise<void>((resolve) => void sleeping.push(resolve));
       }
       return { done: true, value: undefined };
     };

@@ -1,8 +1,8 @@
-import { gCounter } from "@coppice/crdt";
+import { VersionVector, gCounter, parseActor } from "@coppice/crdt";
 import { describe, expect, it } from "vitest";
 import type { Node } from "./node.ts";
 import { Grove, notes } from "./nodes.test-support.ts";
-import { SESSION_TOKEN_BYTES_MAX, mergeSessionTokens } from "./session-token.ts";
+import { SESSION_TOKEN_BYTES_MAX, encodeSessionToken, mergeSessionTokens } from "./session-token.ts";
 
 /** So long that nothing is repaired unless it is asked for. */
 const NEVER_MS = 2 ** 31 - 1;
@@ -131,6 +131,11 @@ describe("session tokens", () => {
     const merged = mergeSessionTokens(...many.slice(0, 100));
     expect(merged.length).toBeLessThan(SESSION_TOKEN_BYTES_MAX);
     expect(() => mergeSessionTokens(...many)).toThrow(expect.objectContaining({ code: "LIMIT_EXCEEDED" }));
+    const vector = new VersionVector(
+      Array.from({ length: 10_000 }, (_, index) => [parseActor(index.toString(16).padStart(32, "0")), 1] as const),
+    );
+    const points = new Map([["c", { epoch: 1, vector }]]);
+    expect(() => encodeSessionToken(points)).toThrow(expect.objectContaining({ code: "LIMIT_EXCEEDED" }));
     await map.atLeast(merged);
     await expect(map.atLeast(merged, { timeoutMs: Number.NaN })).rejects.toMatchObject({ code: "INVALID_OPTIONS" });
   });

@@ -33,13 +33,15 @@ export function encodeSessionToken(points: SessionPoints): string {
     writer.uint(epoch);
     vector.encode(writer);
   }
-  const token = btoa(String.fromCharCode(...writer.take()))
+  const length = Math.ceil((writer.length * 8) / 6);
+  if (length > SESSION_TOKEN_BYTES_MAX) {
+    const message = `a session token of ${length} characters is above ${SESSION_TOKEN_BYTES_MAX}; keep a token for each group`;
+    throw new ReplicationError("LIMIT_EXCEEDED", message);
+  }
+  return btoa(String.fromCharCode(...writer.take()))
     .replaceAll("+", "-")
     .replaceAll("/", "_")
     .replaceAll("=", "");
-  if (token.length <= SESSION_TOKEN_BYTES_MAX) return token;
-  const message = `a session token of ${token.length} characters is above ${SESSION_TOKEN_BYTES_MAX}; keep a token for each group`;
-  throw new ReplicationError("LIMIT_EXCEEDED", message);
 }
 
 /** The token of everything that a replica knows. */

@@ -1,7 +1,7 @@
 import { gCounter } from "@coppice/crdt";
 import { StorageError, createGroupStore, memoryStorage } from "@coppice/storage";
 import { describe, expect, it } from "vitest";
-import { Grove, notes } from "./nodes.test-support.ts";
+import { Grove, altered, notes } from "./nodes.test-support.ts";
 
 describe("a storage that does not answer", () => {
   it("fails the open, and the group is read again the next time", async () => {
@@ -12,17 +12,33 @@ describe("a storage that does not answer", () => {
     await grove.stop("a");
     const backing = createGroupStore(backend);
     let isBroken = true;
-    const storage = new Proxy(backing, {
-      get(target, name) {
-        if (name === "load" && isBroken) return () => Promise.reject(new StorageError("IO", "no answer"));
-        const value: unknown = Reflect.get(target, name);
-        return typeof value === "function" ? (value.bind(target) as unknown) : value;
-      },
+    const storage = altered(backing, {
+      load: (id) => (isBroken ? Promise.reject(new StorageError("IO", "no answer")) : backing.load(id)),
     });
     const node = await grove.start("a", [], { storage });
     await expect(node.open("c", gCounter)).rejects.toMatchObject({ code: "STORAGE_FAILED" });
     isBroken = false;
     expect((await node.open("c", gCounter)).value()).toBe(3);
+  });
+
+  it("fails each open that waits, and whoever tries again at once is not mistaken for one of them", async () => {
+    await using grove = new Grove();
+    const backend = memoryStorage();
+    const first = await grove.start("a", [], { storage: backend });
+    (await first.open("c", gCounter)).mutate((c) => c.increment(3));
+    await grove.stop("a");
+    const backing = createGroupStore(backend);
+    let failures = 0;
+    const storage = altered(backing, {
+      load: async (id) => {
+        if (failures++ === 0) throw new StorageError("IO", "no answer");
+        return await backing.load(id);
+      },
+    });
+    const node = await grove.start("a", [], { storage });
+    const persistent = node.open("c", gCounter).catch(() => node.open("c", gCounter));
+    const other = node.open("c", gCounter).catch(() => node.open("c", gCounter));
+    for (const counter of await Promise.all([persistent, other])) expect(counter.value()).toBe(3);
   });
 });
 
@@ -69,13 +85,8 @@ describe("a queue that is too small for an answer", () => {
 describe("subscribers of a group with a journal", () => {
   it("hear of every change, also of those made while a commit is under way", async () => {
     await using grove = new Grove();
-    const backing = createGroupStore(memoryStorage());
-    const storage = new Proxy(backing, {
-      get(target, name) {
-        if (name === "durability") return () => ({ durable: true, sync: true });
-        const value: unknown = Reflect.get(target, name);
-        return typeof value === "function" ? (value.bind(target) as unknown) : value;
-      },
+    const storage = altered(createGroupStore(memoryStorage()), {
+      durability: () => ({ durable: true, sync: true }),
     });
     const node = await grove.start("a", [], { storage });
     const counter = await node.open("c", gCounter);

@@ -1,7 +1,8 @@
 import { gCounter } from "@coppice/crdt";
-import { type GroupCommit, createGroupStore, memoryStorage } from "@coppice/storage";
+import { createGroupStore, memoryStorage } from "@coppice/storage";
+import { SimulatedDisk } from "@coppice/storage/testing";
 import { describe, expect, it } from "vitest";
-import { Grove, notes } from "./nodes.test-support.ts";
+import { Grove, altered, gate, notes } from "./nodes.test-support.ts";
 
 function movedAside(grove: Grove): unknown[] {
   return grove.notices.filter(({ code }) => code === "MOVED_ASIDE").map(({ group }) => group);
@@ -76,19 +77,47 @@ describe("an epoch that a peer has left", () => {
     expect(movedAside(grove)).toEqual(["m"]);
   });
 
+  it("is moved aside, too, when its writes were still in a journal as a peer compared with what was known without", async () => {
+    await using grove = new Grove({ halfOpenMs: 100 });
+    const backing = createGroupStore(new SimulatedDisk().backend());
+    const first = await grove.start("a", [], { storage: backing });
+    const b = await grove.start("b", ["a"]);
+    const counter = await first.open("c", gCounter);
+    await counter.mutate((c) => c.increment(1), { ack: { replicas: 1 } });
+    await first.snapshot();
+    grove.network.partition("a", "b");
+    await counter.mutate((c) => c.increment(1), { ack: "log" });
+    grove.crash("a");
+    grove.network.heal();
+    const loads = gate();
+    // The killed node has it open.
+    const storage = altered(backing, {
+      open: async () => {},
+      load: async (id) => await loads.opened.then(() => backing.load(id)),
+    });
+    const again = await grove.start("a", ["b"], { storage });
+    expect(again.group("c")?.phase).toBe("loading");
+    const before = b.peers()[0]?.lastSyncAt ?? 0;
+    await expect.poll(() => b.peers()[0]?.lastSyncAt ?? 0).toBeGreaterThan(before);
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    grove.network.partition("a", "b");
+    await expect.poll(() => again.peers()).toEqual([]);
+    loads.open();
+    await expect.poll(() => again.group("c")?.events).toBe(2);
+    await b.delete("c");
+    grove.network.heal();
+    await expect.poll(() => again.group("c")?.phase).toBe("deleted");
+    expect(await again.superseded()).toMatchObject([{ id: "c", events: 2 }]);
+  });
+
   it("is kept although the storage fails at that moment", async () => {
     await using grove = new Grove();
     const backing = createGroupStore(memoryStorage());
     let failures = 0;
-    const storage = new Proxy(backing, {
-      get(target, name) {
-        const value: unknown = Reflect.get(target, name);
-        if (typeof value !== "function") return value;
-        if (name !== "commit") return value.bind(target) as unknown;
-        return async (commit: GroupCommit, options: object) => {
-          if ((commit.superseded ?? []).length > 0 && failures++ < 2) throw new Error("the disk is gone");
-          return await target.commit(commit, options);
-        };
+    const storage = altered(backing, {
+      commit: async (commit, options) => {
+        if ((commit.superseded ?? []).length > 0 && failures++ < 2) throw new Error("the disk is gone");
+        return await backing.commit(commit, options);
       },
     });
     const a = await grove.start("a", [], { storage });

@@ -52,13 +52,16 @@ export class AntiEntropy {
     const equal: DomainSum[] = [];
     for (const name of new Set([...this.#core.groups.domains.keys(), ...theirs.keys()])) {
       if (!peer.isInterestedIn(name) || !this.#core.isInterestedIn(name)) continue;
-      const ours = this.#core.groups.domains.get(name)?.sum() ?? { domain: name, groups: 0, digest: ZERO_DIGEST };
+      const domain = this.#core.groups.domains.get(name);
+      const ours = domain?.sum() ?? { domain: name, groups: 0, digest: ZERO_DIGEST };
       const sum = theirs.get(name);
       if (sum !== undefined && sum.groups === ours.groups && equalDigest(sum.digest, ours.digest)) {
+        equal.push(ours);
+        if (domain === undefined) continue;
         this.#core.comparedDomain(name);
         this.#core.watch.equalDomain(peer, name);
-        this.#core.unseen.sawDomain(name);
-        equal.push(ours);
+        // A journal that is still to be read may hold own writes that are not in the sum.
+        if (this.#core.groups.isSettled(name)) this.#core.unseen.sawDomain(name);
       } else if (!isReply) {
         // Of few groups a list is as short.
         if (Math.min(sum?.groups ?? 0, ours.groups) >= SKETCH_GROUPS_MIN) this.#sketch(peer, name, 0, SKETCH_CELLS);

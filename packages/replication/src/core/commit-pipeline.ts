@@ -51,12 +51,19 @@ interface Commit {
   readonly deletions: readonly GroupMeta[];
   readonly repaired: readonly Group[];
   readonly superseded: readonly GroupSnapshot[];
-  readonly afterwards: readonly (() => void)[];
+  readonly afterwards: (() => void)[];
 }
 
 interface Waiter {
   readonly resolve: () => void;
   readonly reject: (reason: unknown) => void;
+}
+
+/** Someone who waits for everything that was still to be committed at a moment: a commit, and snapshots. */
+interface Barrier {
+  readonly ticket: number;
+  readonly due: Set<Group>;
+  readonly callback: () => void;
 }
 
 /**
@@ -86,7 +93,7 @@ export class CommitPipeline {
   #wantsSync = false;
   readonly #waiters = new Map<number, Waiter[]>();
   readonly #failures = new Map<number, unknown>();
-  #idleWaiters: (() => void)[] = [];
+  #barriers: Barrier[] = [];
   #hasEnded = false;
   /** Why the last commit failed; no own writes until one succeeds. */
   failure: unknown;
@@ -125,10 +132,14 @@ export class CommitPipeline {
     else waiters.push({ resolve, reject });
   }
 
-  /** Calls back once nothing waits to be committed, or a commit has failed; after a failure it is tried once more. */
-  whenIdle(callback: () => void): void {
+  /**
+   * Calls back once all that waits to be committed now is, whatever comes meanwhile, or a commit has failed; after a
+   * failure it is tried once more.
+   */
+  whenSettled(callback: () => void): void {
     if (this.isIdle) return callback();
-    this.#idleWaiters.push(callback);
+    // The next commit takes everything but the snapshots that are too many for one.
+    this.#barriers.push({ ticket: this.#lastTicket + 1, due: new Set(this.#due), callback });
     this.retry();
   }
 
@@ -168,7 +179,7 @@ export class CommitPipeline {
   forget(group: Group): void {
     this.#dirty.delete(group);
     this.#unjournalled.delete(group);
-    this.#due.delete(group);
+    this.#notDue(group);
     this.#repaired.delete(group);
     this.#deferred.delete(group);
     this.#unlocated.delete(group);
@@ -184,6 +195,13 @@ export class CommitPipeline {
     this.#deletions.push(meta);
     this.#afterDeletions.push(afterwards);
     this.#wantsSync = true;
+  }
+
+  /** Calls back once the deletions made so far are on stable storage. */
+  whenDeleted(callback: () => void): void {
+    if (this.#deletions.length > 0) this.#afterDeletions.push(callback);
+    else if (this.#inFlight !== undefined && this.#inFlight.deletions.length > 0) this.#inFlight.afterwards.push(callback);
+    else callback();
   }
 
   /**
@@ -240,7 +258,7 @@ export class CommitPipeline {
     const unlocated = this.#unlocated.get(group);
     if (unlocated === undefined) return false;
     unlocated.isAsked = false;
-    this.#idle();
+    this.#passBarriers(() => true);
     return true;
   }
 
@@ -277,7 +295,7 @@ export class CommitPipeline {
     if (parts.size + this.#deletions.length + this.#repaired.size === 0 && !this.#wantsSync) {
       // What had failed was superseded meanwhile.
       this.#recovered();
-      return this.#idle();
+      return this.#passBarriers(() => true);
     }
     const deletions = this.#deletions;
     const repaired = [...this.#repaired];
@@ -296,7 +314,7 @@ export class CommitPipeline {
 
   /** Takes what a group has for the journal; `takesSnapshot` asks for a snapshot too. */
   #part(group: Group, takesSnapshot: boolean): Part {
-    if (takesSnapshot) this.#due.delete(group);
+    if (takesSnapshot) this.#notDue(group);
     const server = group.server;
     if (server === undefined) {
       return { group, server, fresh: [], afterwards: [], positionBefore: 0, bytes: 0, snapshot: undefined, version: 0 };
@@ -357,10 +375,11 @@ export class CommitPipeline {
     this.#waiters.delete(commit.ticket);
     if (failure !== undefined) {
       for (const { reject } of waiters) reject(failure);
-      return this.#idle();
+      return this.#passBarriers(() => true);
     }
     for (const { resolve } of waiters) resolve();
     for (const callback of commit.afterwards) callback();
+    this.#passBarriers(({ ticket, due }) => ticket <= commit.ticket && due.size === 0);
     this.flush();
   }
 
@@ -412,10 +431,15 @@ export class CommitPipeline {
     for (const send of part.afterwards) send();
   }
 
-  #idle(): void {
-    if (!this.isIdle && this.failure === undefined) return;
-    const waiters = this.#idleWaiters;
-    this.#idleWaiters = [];
-    for (const callback of waiters) callback();
+  /** The group's snapshot is taken, or not wanted any more. */
+  #notDue(group: Group): void {
+    this.#due.delete(group);
+    for (const { due } of this.#barriers) due.delete(group);
+  }
+
+  #passBarriers(isPassed: (barrier: Barrier) => boolean): void {
+    const passed = this.#barriers.filter(isPassed);
+    this.#barriers = this.#barriers.filter((barrier) => !passed.includes(barrier));
+    for (const { callback } of passed) callback();
   }
 }

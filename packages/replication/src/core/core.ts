@@ -355,10 +355,11 @@ export class Core {
     this.#wake();
   }
 
-  /** Asks every peer whether it knows a group, and calls back when all have answered or gone. */
-  probe(key: string, typeName: string, then: () => void): void {
-    this.#protocol.probe(key, typeName, then);
+  /** Asks every peer whether it knows a group. See `PeerProtocol.probe`. */
+  probe(key: string, typeName: string, done: (isAnswered: boolean) => void): () => void {
+    const stop = this.#protocol.probe(key, typeName, done);
     this.#wake();
+    return stop;
   }
 
   /** Compares a group with every interested peer; returns how to stop, which calls back with what is known by then. */

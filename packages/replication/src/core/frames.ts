@@ -13,6 +13,8 @@ const FRAME_FORMAT = 1;
 const FRAME_OVERHEAD = 8;
 /** Bytes of the headers around one fragment, at most. */
 const FRAGMENT_OVERHEAD = 64;
+/** A message may have a fragment for each so many bytes that it may have: each takes memory, however little is in it. */
+const FRAGMENT_BYTES_MIN = 1024;
 /** Bytes that a message can share with the one before it: also bounds what a frame can unpack to. */
 const SHARED_BYTES_MAX = 255;
 /** Sharing fewer than these saves less than copying them costs. */
@@ -103,6 +105,8 @@ export class Reassembly {
 
   /** The whole message once its last fragment is here. A hole drops it: anti-entropy sends it again. */
   add(fragment: Fragment): Uint8Array | undefined {
+    const countMax = Math.ceil(this.#bytesMax / FRAGMENT_BYTES_MIN);
+    if (fragment.count > countMax) throw malformed(`a message of ${fragment.count} fragments, for ${this.#bytesMax} bytes at most`);
     if (fragment.index === 0) {
       this.#id = fragment.id;
       this.#parts = [];

@@ -8,7 +8,7 @@ import {
   encodeGroupId,
   formatGroupId,
 } from "@coppice/storage";
-import { ReplicationError } from "../error.ts";
+import { ReplicationError, groupDeleted } from "../error.ts";
 import type { ChangeLog } from "./change-log.ts";
 import type { CommitPipeline } from "./commit-pipeline.ts";
 import { equalDigest } from "./digest.ts";
@@ -92,12 +92,7 @@ export class GroupTable {
     const group = this.#directory.get(key);
     if (group === undefined) return this.#add(id, { key, type: type.name, epoch: 1 });
     if (group.phase === "deleted") {
-      if (!recreate) {
-        throw new ReplicationError(
-          "GROUP_DELETED",
-          `group ${formatGroupId(id)} was deleted; open it with { recreate: true } to start anew`,
-        );
-      }
+      if (!recreate) throw groupDeleted(id);
       this.#restart(group, nextEpoch(group), type.name);
     } else if (group.typeName !== type.name) {
       const message = `group ${formatGroupId(id)} is of type ${group.typeName}, not ${type.name}; open it with its own type, or delete it`;
@@ -256,7 +251,7 @@ export class GroupTable {
 
   /** Deletes a group for good: its next epoch is a tombstone. Calls back once that is on stable storage. */
   delete(group: Group, then: () => void): void {
-    if (group.phase === "deleted") return then();
+    if (group.phase === "deleted") return this.#parts.pipeline.whenDeleted(then);
     this.#restart(group, nextEpoch(group), group.typeName, group.vector.clone());
     this.#storeDeletion(group, () => {
       this.#parts.repair(group);

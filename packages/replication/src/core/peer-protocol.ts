@@ -46,10 +46,11 @@ const TOLD_MAX = 1000;
 
 /** A question to every linked peer whether it knows a group. */
 interface Probe {
+  readonly key: string;
   readonly question: Uint8Array;
   /** Who has not answered yet. */
   readonly left: Set<PeerId>;
-  readonly done: () => void;
+  readonly done: (isAnswered: boolean) => void;
 }
 
 /** Peers come and go here, greet each other, and each of their messages finds the part that answers it. */
@@ -61,7 +62,7 @@ export class PeerProtocol {
   readonly #meters = new Map<PeerId, PeerMeter>();
   /** Groups of which it was said that a message was too large. */
   readonly #toldTooLarge = new Set<string>();
-  readonly #probes = new Map<string, Probe>();
+  readonly #probes = new Set<Probe>();
 
   constructor(core: CoreContext, peers: Map<PeerId, Peer>, parts: ProtocolParts) {
     this.#core = core;
@@ -104,7 +105,7 @@ export class PeerProtocol {
     this.#peers.delete(link.peer);
     this.#core.watch.forgetPeer(link.peer);
     this.#parts.antiEntropy.left(peer);
-    for (const key of this.#probes.keys()) this.#probed(key, link.peer);
+    for (const probe of this.#probes) this.#probed(probe, link.peer);
     this.#parts.gossip.heartbeat();
   }
 
@@ -136,7 +137,7 @@ export class PeerProtocol {
     this.#parts.gossip.heartbeat();
     this.#parts.catchUp.greet();
     this.#parts.reads.greet(peer);
-    for (const { left, question } of this.#probes.values()) if (left.has(peer.id)) peer.post(question);
+    for (const { left, question } of this.#probes) if (left.has(peer.id)) peer.post(question);
     // One side is enough: the other answers with what differs.
     if (this.#parts.self > peer.id) this.#parts.antiEntropy.begin(peer);
   }
@@ -181,7 +182,8 @@ export class PeerProtocol {
         antiEntropy.onVector(peer, message);
         this.#parts.stability.onVector(peer, message);
         this.#parts.catchUp.onVector(peer, message);
-        return this.#probed(message.group.key, peer.id);
+        for (const probe of this.#probes) if (probe.key === message.group.key) this.#probed(probe, peer.id);
+        return;
       case "state":
         return antiEntropy.onState(peer, message);
       case "remind":
@@ -208,27 +210,28 @@ export class PeerProtocol {
     }
   }
 
-  /** Asks every peer whether it knows a group, and calls back when all have answered or gone. */
-  probe(key: string, typeName: string, then: () => void): void {
-    if (this.#peers.size === 0) return then();
-    const former = this.#probes.get(key);
-    const done = (): void => {
-      former?.done();
-      then();
-    };
+  /**
+   * Asks every peer whether it knows a group, and calls back when all have answered or gone. Returns how to stop, which
+   * calls back that not all have.
+   */
+  probe(key: string, typeName: string, done: Probe["done"]): () => void {
     const { vector } = emptyMeta(key, key, typeName, 0);
     const group = { key, type: typeName, epoch: 0 };
     const question = encodeMessage({ kind: "vector", group, intent: "ask", vector });
-    this.#probes.set(key, { question, left: new Set(this.#peers.keys()), done });
+    const probe: Probe = { key, question, left: new Set(this.#peers.keys()), done };
+    this.#probes.add(probe);
     // Those that have not said hello yet are asked when they do.
     for (const peer of this.#peers.values()) if (peer.hello !== undefined) peer.post(question);
+    if (probe.left.size === 0) this.#endProbe(probe, true);
+    return () => this.#endProbe(probe, false);
   }
 
-  #probed(key: string, peer: PeerId): void {
-    const probe = this.#probes.get(key);
-    if (probe === undefined || !probe.left.delete(peer) || probe.left.size > 0) return;
-    this.#probes.delete(key);
-    probe.done();
+  #probed(probe: Probe, peer: PeerId): void {
+    if (probe.left.delete(peer) && probe.left.size === 0) this.#endProbe(probe, true);
+  }
+
+  #endProbe(probe: Probe, isAnswered: boolean): void {
+    if (this.#probes.delete(probe)) probe.done(isAnswered);
   }
 }
 

@@ -35,10 +35,11 @@ export class PendingBuffer {
   /** False when the run was dropped because the buffer is full. */
   add(run: Run, fromJournal: boolean): boolean {
     const list = this.#runs.get(run.actor) ?? [];
-    if (list.some((known) => known.firstSeq <= run.firstSeq && known.lastSeq >= run.lastSeq)) return true;
+    // Most come in order, so from behind.
+    const before = list.findLastIndex((known) => known.firstSeq <= run.firstSeq);
+    if ((list[before]?.lastSeq ?? 0) >= run.lastSeq) return true;
     if (!fromJournal && this.#bytes + run.bytes.length > this.#bytesMax) return false;
-    const place = list.findIndex((known) => known.firstSeq > run.firstSeq);
-    list.splice(place < 0 ? list.length : place, 0, run);
+    list.splice(before + 1, 0, run);
     this.#runs.set(run.actor, list);
     this.#bytes += run.bytes.length;
     if (fromJournal) this.#journalled.add(run);
@@ -56,6 +57,15 @@ export class PendingBuffer {
       else if (first.firstSeq <= known + 1) found.push(first);
     }
     return found;
+  }
+
+  /** Lets go of a run that cannot be applied. */
+  drop(run: Run): void {
+    const list = this.#runs.get(run.actor) ?? [];
+    const kept = list.filter((other) => other !== run);
+    if (kept.length < list.length) this.#drop(run);
+    if (kept.length === 0) this.#runs.delete(run.actor);
+    else this.#runs.set(run.actor, kept);
   }
 
   /** What is missing first, for each actor whose runs wait. */

@@ -149,8 +149,8 @@ export class ReplicationServer {
 
   // Life
 
-  /** Loads what is stored. Returns false when something stored could not be applied: the group is degraded. */
-  restore(stored: StoredGroup): boolean {
+  /** Loads what is stored; degraded when not all of it could be applied. */
+  restore(stored: StoredGroup): void {
     const { snapshot } = stored;
     if (snapshot !== undefined) {
       this.#state = this.#type.decode(snapshot.body);
@@ -159,13 +159,11 @@ export class ReplicationServer {
       this.#tail.reset(this.#past.vector);
       if (this.isOpaque) this.#opaqueBase = snapshot;
     }
-    let whole = !stored.row.degraded;
-    for (const record of stored.records) whole = this.#replay(record.bytes) && whole;
+    this.degraded = stored.row.degraded;
+    for (const { bytes } of stored.records) this.#replay(bytes);
     this.position = stored.nextPosition;
-    this.degraded = !whole;
     this.#watchType();
     this.#settleType();
-    return whole;
   }
 
   /** The group is unloaded or starts anew: the type's own watching ends. */
@@ -188,14 +186,13 @@ export class ReplicationServer {
     this.#wrote(own, before);
   }
 
-  #replay(bytes: Uint8Array): boolean {
+  #replay(bytes: Uint8Array): void {
     try {
       for (const run of decodeRuns(bytes)) this.#accept(run, undefined, false, true);
-      return true;
     } catch (error) {
+      this.degraded = true;
       const message = `${this.key}: a journal record cannot be applied: ${String(error)}`;
       this.#environment.notice("JOURNAL_DAMAGED", message, { group: this.id });
-      return false;
     } finally {
       this.#fresh = NO_FRESH;
     }
@@ -311,11 +308,19 @@ export class ReplicationServer {
   }
 
   #applyPending(source: PeerId | undefined, repaired: boolean): void {
-    let progress = this.hasPending;
-    while (progress) {
+    for (let progress = this.hasPending; progress;) {
       progress = false;
       for (const waiting of this.#pending.candidates(this.#past.vector)) {
-        if (this.#applyRun(waiting, source, repaired)) progress = true;
+        try {
+          if (this.#applyRun(waiting, source, repaired)) progress = true;
+        } catch (error) {
+          // It is not the fault of whoever sent what it waited for.
+          this.#pending.drop(waiting);
+          this.degraded = true;
+          progress = true;
+          const message = `${this.key}: events that waited cannot be applied: ${String(error)}`;
+          this.#environment.notice("MALFORMED_FRAME", message, { group: this.id });
+        }
       }
     }
   }
@@ -417,9 +422,9 @@ export class ReplicationServer {
   stateFor(vector: VersionVector): StateTransfer | undefined {
     if (this.isOpaque) return this.#opaqueBase && { ...this.#opaqueBase, whole: true };
     const since = vector.size === 0 ? undefined : this.#type.encodeSince?.(this.#state, vector);
-    const { last: time } = this.#clock;
     const body = since ?? this.#type.encode(this.#state);
-    return { vector: this.#past.vector.clone(), frontier: this.#past.frontier, time, whole: since === undefined, body };
+    const { vector: known, frontier, time } = this.meta();
+    return { vector: known, frontier, time, whole: since === undefined, body };
   }
 
   /** Takes the runs applied since the last call, in causal order. */

@@ -267,6 +267,8 @@ export class SyncWatch {
   }
 
   #difference(peer: Peer, group: Group): Difference | undefined {
+    // What it said may have waited until the group was loaded.
+    if (this.#parts.peers.get(peer.id) !== peer) return undefined;
     const differences = this.#differences.get(peer.id) ?? new Map<string, Difference>();
     this.#differences.set(peer.id, differences);
     const known = differences.get(group.key);

@@ -57,6 +57,8 @@ export interface IntroducerOptions {
   admits(peer: PeerId): boolean;
   /** The linked peers. */
   linked(): readonly PeerId[];
+  /** Called first when the roll has changed. */
+  rollChanged(): void;
 }
 
 const TAKEN = 1;
@@ -85,7 +87,10 @@ export class Introducer {
 
   constructor(options: IntroducerOptions) {
     this.#options = options;
-    this.#stop = options.roll.onChange(() => this.changed());
+    this.#stop = options.roll.onChange(() => {
+      options.rollChanged();
+      this.changed();
+    });
   }
 
   async open(node: Libp2p): Promise<void> {

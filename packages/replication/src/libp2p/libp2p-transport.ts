@@ -322,8 +322,13 @@ class Libp2pTransport implements Transport {
   #newIntroducer(self: PeerId, table: LinkTable): Introducer | undefined {
     const roll = this.#options.admission?.roll;
     if (roll === undefined) return undefined;
-    roll.onChange(() => this.#dropRemoved());
-    return new Introducer({ self, roll, admits: (peer) => this.#admits(peer), linked: () => table.peers() });
+    return new Introducer({
+      self,
+      roll,
+      admits: (peer) => this.#admits(peer),
+      linked: () => table.peers(),
+      rollChanged: () => this.#dropRemoved(),
+    });
   }
 
   #noticeRefused(peer: PeerId): void {
@@ -357,7 +362,6 @@ class Libp2pTransport implements Transport {
   }
 }
 
-/** A connection on which nobody opens a stream occupies a place among `connectionsMax`. */
 /** What libp2p says of addresses that it cannot listen on has a stack trace for each. */
 function listenTrouble(error: unknown): string {
   const message = error instanceof Error ? error.message : String(error);
@@ -367,6 +371,7 @@ function listenTrouble(error: unknown): string {
   return `${[...reasons].join("; ")}${isTaken ? "; choose another port, 0 takes any free one" : ""}`;
 }
 
+/** A connection on which nobody opens a stream occupies a place among `connectionsMax`. */
 function closeUnused(node: Libp2p): void {
   for (const connection of node.getConnections()) {
     const isUsed = connection.streams.some(({ protocol }) => protocol === PROTOCOL);
