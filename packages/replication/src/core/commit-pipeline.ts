@@ -200,7 +200,8 @@ export class CommitPipeline {
   /** Calls back once the deletions made so far are on stable storage. */
   whenDeleted(callback: () => void): void {
     if (this.#deletions.length > 0) this.#afterDeletions.push(callback);
-    else if (this.#inFlight !== undefined && this.#inFlight.deletions.length > 0) this.#inFlight.afterwards.push(callback);
+    else if (this.#inFlight !== undefined && this.#inFlight.deletions.length > 0)
+      this.#inFlight.afterwards.push(callback);
     else callback();
   }
 

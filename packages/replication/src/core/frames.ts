@@ -106,7 +106,8 @@ export class Reassembly {
   /** The whole message once its last fragment is here. A hole drops it: anti-entropy sends it again. */
   add(fragment: Fragment): Uint8Array | undefined {
     const countMax = Math.ceil(this.#bytesMax / FRAGMENT_BYTES_MIN);
-    if (fragment.count > countMax) throw malformed(`a message of ${fragment.count} fragments, for ${this.#bytesMax} bytes at most`);
+    if (fragment.count > countMax)
+      throw malformed(`a message of ${fragment.count} fragments, for ${this.#bytesMax} bytes at most`);
     if (fragment.index === 0) {
       this.#id = fragment.id;
       this.#parts = [];

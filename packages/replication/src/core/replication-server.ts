@@ -423,8 +423,7 @@ export class ReplicationServer {
     if (this.isOpaque) return this.#opaqueBase && { ...this.#opaqueBase, whole: true };
     const since = vector.size === 0 ? undefined : this.#type.encodeSince?.(this.#state, vector);
     const body = since ?? this.#type.encode(this.#state);
-    const { vector: known, frontier, time } = this.meta();
-    return { vector: known, frontier, time, whole: since === undefined, body };
+    return { ...this.meta(), whole: since === undefined, body };
   }
 
   /** Takes the runs applied since the last call, in causal order. */
