@@ -1,6 +1,5 @@
 /** Files of exported groups, as they come in and go to the disk. */
-import { open, rename, rm } from "node:fs/promises";
-import { dirname } from "node:path";
+import { open, stat } from "node:fs/promises";
 import { parseGroupId } from "@coppice/storage";
 import { isServed } from "./client.ts";
 import { type ClientOptions, connect } from "./context.ts";
@@ -8,8 +7,8 @@ import { CliError, EXIT } from "./failure.ts";
 import { interruptible } from "./interrupt.ts";
 import { type Streams, counted, formatBytes } from "./output.ts";
 import { withProgress } from "./progress.ts";
+import { STANDARD, isStandardOutput, writeWhole } from "./written-file.ts";
 
-const PRIVATE = 0o600;
 const HEADER_BYTES = 8;
 const LENGTH_BYTES = 4;
 
@@ -35,44 +34,14 @@ export async function exportTo(
     }),
   );
   const text = `${file}: ${counted(groups, "group")}, ${formatBytes(bytes)}\n`;
-  streams.out(options.json === true ? `${JSON.stringify({ file, bytes, groups })}\n` : text);
+  const tell = isStandardOutput(file) ? streams.err : streams.out;
+  tell(options.json === true ? `${JSON.stringify({ file, bytes, groups })}\n` : text);
 }
 
-/** Writes under another name until it is complete: half a backup looks like none. Returns the number of bytes. */
-async function writeWhole(path: string, chunks: AsyncIterable<Uint8Array>, signal: AbortSignal): Promise<number> {
-  const draft = `${path}.part`;
-  let bytes = 0;
-  try {
-    const file = await open(draft, "w", PRIVATE).catch((error: unknown) => {
-      throw noDirectory(path, error);
-    });
-    try {
-      for await (const chunk of chunks) {
-        signal.throwIfAborted();
-        await file.writeFile(chunk);
-        bytes += chunk.length;
-      }
-      await file.sync();
-    } finally {
-      await file.close();
-    }
-    await rename(draft, path);
-  } catch (error) {
-    await rm(draft, { force: true });
-    throw error;
-  }
-  return bytes;
-}
-
-function noDirectory(path: string, error: unknown): unknown {
-  if ((error as NodeJS.ErrnoException).code !== "ENOENT") return error;
-  return new CliError(EXIT.usage, "INVALID_OPTIONS", `there is no directory ${dirname(path)} for ${path}`, {
-    cause: error,
-  });
-}
-
-/** How large a file is. Fails when it is not there, or may not be read. */
+/** How large a file is; 0 of a pipe. Fails when it is not there, or may not be read. */
 export async function readableSize(path: string): Promise<number> {
+  // A pipe is opened once.
+  if (path === STANDARD || !(await stat(path)).isFile()) return 0;
   const file = await open(path);
   try {
     return (await file.stat()).size;

@@ -16,7 +16,7 @@ import { storageCommands } from "./commands/storage.ts";
 import { tokenCommand } from "./commands/token.ts";
 import { watchCommand } from "./commands/watch.ts";
 import type { CliContext } from "./context.ts";
-import { EXIT, toCliError } from "./failure.ts";
+import { CliError, EXIT, toCliError } from "./failure.ts";
 import type { Streams } from "./output.ts";
 
 const STATUSES = `
@@ -29,13 +29,13 @@ Exit statuses:
 
 COPPICE_DATA names the data directory where --data does not.`;
 
-/** The command line. Each command has its file in `commands`. */
-export function createProgram(streams: Streams): Command {
+/** The command line. Each command has its file in `commands`. What is wrong with its use is told to `misuse`. */
+export function createProgram(streams: Streams, misuse: (text: string) => void = streams.err): Command {
   const context: CliContext = { streams };
   const program = new Command("coppice")
     .description("Replicated counters, maps and documents: runs a node, and talks to a running one.")
     .version(VERSION, "-V, --version")
-    .configureOutput({ writeOut: streams.out, writeErr: streams.err })
+    .configureOutput({ writeOut: streams.out, writeErr: misuse })
     .showHelpAfterError("(coppice --help lists the commands, coppice COMMAND --help its options)")
     .addHelpText("after", STATUSES)
     .exitOverride();
@@ -59,15 +59,23 @@ export function createProgram(streams: Streams): Command {
 
 /** Runs a command line and returns its exit status. Never throws. */
 export async function run(args: readonly string[], streams: Streams): Promise<number> {
-  try {
-    await createProgram(streams).parseAsync(args, { from: "user" });
-    return EXIT.ok;
-  } catch (error) {
-    // Commander has printed its own message, and a help text is no failure.
-    if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.ok : EXIT.usage;
-    const { status, code, message } = toCliError(error);
-    const json = args.includes("--json");
+  const json = args.includes("--json");
+  const tell = ({ status, code, message }: CliError): number => {
     streams.err(json ? `${JSON.stringify({ error: { code, message } })}\n` : `error: ${message} (${code})\n`);
     return status;
+  };
+  try {
+    // For people, commander writes its own messages, with a hint.
+    await createProgram(streams, json ? () => {} : streams.err).parseAsync(args, { from: "user" });
+    return EXIT.ok;
+  } catch (error) {
+    if (!(error instanceof CommanderError)) return tell(toCliError(error));
+    // A help text is no failure.
+    if (error.exitCode === 0) return EXIT.ok;
+    return json ? tell(misused(error)) : EXIT.usage;
   }
+}
+
+function misused({ message }: CommanderError): CliError {
+  return new CliError(EXIT.usage, "INVALID_OPTIONS", message.replace(/^error: /, ""));
 }

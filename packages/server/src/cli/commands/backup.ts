@@ -39,7 +39,7 @@ function backupCommand(program: Command, { streams }: CliContext): void {
       "Writes the groups of a node into a file, each whole as it is at that moment, with all that their journals reach " +
         "back to: of a running node, or of a data directory. `restore` can go back to any moment in between.",
     )
-    .argument("<file>", "the file to write")
+    .argument("<file>", "the file to write, or - for standard output")
     .option("--prefix <id>", "only groups below, as for `groups`", groupId)
     .addHelpText("after", "\nExample:\n  $ coppice backup monday.coppice --data ./a");
   withConnection(command).action(async (file: string, options: ExportOptions) => {

@@ -9,6 +9,7 @@ import { CliError, EXIT } from "../failure.ts";
 import { interruptible } from "../interrupt.ts";
 import { counted, figure, formatBytes, printable, tally } from "../output.ts";
 import { type Progress, withProgress } from "../progress.ts";
+import { STANDARD } from "../written-file.ts";
 
 export interface OfflineOptions {
   readonly data: string;
@@ -83,7 +84,7 @@ function exportCommand(program: Command, { streams }: CliContext): void {
       "Writes the groups of a node into a portable file: of a running node, each group whole as it is at that moment, " +
         "or of a data directory. Keys and tokens are not in it. The file is there only once it is complete.",
     )
-    .argument("<file>", "the file to write")
+    .argument("<file>", "the file to write, or - for standard output")
     .option("--prefix <id>", "only groups below, as for `groups`", groupId)
     .addHelpText("after", "\nExample:\n  $ coppice export words.coppice --prefix words/ --data ./a");
   withConnection(command).action(async (file: string, options: ExportOptions) => {
@@ -99,7 +100,7 @@ function importCommand(program: Command, { streams }: CliContext): void {
       "Writes the groups of an exported file into a data directory, new or not, whose node does not run. Groups that are " +
         "there with the same content stay; one with other content ends it with status 6. Can be run again.",
     )
-    .argument("<file>", "what `coppice export` wrote")
+    .argument("<file>", "what `coppice export` wrote, or - for standard input")
     .option("--prefix <id>", "only groups below, as for `groups`", groupId)
     .option("--skip-existing", "leave groups with other content alone")
     .addHelpText("after", "\nExample:\n  $ coppice import words.coppice --data ./b");
@@ -111,7 +112,8 @@ function importCommand(program: Command, { streams }: CliContext): void {
     const report = await withProgress(streams, options, ["importing", "bytes"], (progress) =>
       interruptible((signal) => {
         const onProgress = ({ bytes }: { readonly bytes: number }): void => progress.tell(bytes, size);
-        return importDirectory(data, createReadStream(file), { ...selection, skipExisting, onProgress, signal });
+        const source = file === STANDARD ? process.stdin : createReadStream(file);
+        return importDirectory(data, source, { ...selection, skipExisting, onProgress, signal });
       }),
     );
     const { groups, imported, present, skipped, deleted } = report;
