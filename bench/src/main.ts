@@ -12,6 +12,7 @@ import { parseArgs } from "node:util";
 const BENCHMARKS: ReadonlyMap<string, string> = new Map([
   ["replication", "nodes and replicas, beside raw limits: about two minutes"],
   ["scale", "a node that knows 100 000 groups: a minute or two"],
+  ["peers", "nodes beside automerge-repo and Hocuspocus: two or three minutes"],
   ["crdt", "the types alone, beside Yjs: ten seconds"],
   ["storage", "the group store beside the raw engine: some minutes"],
   ["transport", "frames over libp2p beside raw libp2p and TCP: half a minute"],
@@ -55,7 +56,7 @@ if (unknown.length > 0) {
   process.exitCode = 2;
 } else {
   for (const name of names) {
-    const hasFigures = name === "replication" || name === "scale";
+    const hasFigures = name === "replication" || name === "scale" || name === "peers";
     const args = hasFigures && values.json !== undefined ? ["--json", values.json] : [];
     if ((await run(name, args)) !== 0) process.exitCode = 1;
   }

@@ -1,9 +1,7 @@
-/** What a figure measures: nothing but the CRDT type, a replica without a disk, or one that journals into LevelDB. */
-export type Measured = "type alone" | "replica in memory" | "mode log";
-
 export interface Figure {
   readonly name: string;
-  readonly measures: Measured;
+  /** Nothing but the CRDT type, a replica without a disk, or one that journals into LevelDB; beside peers, the system. */
+  readonly measures: "type alone" | "replica in memory" | "mode log" | `${string}: ${string}`;
   readonly value: number;
   readonly unit: string;
   /** Processor time of each, all threads of the process: what stays comparable on a machine that others use, too. */

@@ -3,6 +3,7 @@ import { type Node, type Replica, createNode, lwwMap } from "coppice";
 import { levelStorage } from "coppice/level";
 import { libp2pTransport } from "coppice/libp2p";
 import { type AddressInfo, createServer } from "node:net";
+import { answerCommands } from "./commands.ts";
 import { nowNs, turn } from "./figure.ts";
 import { heapOfIdleGroups, heapOfIds, heapOfMaps, heapOfOpenGroups } from "./heap.ts";
 import { know } from "./know.ts";
@@ -15,6 +16,7 @@ let expected: { readonly events: number; readonly reached: (atNs: number) => voi
 /** Nanoseconds that each probe has travelled. */
 let samples: number[] = [];
 let received = 0;
+let reachedAt: Promise<number> = Promise.resolve(0);
 
 function watch(replica: Replica<object, { get(key: string): number | undefined }>): void {
   replica.subscribe(({ keys, origin }) => {
@@ -26,7 +28,7 @@ function watch(replica: Replica<object, { get(key: string): number | undefined }
   });
 }
 
-const commands: Record<string, (parameters: never) => unknown> = {
+answerCommands({
   /** A node that watches the group; answers with its address. */
   async listen({ data }: { data?: string }) {
     await node?.close();
@@ -126,16 +128,4 @@ const commands: Record<string, (parameters: never) => unknown> = {
   heapOfMaps,
   /** A node that starts on many stored groups. */
   know,
-};
-
-let reachedAt: Promise<number> = Promise.resolve(0);
-
-process.on("message", ({ command, parameters }: { command: string; parameters: never }) => {
-  const answer = async (): Promise<unknown> => await commands[command]?.(parameters);
-  answer().then(
-    (result) => process.send?.({ result }),
-    (error: unknown) =>
-      process.send?.({ error: error instanceof Error ? (error.stack ?? error.message) : String(error) }),
-  );
 });
-process.on("disconnect", () => process.exit());

@@ -5,12 +5,12 @@ import { fileURLToPath } from "node:url";
 /** A command that takes longer has lost its way. */
 const ANSWER_MS_MAX = 60_000;
 
-/** The other process of a measurement; what it can do stands in `worker-main.ts`. */
+/** Another process of a measurement; what it can do stands in the file that it runs, `worker-main.ts` if not another. */
 export class Worker {
   readonly #child: ChildProcess;
 
-  constructor() {
-    this.#child = fork(fileURLToPath(new URL("worker-main.js", import.meta.url)), { execArgv: ["--expose-gc"] });
+  constructor(file: URL = new URL("worker-main.js", import.meta.url)) {
+    this.#child = fork(fileURLToPath(file), { execArgv: ["--expose-gc"] });
   }
 
   /** One command at a time; the answer is what its function returns. */
@@ -28,6 +28,13 @@ export class Worker {
     ended.abort();
     if (answer.error !== undefined) throw new Error(`the other process failed: ${answer.error}`);
     return answer.result as Answer;
+  }
+
+  /** Ends it as a crash would. */
+  async kill(): Promise<void> {
+    const exited = once(this.#child, "exit");
+    this.#child.kill("SIGKILL");
+    await exited;
   }
 
   [Symbol.dispose](): void {
