@@ -1,7 +1,8 @@
-import { gCounter } from "@coppice/crdt";
+import { actorFromBytes, gCounter } from "@coppice/crdt";
 import { memoryStorage } from "@coppice/storage";
 import { describe, expect, it } from "vitest";
-import { Grove, notes, words } from "./nodes.test-support.ts";
+import { PROTOCOL_VERSION } from "./core/messages.ts";
+import { Ghost, Grove, gossip, increments, notes, words } from "./nodes.test-support.ts";
 
 describe("three nodes", () => {
   for (const [name, faults] of Object.entries({
@@ -33,6 +34,25 @@ describe("three nodes", () => {
       expect(new Set(groups.map((group) => group.contentHash())).size).toBe(1);
     });
   }
+
+  it("are told at once of events that waited for others, by whom they hear neither from nor of", async () => {
+    await using grove = new Grove();
+    const rarely = { syncIntervalMs: 2 ** 31 - 1 };
+    const a = await grove.start("a", [], rarely);
+    const b = await grove.start("b", ["a"], rarely);
+    const [near, far] = [new Ghost(grove, "near"), new Ghost(grove, "far")];
+    await Promise.all([near.haunt("a"), far.haunt("a")]);
+    await b.connect("memory:/near");
+    near.say({ kind: "hello", protocol: PROTOCOL_VERSION, heard: true, domains: undefined });
+    // Until a knows that b hears it.
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    const [first, second] = [1, 2].map((byte) => actorFromBytes(new Uint8Array(16).fill(byte)));
+    if (first === undefined || second === undefined) throw new TypeError("two actors");
+    far.say(gossip("c", increments(second, 1, 1, [{ actor: first, seq: 1 }])));
+    await expect.poll(() => a.group("c")?.pendingEvents).toBe(1);
+    near.say(gossip("c", increments(first, 1, 1)));
+    await expect.poll(() => b.group("c")?.events).toBe(2);
+  });
 
   it("converge after a partition in which all of them wrote", async () => {
     await using grove = new Grove();

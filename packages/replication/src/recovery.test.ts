@@ -85,6 +85,21 @@ describe("a recovery", () => {
     expect(groups.loaded).toEqual(["c", "d", "a", "b"]);
   });
 
+  it("ends with what is thrown at its progress, and loads nothing more", async () => {
+    const ids = Array.from({ length: 2000 }, (_, index) => `g${index}`);
+    const groups = source(ids, ids);
+    const failed = recoverGroups(groups, {
+      onProgress: ({ done }) => {
+        if (done === 1) throw new Error("enough");
+      },
+    });
+    await expect(failed).rejects.toThrow("enough");
+    const { length } = groups.loaded;
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    expect(groups.loaded).toHaveLength(length);
+    expect(length).toBeLessThan(600);
+  });
+
   it("goes on when a group cannot be read, and says so", async () => {
     const groups = source(["a", "bad", "c"]);
     const progress: unknown[] = [];

@@ -199,7 +199,7 @@ async function loadEach(
   signal: AbortSignal | undefined,
   note: (key: string, isLoaded: boolean) => void,
 ): Promise<void> {
-  const waiting = keys.values();
+  const waiting = each(keys);
   const work = async (): Promise<void> => {
     for (const key of waiting) {
       signal?.throwIfAborted();
@@ -216,6 +216,11 @@ async function loadEach(
     }
   };
   await Promise.all(Array.from({ length: LOADS_AT_ONCE }, work));
+}
+
+/** When one of those who share this stops early, there is nothing more for the others. */
+function* each<Item>(items: readonly Item[]): Generator<Item> {
+  yield* items;
 }
 
 async function readContents(source: RecoverySource, total: number, options: RecoverOptions): Promise<StoredContents[]> {

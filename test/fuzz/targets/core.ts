@@ -108,11 +108,12 @@ class Machine {
       if (server === undefined || server.isOpaque) continue;
       must(server.pending.bytes <= PENDING_BYTES_MAX, `${server.pending.bytes} bytes are pending`);
       const body = server.snapshot()?.body;
-      must(body !== undefined, "an active group has no state");
+      const type = this.core.type(server.typeName);
+      must(body !== undefined && type !== undefined, "an active group has no state");
       const writer = new Writer();
-      server.type.canonical(server.type.decode(body), writer);
+      type.canonical(type.decode(body), writer);
       mustEqual(writer.take(), server.canonical(), "a state reads otherwise after it was written and read");
-      server.value(server.type);
+      server.value(type);
       const writerOfVector = new Writer();
       server.vector.encode(writerOfVector);
       const vector = VersionVector.decode(new Reader(writerOfVector.take()));

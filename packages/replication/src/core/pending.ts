@@ -1,5 +1,6 @@
 import type { Actor, VersionVector } from "@coppice/crdt";
 import type { Dependency, Run } from "./run.ts";
+import type { FreshRun } from "./transfer.ts";
 
 /**
  * Runs that wait for events before them, under a byte cap. What came from a peer may be dropped at any time, since the
@@ -7,11 +8,9 @@ import type { Dependency, Run } from "./run.ts";
  */
 export class PendingBuffer {
   readonly #bytesMax: number;
-  /** By actor. */
-  readonly #runs = new Map<Actor, Run[]>();
+  /** By actor, in the order of their first events. */
+  readonly #runs = new Map<Actor, FreshRun[]>();
   #bytes = 0;
-  /** Runs that nobody could send again. */
-  readonly #journalled = new Set<Run>();
 
   constructor(bytesMax: number) {
     this.#bytesMax = bytesMax;
@@ -24,7 +23,7 @@ export class PendingBuffer {
   /** Events that wait. */
   get events(): number {
     let events = 0;
-    for (const list of this.#runs.values()) for (const run of list) events += run.count;
+    for (const list of this.#runs.values()) for (const { run } of list) events += run.count;
     return events;
   }
 
@@ -33,71 +32,68 @@ export class PendingBuffer {
   }
 
   /** False when the run was dropped because the buffer is full. */
-  add(run: Run, fromJournal: boolean): boolean {
-    const list = this.#runs.get(run.actor) ?? [];
+  add(waiting: FreshRun): boolean {
+    const { actor, firstSeq, lastSeq, bytes } = waiting.run;
+    const list = this.#runs.get(actor) ?? [];
     // Most come in order, so from behind.
-    const before = list.findLastIndex((known) => known.firstSeq <= run.firstSeq);
-    if ((list[before]?.lastSeq ?? 0) >= run.lastSeq) return true;
-    if (!fromJournal && this.#bytes + run.bytes.length > this.#bytesMax) return false;
-    list.splice(before + 1, 0, run);
-    this.#runs.set(run.actor, list);
-    this.#bytes += run.bytes.length;
-    if (fromJournal) this.#journalled.add(run);
+    const before = list.findLastIndex(({ run }) => run.firstSeq <= firstSeq);
+    if ((list[before]?.run.lastSeq ?? 0) >= lastSeq) return true;
+    if (!isJournalled(waiting) && this.#bytes + bytes.length > this.#bytesMax) return false;
+    list.splice(before + 1, 0, waiting);
+    this.#runs.set(actor, list);
+    this.#bytes += bytes.length;
     return true;
   }
 
   /** The runs that may follow now: for each actor the first that is not yet wholly known at `vector`. */
-  candidates(vector: VersionVector): Run[] {
-    const found: Run[] = [];
+  candidates(vector: VersionVector): FreshRun[] {
+    const found: FreshRun[] = [];
     for (const [actor, list] of this.#runs) {
       const known = vector.get(actor);
-      while (list.length > 0 && (list[0] as Run).lastSeq <= known) this.#drop(list.shift() as Run);
-      const first = list[0];
+      while (list[0] !== undefined && list[0].run.lastSeq <= known) this.#bytes -= list.shift()?.run.bytes.length ?? 0;
+      const [first] = list;
       if (first === undefined) this.#runs.delete(actor);
-      else if (first.firstSeq <= known + 1) found.push(first);
+      else if (first.run.firstSeq <= known + 1) found.push(first);
     }
     return found;
   }
 
-  /** Lets go of a run that cannot be applied. */
-  drop(run: Run): void {
-    const list = this.#runs.get(run.actor) ?? [];
-    const kept = list.filter((other) => other !== run);
-    if (kept.length < list.length) this.#drop(run);
-    if (kept.length === 0) this.#runs.delete(run.actor);
-    else this.#runs.set(run.actor, kept);
-  }
-
   /** What is missing first, for each actor whose runs wait. */
   missing(vector: VersionVector): Dependency[] {
-    return [...this.#runs.values()].flatMap((list) => blockers(list[0], vector));
+    return [...this.#runs.values()].flatMap((list) => blockers(list[0]?.run, vector));
+  }
+
+  /** Lets go of a run that cannot be applied. */
+  drop(waiting: FreshRun): void {
+    const { actor } = waiting.run;
+    this.#keep(actor, this.#runs.get(actor)?.filter((other) => other !== waiting) ?? []);
   }
 
   /** Drops the runs of peers that wait for events of which `isLost` says so; returns how many events. */
   giveUp(vector: VersionVector, isLost: (event: Dependency) => boolean): number {
-    let events = 0;
+    const before = this.events;
     for (const [actor, list] of this.#runs) {
-      if (!blockers(list[0], vector).some(isLost)) continue;
-      const kept = list.filter((run) => this.#journalled.has(run));
-      for (const run of list) {
-        if (kept.includes(run)) continue;
-        this.#drop(run);
-        events += run.count;
-      }
-      if (kept.length === 0) this.#runs.delete(actor);
-      else this.#runs.set(actor, kept);
+      if (blockers(list[0]?.run, vector).some(isLost)) this.#keep(actor, list.filter(isJournalled));
     }
-    return events;
+    return before - this.events;
   }
 
-  #drop(run: Run): void {
-    this.#bytes -= run.bytes.length;
-    this.#journalled.delete(run);
+  /** Of an actor's runs only these go on waiting. */
+  #keep(actor: Actor, kept: FreshRun[]): void {
+    for (const { run } of this.#runs.get(actor) ?? []) this.#bytes -= run.bytes.length;
+    for (const { run } of kept) this.#bytes += run.bytes.length;
+    if (kept.length === 0) this.#runs.delete(actor);
+    else this.#runs.set(actor, kept);
   }
 }
 
 /** The buffer of a group whose events have all come in order; never added to. */
 export const NOTHING_PENDING: PendingBuffer = new PendingBuffer(0);
+
+/** Whether nobody could send it again: own events do not wait, but for those in the journal. */
+function isJournalled({ source }: FreshRun): boolean {
+  return source === undefined;
+}
 
 /** What keeps a run from being applied: a gap before it in its actor's sequence, or else its dependencies. */
 function blockers(run: Run | undefined, vector: VersionVector): readonly Dependency[] {

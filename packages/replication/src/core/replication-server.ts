@@ -82,10 +82,6 @@ export class ReplicationServer {
     this.#watchType();
   }
 
-  get type(): AnyCrdtType {
-    return this.#type;
-  }
-
   /** Whether this node lacks the code of the group's type. */
   get isOpaque(): boolean {
     return this.#type === opaqueType;
@@ -188,7 +184,7 @@ export class ReplicationServer {
 
   #replay(bytes: Uint8Array): void {
     try {
-      for (const run of decodeRuns(bytes)) this.#accept(run, undefined, false, true);
+      for (const run of decodeRuns(bytes)) this.#accept({ run, source: undefined, repaired: false });
     } catch (error) {
       this.degraded = true;
       const message = `${this.key}: a journal record cannot be applied: ${String(error)}`;
@@ -286,33 +282,35 @@ export class ReplicationServer {
   receive(run: Run, source: PeerId, repaired: boolean): { readonly isNew: boolean; readonly hasGap: boolean } {
     this.#checkIncarnation(run.actor, run.lastSeq);
     const before = this.version;
-    this.#accept(run, source, repaired, false);
+    this.#accept({ run, source, repaired });
     this.#settleType();
     return { isNew: this.version !== before, hasGap: this.hasPending };
   }
 
-  #accept(run: Run, source: PeerId | undefined, repaired: boolean, fromJournal: boolean): void {
-    if (run.lastSeq <= this.#past.known(run.actor)) return;
+  #accept(fresh: FreshRun): void {
+    const { actor, lastSeq } = fresh.run;
+    if (lastSeq <= this.#past.known(actor)) return;
     this.#seal();
-    this.#applyRun(run, source, repaired);
-    if (this.#past.known(run.actor) < run.lastSeq && !this.#wait(run, fromJournal)) this.degraded = true;
-    this.#applyPending(source, repaired);
+    this.#applyRun(fresh);
+    if (this.#past.known(actor) < lastSeq && !this.#wait(fresh)) this.degraded = true;
+    this.#applyPending();
   }
 
   /** Keeps what must wait for events before it; false when there is no room. */
-  #wait(run: Run, fromJournal: boolean): boolean {
+  #wait(fresh: FreshRun): boolean {
     if (this.#pending === NOTHING_PENDING) {
       this.#pending = new PendingBuffer(this.#environment.limits.pendingBytesMax);
     }
-    return this.#pending.add(run, fromJournal);
+    // Nobody is told of it as of the rest of an answer: once it may follow, it is passed on like any other.
+    return this.#pending.add({ ...fresh, repaired: false });
   }
 
-  #applyPending(source: PeerId | undefined, repaired: boolean): void {
+  #applyPending(): void {
     for (let progress = this.hasPending; progress;) {
       progress = false;
       for (const waiting of this.#pending.candidates(this.#past.vector)) {
         try {
-          if (this.#applyRun(waiting, source, repaired)) progress = true;
+          if (this.#applyRun(waiting)) progress = true;
         } catch (error) {
           // It is not the fault of whoever sent what it waited for.
           this.#pending.drop(waiting);
@@ -326,7 +324,8 @@ export class ReplicationServer {
   }
 
   /** Applies as much of a run as may follow now; returns whether anything was applied. */
-  #applyRun(run: Run, source: PeerId | undefined, repaired: boolean): boolean {
+  #applyRun(fresh: FreshRun): boolean {
+    const { run } = fresh;
     const first = this.#past.known(run.actor) + 1 - run.firstSeq;
     if (first < 0) return false;
     const end = this.#past.uncovered(run, first);
@@ -339,7 +338,7 @@ export class ReplicationServer {
       const bad = walk.seq - run.firstSeq;
       if (bad > first) {
         this.#follow(run, first, bad, run.timeOf(bad - 1));
-        this.#joined("remote");
+        this.#joined();
       }
       throw error;
     }
@@ -347,7 +346,7 @@ export class ReplicationServer {
     // A run whose first part was applied earlier was recorded then, and its bytes hold the rest too.
     if (!run.isRecorded) {
       run.isRecorded = true;
-      this.#record({ run, source, repaired });
+      this.#record(fresh);
     }
     this.#changed("remote");
     return true;
@@ -387,18 +386,18 @@ export class ReplicationServer {
     }
     this.#past.join(theirs.vector, theirs.frontier);
     this.#clock.observe(theirs.time);
-    this.#joined("remote");
+    this.#joined();
     if (this.isOpaque) this.#opaqueBase = { ...this.meta(), journalPosition: this.position, body: theirs.body.slice() };
-    this.#applyPending(undefined, true);
+    this.#applyPending();
     this.#settleType();
     return true;
   }
 
   /** The state now holds events that no run in the journal or the tail does. */
-  #joined(origin: Origin): void {
+  #joined(): void {
     this.#tail.reset(this.#past.vector);
     this.snapshotRequired = true;
-    this.#changed(origin);
+    this.#changed("remote");
   }
 
   // For peers and the journal

@@ -2,10 +2,10 @@ import type { Actor, HybridTime, VersionVector } from "@coppice/crdt";
 import type { PeerId } from "../transport.ts";
 import type { Run } from "./run.ts";
 
-/** A run applied in this tick, with where it came from. */
+/** A run with where it came from. */
 export interface FreshRun {
   readonly run: Run;
-  /** The peer it came from; undefined for own events. */
+  /** The peer it came from; undefined for own events, and those of the own journal. */
   readonly source: PeerId | undefined;
   /** Whether it came by anti-entropy, not by gossip. */
   readonly repaired: boolean;
