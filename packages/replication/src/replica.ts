@@ -1,5 +1,6 @@
 import type { AnyCrdtType, CrdtType } from "@coppice/crdt";
 import type { GroupId } from "@coppice/storage";
+import { ChangeStream } from "./change-stream.ts";
 import type { Origin } from "./core/changes.ts";
 import { BROADCAST_BYTES_MAX } from "./core/messages.ts";
 import type { ReplicationServer } from "./core/replication-server.ts";
@@ -212,54 +213,23 @@ export class Replica<Value, Mutator extends View, View = Mutator> implements Dis
    */
   changes(options?: { signal?: AbortSignal }): AsyncIterableIterator<Change<Value>> {
     this.#host.server();
-    const waiting = new Map<Origin, Set<string>>();
     const signal = options?.signal;
-    let sleeping: (() => void)[] = [];
-    const wake = (): void => {
-      const woken = sleeping;
-      sleeping = [];
-      for (const goOn of woken) goOn();
-    };
-    let isDone = false;
-    const stopWatching = this.#host.watch((origin, keys) => {
-      const merged = waiting.get(origin) ?? new Set();
-      for (const key of keys) merged.add(key);
-      waiting.set(origin, merged);
-      wake();
-    });
-    const stop = (): void => {
-      isDone = true;
-      this.#stops?.delete(stop);
-      stopped();
-      signal?.removeEventListener("abort", stop);
-      stopWatching();
-      wake();
-    };
-    const stopped = this.#host.onStop(stop);
-    (this.#stops ??= new Set()).add(stop);
-    if (signal?.aborted) stop();
-    else signal?.addEventListener("abort", stop, { once: true });
-    const next = async (): Promise<IteratorResult<Change<Value>>> => {
-      while (!isDone) {
-        for (const [origin, keys] of waiting) {
-          waiting.delete(origin);
-          return { done: false, value: this.#change(origin, keys) };
-        }
-        await new Promise<void>((resolve) => void sleeping.push(resolve));
-      }
-      return { done: true, value: undefined };
-    };
-    const end = async (): Promise<IteratorResult<Change<Value>>> => {
-      stop();
-      return { done: true, value: undefined };
-    };
-    return {
-      next,
-      return: end,
-      [Symbol.asyncIterator]() {
-        return this;
+    const stream: ChangeStream<Change<Value>> = new ChangeStream(
+      (origin, keys) => this.#change(origin, keys),
+      () => {
+        for (const stop of stops) stop();
       },
-    };
+    );
+    const end = (): void => stream.end();
+    const stops = [
+      this.#host.watch((origin, keys) => stream.push(origin, keys)),
+      this.#host.onStop(end),
+      this.#untilClosed(end),
+      () => signal?.removeEventListener("abort", end),
+    ];
+    if (signal?.aborted) end();
+    else signal?.addEventListener("abort", end, { once: true });
+    return stream;
   }
 
   #change(origin: Origin, keys: ReadonlySet<string>): Change<Value> {

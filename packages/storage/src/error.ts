@@ -38,7 +38,11 @@ export class StorageError extends Error {
 
 /** Throws `ABORTED` with the signal's reason as its cause when `signal` has fired. */
 export function throwIfAborted(signal: AbortSignal | undefined): void {
-  if (signal?.aborted) throw new StorageError("ABORTED", "the operation was aborted", { cause: signal.reason });
+  if (signal?.aborted) throw aborted(signal);
+}
+
+export function aborted({ reason }: AbortSignal): StorageError {
+  return new StorageError("ABORTED", "the operation was aborted", { cause: reason });
 }
 
 /** What `decode` makes of something; undefined when that is `CORRUPT`. */

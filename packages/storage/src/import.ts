@@ -4,6 +4,7 @@ import { type Block, HEADER_BYTES } from "./export-format.ts";
 import { decodeGroupKey, encodeGroupPrefix, formatGroupId, type GroupId } from "./group-id.ts";
 import type { CatalogueRow, Digest, GroupCommit, GroupMeta, GroupStorage } from "./group-storage.ts";
 import { unpackBody } from "./packed-body.ts";
+import { untilAborted } from "./until-aborted.ts";
 
 export interface ImportOptions {
   /** Only groups that match (see `encodeGroupPrefix`). */
@@ -49,7 +50,7 @@ export async function importGroups(
   const { signal, onProgress } = options;
   const matches = matcher(options.prefix);
   const report = { groups: 0, bytes: HEADER_BYTES, imported: 0, deleted: 0, present: 0, skipped: 0, overwritten: 0 };
-  for await (const { block, bytes } of readBlocks(chunks)) {
+  for await (const { block, bytes } of readBlocks(untilAborted(chunks, signal))) {
     throwIfAborted(signal);
     report.bytes += bytes;
     if (block.kind === "end" || !matches(block.key)) continue;

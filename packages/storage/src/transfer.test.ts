@@ -304,4 +304,24 @@ describe("export and import", () => {
     await expect(aborted).rejects.toMatchObject({ code: "ABORTED" });
     expect(await collect(store.listGroups({ deleted: true }))).toHaveLength(1);
   });
+
+  it("stops at once when aborted, also while nothing more comes from its source", async () => {
+    const bytes = await bytesOf(await stored());
+    const { store } = await openStore();
+    let hasEnded = false;
+    const stuck: AsyncIterable<Uint8Array> = {
+      [Symbol.asyncIterator]: () => {
+        const chunks = [bytes.subarray(0, bytes.length / 2)];
+        return {
+          next: async () => ({ done: false, value: chunks.pop() ?? (await new Promise<never>(() => {})) }),
+          return: async () => ({ done: (hasEnded = true), value: undefined }),
+        };
+      },
+    };
+    const controller = new AbortController();
+    const importing = importGroups(store, stuck, { signal: controller.signal });
+    setTimeout(() => controller.abort(), 20);
+    await expect(importing).rejects.toMatchObject({ code: "ABORTED" });
+    expect(hasEnded).toBe(true);
+  });
 });
