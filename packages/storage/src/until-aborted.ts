@@ -16,7 +16,9 @@ export async function* untilAborted<Item>(
       yield next.value;
     }
   } finally {
-    source.return?.().catch(() => {});
+    const closed = source.return?.();
+    if (signal?.aborted !== true) await closed;
+    else closed?.catch(() => {});
   }
 }
 
