@@ -1,4 +1,5 @@
 import { expect, it } from "vitest";
+import type { Node } from "./node.ts";
 import { Grove, notes } from "./nodes.test-support.ts";
 
 const GROUPS = 600;
@@ -25,4 +26,43 @@ it("a late joiner gets each group once, a part from each of its peers, and all o
   // Lists, vectors and heartbeats are a tenth of it; twice the content is none.
   expect(total).toBeLessThan(1.5 * GROUPS * VALUE.length);
   expect(bytesIn.filter((bytes) => bytes > 0.2 * GROUPS * VALUE.length).length).toBeGreaterThan(1);
+});
+
+/** Nothing is asked twice, and nothing compared again. */
+const ONCE = { heartbeatMs: 1_000_000, syncIntervalMs: 1_000_000 };
+const LONG = "v".repeat(10_000);
+
+async function fill(node: Node, groups: number): Promise<void> {
+  for (let index = 0; index < groups; index++) {
+    const replica = await node.open(["late", index], notes);
+    replica.mutate((map) => map.set("text", LONG));
+    replica.close();
+  }
+}
+
+it("a late joiner gets many times what fits into a queue at one go", async () => {
+  await using grove = new Grove();
+  const limits = { queueBytesMax: 3 * LONG.length };
+  const first = await grove.start("a", [], { ...ONCE, limits });
+  await fill(first, 100);
+  const late = await grove.start("late", ["a"], ONCE);
+  await grove.converged();
+  expect(late.peers()[0]?.bytesIn).toBeLessThan(1.1 * 100 * LONG.length);
+});
+
+it("a late joiner whose peer is slow gets the rest from one that links later", async () => {
+  await using grove = new Grove();
+  // A group a second.
+  grove.network.setFaults({ bytesPerSecond: LONG.length }, "a", "late");
+  const first = await grove.start("a", [], { limits: { queueBytesMax: LONG.length } });
+  await fill(first, 40);
+  await grove.start("b", ["a"]);
+  await grove.converged();
+  const late = await grove.start("late", ["a"]);
+  await expect.poll(() => late.countGroups().get("late")).toBe(40);
+  await late.connect("memory:/b");
+  await grove.converged();
+  const bytesOf = (id: string): number => late.peers().find((peer) => peer.id === id)?.bytesIn ?? 0;
+  expect(bytesOf("b")).toBeGreaterThan(30 * LONG.length);
+  expect(bytesOf("b")).toBeLessThan(44 * LONG.length);
 });

@@ -2,6 +2,7 @@ import { VersionVector } from "@coppice/crdt";
 import { decodeGroupKey, formatGroupId } from "@coppice/storage";
 import type { PeerId } from "../transport.ts";
 import { type Acknowledgements, encodeEvents } from "./acknowledgements.ts";
+import { Answers } from "./answers.ts";
 import { type CoreContext, refOf } from "./context.ts";
 import { ZERO_DIGEST, equalDigest } from "./digest.ts";
 import { type DomainIndex, HASH_MAX } from "./domain-index.ts";
@@ -28,6 +29,7 @@ export class AntiEntropy {
   readonly #core: CoreContext;
   readonly #acknowledgements: Acknowledgements;
   readonly #pulls: Pulls;
+  readonly #answers: Answers;
   /** Groups of which something was learnt by repair that the other neighbours have not been told of, with its source. */
   readonly #learnt = new Map<Group, PeerId>();
 
@@ -35,6 +37,7 @@ export class AntiEntropy {
     this.#core = core;
     this.#acknowledgements = acknowledgements;
     this.#pulls = new Pulls(core, (peer, group) => this.tell(peer, group, "ask"));
+    this.#answers = new Answers(core, (peer, group, vector) => this.#bring(peer, group, vector));
   }
 
   /** Starts a comparison of everything that both are interested in. */
@@ -174,6 +177,17 @@ export class AntiEntropy {
   /** A peer has gone. */
   left(peer: Peer): void {
     this.#pulls.left(peer);
+    peer.answers.owed.clear();
+  }
+
+  /** There may be room in the queue of a peer. */
+  resume(peer: Peer): void {
+    this.#answers.resume(peer);
+  }
+
+  /** A part of an answer has come, of whatever group. */
+  progress(peer: Peer): void {
+    this.#pulls.progress(peer);
   }
 
   /**
@@ -208,6 +222,7 @@ export class AntiEntropy {
     this.#core.watch.told(peer, group, vector);
     this.#core.unseen.told(group, vector);
     if (intent === "ask") this.#answer(peer, group, vector);
+    else if (this.#answers.settle(peer, group, vector)) this.tell(peer, group, "answer");
     if (intent === "answer") this.#answered(peer, group, vector, isNewEpoch);
     if (group.vector.includes(vector)) this.#core.compared(group, vector.size > 0);
     else this.pull(peer, group, vector);
@@ -240,21 +255,23 @@ export class AntiEntropy {
     this.#core.notice("TYPE_CONFLICT", message, { peer: peer.id, group: decodeGroupKey(ref.key) });
   }
 
-  /** Sends what a peer at `vector` lacks, and then what is known here, which ends the answer. */
   #answer(peer: Peer, group: Group, vector: VersionVector): void {
-    if (vector.includes(group.vector)) return this.tell(peer, group, "answer");
-    this.#core.load(group, () => {
-      this.#core.respond(group, () => {
-        const messages = this.missing(group, vector);
-        return () => {
-          for (const message of messages) {
-            peer.post(message, group.key);
-            this.#core.watch.sent(group, message.length);
-          }
-        };
-      });
-      this.tell(peer, group, "answer");
+    if (vector.includes(group.vector)) this.tell(peer, group, "answer");
+    else this.#answers.owe(peer, group, vector);
+  }
+
+  /** Sends what a peer at `vector` lacks, and then what is known here, which ends the answer. */
+  #bring(peer: Peer, group: Group, vector: VersionVector): void {
+    this.#core.respond(group, () => {
+      const messages = this.missing(group, vector);
+      return () => {
+        for (const message of messages) {
+          peer.answer(message, group.key);
+          this.#core.watch.sent(group, message.length);
+        }
+      };
     });
+    this.tell(peer, group, "answer");
   }
 
   /** What a replica at `vector` lacks, as messages: events, or the state. */
@@ -285,7 +302,7 @@ export class AntiEntropy {
     if (!this.checkType(peer, group, message.group)) return;
     const fresh = [...message.vector].filter(([actor]) => group.vector.get(actor) === 0).length;
     if (fresh > 0 && this.isFull(group, group.vector.size + fresh)) return;
-    this.#pulls.answering(peer, group);
+    this.#pulls.progress(peer);
     this.#core.load(group, () => {
       if (group.server?.isOpaque && !message.whole && !group.vector.includes(message.vector)) {
         return this.#askWhole(peer, group);
@@ -322,7 +339,7 @@ export class AntiEntropy {
 
   /** Something new came from `source` by repair: the other neighbours are told at the end of its answer. */
   learnt(group: Group, source: Peer): void {
-    this.#pulls.answering(source, group);
+    this.#pulls.progress(source);
     source.brought.add(group.key);
     this.#learnt.set(group, source.id);
   }

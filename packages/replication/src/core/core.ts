@@ -487,6 +487,7 @@ export class Core {
         const group = this.#table.groups.get(key);
         if (group !== undefined) this.#antiEntropy.tell(peer, group, "tell");
       }
+      this.#antiEntropy.resume(peer);
     }
   }
 }

@@ -204,6 +204,7 @@ export class PeerProtocol {
       case "members":
         return this.#parts.exchange.onMembers(message);
       case "fragment": {
+        antiEntropy.progress(peer);
         const whole = peer.reassembly.add(message);
         return whole === undefined ? undefined : this.#message(peer, decodeMessage(whole));
       }

@@ -1,10 +1,14 @@
 import type { Link, PeerId } from "../transport.ts";
+import { PeerAnswers } from "./answers.ts";
 import { Reassembly, packFrames } from "./frames.ts";
 import type { Limits } from "./limits.ts";
 import type { Hello } from "./messages.ts";
 import { PeerMeter } from "./peer-meter.ts";
 import { PeerPulls } from "./pulls.ts";
 import { CELL_WORDS, SKETCH_CELLS_MAX } from "./sketch.ts";
+
+/** Bytes queued for a peer over which answers wait: what is queued can no longer be left to another node. */
+const ANSWER_BYTES_MAX = 1024 * 1024;
 
 /** Cells of one version of a sketch, from the first on. */
 export interface PeerSketch {
@@ -30,6 +34,8 @@ export class Peer {
   #fragments = 0;
   /** Groups of which something was dropped because the queue was full. */
   readonly #dropped = new Set<string>();
+  /** What it has asked for. */
+  readonly answers: PeerAnswers = new PeerAnswers();
   /** What it was asked for, and what it offers. */
   readonly pulls: PeerPulls = new PeerPulls();
   /** Groups of which its answer under way has brought something new. */
@@ -115,6 +121,18 @@ export class Peer {
       if (key !== undefined) this.#dropped.add(key);
       return;
     }
+    this.#queue.push(message);
+    this.#queueBytes += message.length;
+  }
+
+  /** Whether an answer may be queued. */
+  get hasRoom(): boolean {
+    return this.#queueBytes < Math.min(ANSWER_BYTES_MAX, this.#queueBytesMax);
+  }
+
+  /** Queues a part of an answer, for which there was room when it was begun. */
+  answer(message: Uint8Array, key: string): void {
+    if (message.length > this.#messageBytesMax) return this.#tooLarge(key, message.length);
     this.#queue.push(message);
     this.#queueBytes += message.length;
   }

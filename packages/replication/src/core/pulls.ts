@@ -7,15 +7,17 @@ import type { Peer } from "./peer.ts";
 const QUESTIONS_MAX = 256;
 /** The same while there is no other peer: then there is nothing to share out, and waiting would cost round trips. */
 const QUESTIONS_MAX_ALONE = 4096;
-/** A question without a sign of an answer is as good as lost, and one that brought nothing is not repeated sooner. */
+/** A question is as good as lost when nothing is answered for so long; one that brought nothing is not repeated sooner. */
 const AGAIN_MS = 1000;
 /** Offers looked at when a place is free. */
 const LOOKS_MAX = 32;
 
 /** What passes between this node and one peer, by group key. */
 export class PeerPulls {
-  /** Questions without the end of an answer, and when there was the last sign of one. */
+  /** Questions without the end of an answer, and when they were asked. */
   readonly asked: Map<string, number> = new Map();
+  /** When there was the last sign of an answer to any of them: the others wait for their turn. */
+  progressAt: number = Number.NEGATIVE_INFINITY;
   /** Answered without bringing what the peer said it had. */
   readonly rested: Map<string, number> = new Map();
   /** What the peer knows of groups of which something is missing here; undefined when that is not known. */
@@ -25,7 +27,7 @@ export class PeerPulls {
 /**
  * Who is asked for what is missing. Several peers often offer the same: each group is asked of one at a time, and of the
  * next only what is missing then. With a bounded number of questions to each, a node that comes late gets its groups from
- * all its peers, a part from each.
+ * all its peers, a part from each. Whoever is told that something has come from another need not send it any more.
  */
 export class Pulls {
   readonly #core: CoreContext;
@@ -55,13 +57,14 @@ export class Pulls {
     this.#take(peer, group);
   }
 
-  /** Part of an answer has come: the rest is on its way. */
-  answering(peer: Peer, { key }: Group): void {
-    if (peer.pulls.asked.has(key)) peer.pulls.asked.set(key, this.#core.now());
+  /** Part of an answer has come: the rest, and the other answers, are on their way. */
+  progress(peer: Peer): void {
+    peer.pulls.progressAt = this.#core.now();
   }
 
   /** An answer has ended. `isGood`: it brought something, or all that the peer has. */
   answered(peer: Peer, group: Group, isGood: boolean): void {
+    this.progress(peer);
     if (peer.pulls.asked.delete(group.key) && !isGood) peer.pulls.rested.set(group.key, this.#core.now());
     this.#ended(peer, group.key);
     this.#fill(peer);
@@ -72,18 +75,33 @@ export class Pulls {
     for (const key of peer.pulls.asked.keys()) this.#ended(peer, key);
   }
 
-  /** Gives up questions that got lost. */
+  /** Gives up questions that got lost, and shares out those that wait for a slow peer. */
   tick(): void {
     const since = this.#core.now() - AGAIN_MS;
     for (const peer of this.#core.peers.values()) {
-      const { asked, rested } = peer.pulls;
+      const { asked, rested, progressAt } = peer.pulls;
       for (const [key, at] of rested) if (at <= since) rested.delete(key);
       for (const [key, at] of asked) {
-        if (at > since) continue;
+        if (at > since || progressAt > since) continue;
         asked.delete(key);
         this.#ended(peer, key);
       }
       this.#fill(peer);
+      if (asked.size === 0 && peer.pulls.offers.size > 0) this.#takeOver(peer, since);
+    }
+  }
+
+  /** Asks a peer that has nothing to do for half of what another one has not come to since then: for the last ones. */
+  #takeOver(peer: Peer, since: number): void {
+    const waiting = [...this.#core.peers.values()].map((other) =>
+      [...other.pulls.asked]
+        .filter(([key, at]) => at <= since && this.#sources.get(key) === other && peer.pulls.offers.has(key))
+        .map(([key]) => key),
+    );
+    const most = waiting.reduce((longest, keys) => (keys.length > longest.length ? keys : longest), []);
+    for (const key of most.slice(Math.ceil(most.length / 2)).slice(-QUESTIONS_MAX)) {
+      const group = this.#core.groups.get(key);
+      if (group !== undefined) this.ask(peer, group);
     }
   }
 

@@ -1,0 +1,74 @@
+import type { VersionVector } from "@coppice/crdt";
+import type { CoreContext } from "./context.ts";
+import type { Group } from "./group.ts";
+import type { Peer } from "./peer.ts";
+
+/** Groups that are read from storage at the same time for one peer. */
+const READS_MAX = 32;
+/** Questions of one peer that wait here, twice as many as a node has open; further ones are as good as lost. */
+const OWED_MAX = 8192;
+
+/** What one peer has asked for and has not got yet. */
+export class PeerAnswers {
+  /** Questions that wait, by group key, the first one first: the peer's epoch and vector. */
+  readonly owed: Map<string, { readonly epoch: number; readonly vector: VersionVector }> = new Map();
+  /** Groups being read for it. */
+  readonly reading: Set<Group> = new Set();
+}
+
+/**
+ * Answers each peer as fast as it takes the answers, in the order of its questions: what it asked for waits as a
+ * question, not as bytes, until there is room in its queue. So nothing of an answer is ever dropped, and a node that comes
+ * late costs the others a queue of memory, however much it asks for.
+ */
+export class Answers {
+  readonly #core: CoreContext;
+  readonly #send: (peer: Peer, group: Group, vector: VersionVector) => void;
+
+  /** @param send sends what a peer at `vector` lacks of a group, which is loaded */
+  constructor(core: CoreContext, send: (peer: Peer, group: Group, vector: VersionVector) => void) {
+    this.#core = core;
+    this.#send = send;
+  }
+
+  /** Answers a question now or later. */
+  owe(peer: Peer, group: Group, vector: VersionVector): void {
+    const { owed } = peer.answers;
+    if (owed.size >= OWED_MAX && !owed.has(group.key)) return;
+    owed.set(group.key, { epoch: group.epoch, vector });
+    this.resume(peer);
+  }
+
+  /** A peer has told what it has. True when it was owed an answer that it does not need any more. */
+  settle(peer: Peer, group: Group, vector: VersionVector): boolean {
+    return peer.answers.owed.size > 0 && vector.includes(group.vector) && peer.answers.owed.delete(group.key);
+  }
+
+  /** Goes on with what a peer is owed; call when there may be room for it again. */
+  resume(peer: Peer): void {
+    const { owed, reading } = peer.answers;
+    if (owed.size === 0) return;
+    // Those that could not be read.
+    for (const group of reading) if (group.phase !== "loading") reading.delete(group);
+    for (const [key, { epoch, vector }] of owed) {
+      if (!peer.hasRoom || reading.size >= READS_MAX) return;
+      owed.delete(key);
+      const group = this.#core.groups.get(key);
+      // Of a later epoch it is told anyway.
+      if (group?.epoch === epoch) this.#read(peer, group, vector);
+    }
+  }
+
+  #read(peer: Peer, group: Group, vector: VersionVector): void {
+    const { owed, reading } = peer.answers;
+    const { epoch } = group;
+    reading.add(group);
+    this.#core.load(group, () => {
+      reading.delete(group);
+      if (group.epoch !== epoch) return;
+      // What was read at the same time may have taken the room.
+      if (peer.hasRoom) this.#send(peer, group, vector);
+      else owed.set(group.key, { epoch, vector });
+    });
+  }
+}
