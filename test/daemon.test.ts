@@ -216,6 +216,12 @@ test("serves HTTPS with a certificate, and starts on no open address without one
   expect(await coppice(["get", "n", "--data", data], former)).toMatchObject({ status: 3 });
 });
 
+test("a terminal that is closed stops its node in order", async () => {
+  const daemon = await Daemon.start(await temporaryDirectory());
+  expect(await daemon.stop("SIGHUP")).toMatchObject({ status: 0 });
+  expect(daemon.events).toContain("stopped");
+});
+
 test("a signal that a runner passes on twice is one request", async () => {
   const data = await temporaryDirectory();
   const daemon = await Daemon.start(data);

@@ -13,7 +13,8 @@ import { CliError, EXIT } from "../failure.ts";
 
 const SAME_SIGNAL_MS = 300;
 /** The shell's convention for a process that a signal ended. */
-const SIGNAL_STATUS = { SIGINT: 130, SIGTERM: 143 } as const;
+/** SIGHUP: the terminal was closed. */
+const SIGNAL_STATUS = { SIGHUP: 129, SIGINT: 130, SIGTERM: 143 } as const;
 
 /** The flags of a command that has settings, as texts; {@link resolveSettings} reads them. */
 interface SettingFlags {
@@ -150,6 +151,7 @@ function stopSignals(log: Log): { signal: AbortSignal; done(): void } {
     reason.name = "AbortError";
     controller.abort(reason);
   };
+  process.on("SIGHUP", onSignal);
   process.on("SIGINT", onSignal);
   process.on("SIGTERM", onSignal);
   return {
