@@ -1,5 +1,6 @@
 import { gCounter } from "@coppice/crdt";
 import { StorageError, createGroupStore, memoryStorage } from "@coppice/storage";
+import { SimulatedDisk } from "@coppice/storage/testing";
 import { describe, expect, it } from "vitest";
 import { Grove, altered, notes } from "./nodes.test-support.ts";
 
@@ -39,6 +40,34 @@ describe("a storage that does not answer", () => {
     const persistent = node.open("c", gCounter).catch(() => node.open("c", gCounter));
     const other = node.open("c", gCounter).catch(() => node.open("c", gCounter));
     for (const counter of await Promise.all([persistent, other])) expect(counter.value()).toBe(3);
+  });
+});
+
+describe("a storage that takes no writes", () => {
+  it("is told of once, however often it is tried, until it fails in another way or has recovered", async () => {
+    await using grove = new Grove();
+    const backing = createGroupStore(new SimulatedDisk().backend());
+    let trouble: string | undefined;
+    let tries = 0;
+    const storage = altered(backing, {
+      commit: async (commits, options) => {
+        if (trouble === undefined) return await backing.commit(commits, options);
+        tries++;
+        throw new StorageError("FULL", trouble);
+      },
+    });
+    const node = await grove.start("a", [], { storage, heartbeatMs: 10 });
+    const counter = await node.open("c", gCounter);
+    const told = (): readonly string[] =>
+      grove.notices.map(({ code }) => code).filter((code) => /^STORAGE_/.test(code));
+    trouble = "the disk is full";
+    counter.mutate((c) => c.increment(1));
+    await expect.poll(() => tries, { timeout: 5000 }).toBeGreaterThan(3);
+    expect(told()).toEqual(["STORAGE_FAILED"]);
+    trouble = "the disk is gone";
+    await expect.poll(told, { timeout: 5000 }).toEqual(["STORAGE_FAILED", "STORAGE_FAILED"]);
+    trouble = undefined;
+    await expect.poll(told, { timeout: 5000 }).toEqual(["STORAGE_FAILED", "STORAGE_FAILED", "STORAGE_RECOVERED"]);
   });
 });
 

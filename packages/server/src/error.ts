@@ -18,6 +18,8 @@ export type ServerErrorCode =
   | "INVALID_REQUEST"
   /** The loader of a view failed; at a reload, all views keep what they had. */
   | "LOAD_FAILED"
+  /** The path is a route, but not with this method. */
+  | "METHOD_NOT_ALLOWED"
   /** No such route, peer, token or view. */
   | "NOT_FOUND"
   /** The `Origin` header names no origin that was allowed. */

@@ -403,13 +403,15 @@ export class CommitPipeline {
   }
 
   #failed(commit: Commit, failure: unknown): void {
+    // It is tried again and again: what fails in the same way is told once.
+    const isNew = String(failure) !== String(this.failure);
     this.failure = failure;
     this.#failures.set(commit.ticket, failure);
     if (this.#failures.size > FAILURES_MAX) this.#failures.delete(this.#failures.keys().next().value ?? 0);
-    this.#environment.notice(
-      "STORAGE_FAILED",
-      `a commit failed, own writes are refused until one succeeds: ${String(failure)}`,
-    );
+    if (isNew) {
+      const message = `a commit failed, own writes are refused until one succeeds: ${String(failure)}`;
+      this.#environment.notice("STORAGE_FAILED", message);
+    }
     for (const part of commit.parts.values()) {
       const { group, server, snapshot } = part;
       if (server === undefined || group.server !== server) continue;

@@ -4,6 +4,7 @@ import { Server as TlsServer, createSecureContext } from "node:tls";
 import { type FastifyInstance, type FastifyReply, fastify } from "fastify";
 import { ServerError } from "../error.ts";
 import { limitConnections } from "./connections.ts";
+import { knownMethods } from "./known-methods.ts";
 import type { HttpLimits } from "./limits.ts";
 import { toProblem } from "./problem.ts";
 
@@ -45,16 +46,44 @@ export function createApp({ limits, tls, onError }: AppOptions): FastifyInstance
   app.server.maxConnections = limits.connectionsMax;
   limitConnections(app.server, limits.connectionsPerAddressMax);
   app.removeContentTypeParser("text/plain");
+  readJson(app);
   // The schemas of responses describe them; what leaves is the JSON of the value, whole.
   app.setSerializerCompiler(() => (data) => JSON.stringify(data));
   app.setErrorHandler((error, _request, reply) => sendProblem(error, reply, onError));
-  app.setNotFoundHandler((request, reply) => {
-    const [path = ""] = request.url.split("?", 1);
-    const hint = /^\/v1\/groups\/[^/]+\/./.test(path) ? "; a / in the id of a group is written %2F" : "";
-    const error = new ServerError("NOT_FOUND", `there is no ${request.method} ${path}${hint}`);
-    sendProblem(error, reply, onError);
+  const methodsOf = knownMethods(app);
+  app.setNotFoundHandler(({ method, url }, reply) => {
+    const [path = ""] = url.split("?", 1);
+    const methods = methodsOf(path).join(", ");
+    if (methods !== "") void reply.header("allow", methods);
+    sendProblem(methods === "" ? noRoute(method, path) : noMethod(method, path, methods), reply, onError);
   });
   return app;
+}
+
+/** JSON is UTF-8. What is not would otherwise be stored with other characters in its place. */
+function readJson(app: FastifyInstance): void {
+  const parse = app.getDefaultJsonParser("error", "error");
+  const decoder = new TextDecoder("utf-8", { fatal: true });
+  app.removeContentTypeParser("application/json");
+  app.addContentTypeParser<Buffer>("application/json", { parseAs: "buffer" }, (request, body, done) => {
+    let text: string;
+    try {
+      text = decoder.decode(body);
+    } catch (cause) {
+      return done(new ServerError("INVALID_REQUEST", "the body is not UTF-8", { cause }));
+    }
+    // oxlint-disable-next-line typescript/no-floating-promises -- it calls back
+    parse(request, text, done);
+  });
+}
+
+function noRoute(method: string, path: string): ServerError {
+  const hint = /^\/v1\/groups\/[^/]+\/./.test(path) ? "; a / in the id of a group is written %2F" : "";
+  return new ServerError("NOT_FOUND", `there is no ${method} ${path}${hint}`);
+}
+
+function noMethod(method: string, path: string, methods: string): ServerError {
+  return new ServerError("METHOD_NOT_ALLOWED", `there is no ${method} ${path}, but ${methods}`);
 }
 
 function createTlsApp(options: object, server: object, tls: TlsOptions): FastifyInstance {

@@ -46,6 +46,7 @@ test("answers for hosts and origins that were allowed", async () => {
   const answer = await call("GET", "/v1/status", { headers });
   expect(answer.status).toBe(200);
   expect(answer.headers).toMatchObject({ "access-control-allow-origin": "https://app.example", vary: "origin" });
+  expect(answer.headers["access-control-expose-headers"]).toContain("session-token");
   expect((await call("GET", "/v1/status", { headers: { origin: "https://app.example.evil" } })).status).toBe(403);
 });
 
@@ -57,7 +58,9 @@ test("answers a preflight of an allowed origin without a token, and of no other"
   });
   const allowed = await call("OPTIONS", "/v1/groups/a/operations", preflight("https://app.example"));
   expect(allowed).toMatchObject({ status: 204, body: undefined });
-  expect(allowed.headers["access-control-allow-headers"]).toContain("authorization");
+  for (const header of ["authorization", "session-token", "if-none-match"]) {
+    expect(allowed.headers["access-control-allow-headers"]).toContain(header);
+  }
   expect((await call("OPTIONS", "/v1/groups/a/operations", preflight("https://evil.example"))).status).toBe(403);
   expect((await call("OPTIONS", "/v1/status", { token: undefined })).status).toBe(401);
 });

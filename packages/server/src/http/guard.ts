@@ -43,6 +43,8 @@ declare module "fastify" {
     readonly needs?: Need | "nothing";
     /** The media type of its body; by default JSON. */
     readonly accepts?: "application/octet-stream";
+    /** Whether it is a WebSocket, and nothing else. */
+    readonly isSocket?: boolean;
     /** Whether it is a file of the dashboard and not part of the interface. */
     readonly isAsset?: boolean;
     /** Whether the token may also stand in the URL, for clients that can send it nowhere else. */
@@ -81,6 +83,7 @@ export function addGuard(app: FastifyInstance, options: GuardOptions): void {
       authorize(request, needs);
     }
     checkMediaType(request);
+    checkUpgrade(request);
     done();
   });
 }
@@ -109,7 +112,10 @@ function checkOrigin(request: FastifyRequest, reply: FastifyReply, options: Guar
       `pages of ${JSON.stringify(origin)} may not call this server; allow them with --allow-origin`,
     );
   }
-  void reply.header("access-control-allow-origin", origin).header("vary", "origin");
+  void reply
+    .header("access-control-allow-origin", origin)
+    .header("access-control-expose-headers", "etag, retry-after, session-token")
+    .header("vary", "origin");
 }
 
 /** A preflight carries no token; the origin it asks for has been checked. */
@@ -126,7 +132,7 @@ function answerPreflight(reply: FastifyReply): void {
   void reply
     .code(204)
     .header("access-control-allow-methods", "GET, POST, DELETE")
-    .header("access-control-allow-headers", "authorization, content-type, if-none-match, last-event-id")
+    .header("access-control-allow-headers", "authorization, content-type, if-none-match, last-event-id, session-token")
     .header("access-control-max-age", "600")
     .send();
 }
@@ -171,8 +177,17 @@ function tokenOf(request: FastifyRequest): string | undefined {
 /** Without a declared type that forms cannot have, a form of a foreign page could post. */
 function checkMediaType(request: FastifyRequest): void {
   if (request.method !== "POST" && request.method !== "PUT" && request.method !== "PATCH") return;
+  const encoding = request.headers["content-encoding"] ?? "identity";
+  if (encoding !== "identity") {
+    throw new ServerError("UNSUPPORTED_MEDIA_TYPE", `a body is not taken in the encoding ${JSON.stringify(encoding)}`);
+  }
   const type = request.headers["content-type"]?.split(";", 1)[0]?.trim().toLowerCase();
   const wanted = request.routeOptions.config.accepts ?? "application/json";
   if (type === wanted) return;
   throw new ServerError("UNSUPPORTED_MEDIA_TYPE", `the body must be declared as "Content-Type: ${wanted}"`);
+}
+
+function checkUpgrade({ method, routeOptions, headers }: FastifyRequest): void {
+  if (routeOptions.config.isSocket !== true || headers.upgrade !== undefined) return;
+  throw new ServerError("INVALID_REQUEST", `${method} ${routeOptions.url ?? ""} is a WebSocket: connect with one`);
 }

@@ -63,6 +63,7 @@ const STATUS: { readonly [code: string]: number | undefined } = {
   LOCKED: 409,
   MALFORMED: 422,
   MALFORMED_FRAME: 502,
+  METHOD_NOT_ALLOWED: 405,
   NO_MEMBERSHIP: 409,
   NOT_ADMITTED: 502,
   NOT_FOUND: 404,

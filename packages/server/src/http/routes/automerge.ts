@@ -32,7 +32,7 @@ export function automergeRoutes(
     {
       websocket: true,
       // Each document is in the same domain, which each message is checked for.
-      config: { needs: { scope: "read", over: "any" }, takesTokenInQuery: true },
+      config: { needs: { scope: "read", over: "any" }, takesTokenInQuery: true, isSocket: true },
       schema: {
         summary: "Automerge documents over the WebSocket protocol of automerge-repo",
         tags: ["documents"],

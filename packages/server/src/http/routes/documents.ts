@@ -4,6 +4,7 @@ import type { FastifyInstance, FastifyReply } from "fastify";
 import { ServerError } from "../../error.ts";
 import { type RouteContext, findGroup, unknownGroup, withDeadline, withReplica } from "../context.ts";
 import type { DocumentFormat } from "../document-formats.ts";
+import { entityTag, isKnown } from "../etag.ts";
 import { RequestFailure } from "../problem.ts";
 import { groupIdParams } from "../schemas.ts";
 
@@ -53,9 +54,9 @@ export function documentRoutes(
       const status = findGroup(context, params.id);
       const format = formatOf(formats, status.type);
       return await withReplica(context, status, (replica): FastifyReply => {
-        const tag = `"${replica.digest()}"`;
+        const tag = entityTag(replica.digest());
         void reply.header("etag", tag);
-        if (headers["if-none-match"] === tag) return reply.code(304).send();
+        if (isKnown(headers["if-none-match"], tag)) return reply.code(304).send();
         const bytes = replica.read((view) => format.encode(view, query.since));
         return reply.type(BINARY).send(Buffer.from(bytes));
       });

@@ -1,5 +1,6 @@
+import { gzipSync } from "node:zlib";
 import { expect, test } from "vitest";
-import { type Served, serve } from "../gateway.test-support.ts";
+import { type Served, TOKEN, serve } from "../gateway.test-support.ts";
 import type { GroupPageBody } from "../api.ts";
 
 const gcounter = { type: "gcounter", operations: [{ op: "increment", args: [3] }] };
@@ -117,7 +118,10 @@ test.each([
   ["GET", "/v1/groups/%25zz", 400, "INVALID_GROUP_ID"],
   ["GET", "/v1/groups/%zz", 400, "INVALID_REQUEST"],
   ["GET", "/v2/groups", 404, "NOT_FOUND"],
-  ["DELETE", "/v1/groups", 404, "NOT_FOUND"],
+  ["DELETE", "/v1/groups", 405, "METHOD_NOT_ALLOWED"],
+  ["GET", "/v1/groups/a/operations", 405, "METHOD_NOT_ALLOWED"],
+  ["GET", "/v1/groups/a/b/value", 404, "NOT_FOUND"],
+  ["GET", "/v1/watch", 400, "INVALID_REQUEST"],
   ["DELETE", "/v1/peers/somebody", 404, "NOT_FOUND"],
 ])("%s %s answers %d %s", async (method, path, status, code) => {
   const { call, errors } = await serve();
@@ -132,4 +136,38 @@ test("takes snapshots on request", async () => {
   expect(await served.call("POST", "/v1/snapshots", { body: { group: "a" } })).toMatchObject({ status: 204 });
   const missing = await served.call("POST", "/v1/snapshots", { body: { group: "b" } });
   expect(missing).toMatchObject({ status: 404, body: { code: "UNKNOWN_GROUP" } });
+});
+
+test("says with which methods a path can be asked for", async () => {
+  const { call } = await serve();
+  expect((await call("DELETE", "/v1/groups/a/value")).headers["allow"]).toBe("GET, HEAD");
+  expect((await call("POST", "/v1/groups/a", { body: {} })).headers["allow"]).toBe("GET, HEAD, DELETE");
+  expect((await call("DELETE", "/v1/nowhere")).headers["allow"]).toBeUndefined();
+});
+
+test("knows its tag in a list, weakened, and as any", async () => {
+  const served = await serve();
+  await create(served, "a");
+  const tag = String((await served.call("GET", "/v1/groups/a/value")).headers["etag"]);
+  const ask = async (known: string): Promise<number> =>
+    (await served.call("GET", "/v1/groups/a/value", { headers: { "if-none-match": known } })).status;
+  for (const known of [tag, `W/${tag}`, `"x", ${tag}`, `W/"x",W/${tag}`, "*"]) expect(await ask(known)).toBe(304);
+  for (const other of ['"x"', tag.slice(0, -1), tag.slice(1, -1), ""]) expect(await ask(other)).toBe(200);
+});
+
+test("takes no body that it would have to guess at", async () => {
+  const { gateway, node } = await serve();
+  const post = async (body: string | Uint8Array<ArrayBuffer>, headers: Record<string, string> = {}): Promise<unknown> => {
+    const all = { authorization: `Bearer ${TOKEN}`, "content-type": "application/json", ...headers };
+    const response = await fetch(`${gateway.url}/v1/groups/a/operations`, { method: "POST", headers: all, body });
+    return { status: response.status, ...((await response.json()) as object) };
+  };
+  const set = (text: string): string => JSON.stringify({ type: "lww", operations: [{ op: "set", args: [text] }] });
+  const latin1 = Buffer.from(set("é"), "latin1");
+  const refused = { status: 400, code: "INVALID_REQUEST", detail: "the body is not UTF-8" };
+  expect(await post(new Uint8Array(latin1))).toMatchObject(refused);
+  const packed = await post(new Uint8Array(gzipSync(set("x"))), { "content-encoding": "gzip" });
+  expect(packed).toMatchObject({ status: 415, code: "UNSUPPORTED_MEDIA_TYPE" });
+  expect(node.group("a")).toBeUndefined();
+  expect(await post(set("é"), { "content-encoding": "identity" })).toMatchObject({ status: 200 });
 });

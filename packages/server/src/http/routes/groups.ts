@@ -12,6 +12,7 @@ import {
   sessionHeadersSchema,
 } from "../consistency.ts";
 import { type RouteContext, findGroup, withDeadline, withReplica } from "../context.ts";
+import { entityTag, isKnown } from "../etag.ts";
 import { group, groupIdParams, numberInQuery } from "../schemas.ts";
 import { toJson } from "../wire-json.ts";
 
@@ -140,8 +141,9 @@ function valueRoute(app: FastifyInstance, context: RouteContext): void {
         await wait.before(context, replica);
         wait.answer(reply, () => replica.sessionToken());
         const digest = replica.digest();
-        void reply.header("etag", `"${digest}"`);
-        if (headers["if-none-match"] === `"${digest}"`) return reply.code(304).send();
+        const tag = entityTag(digest);
+        void reply.header("etag", tag);
+        if (isKnown(headers["if-none-match"], tag)) return reply.code(304).send();
         const value = toJson(pick(replica.value(), query.key));
         return { id: formatGroupId(status.id), type: status.type, digest, value };
       });

@@ -32,7 +32,7 @@ export function socketRoutes(app: FastifyInstance, context: RouteContext, hub: W
   app.get(
     "/v1/watch",
     {
-      config: { needs: { scope: "read", over: "any" } },
+      config: { needs: { scope: "read", over: "any" }, isSocket: true },
       websocket: true,
       schema: {
         summary: "A WebSocket that watches groups; the token may also be the subprotocol `bearer.TOKEN`",

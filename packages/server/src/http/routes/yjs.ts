@@ -21,7 +21,7 @@ export function yjsRoutes(app: FastifyInstance, context: RouteContext, yjs: YjsL
   app.get<{ Params: { readonly id: string } }>(
     "/v1/yjs/:id",
     {
-      config: { needs: { scope: "read", over: "group" } },
+      config: { needs: { scope: "read", over: "group" }, isSocket: true },
       websocket: true,
       schema: {
         summary: "A Yjs document over the WebSocket protocol of y-websocket",
