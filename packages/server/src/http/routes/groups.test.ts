@@ -157,7 +157,10 @@ test("knows its tag in a list, weakened, and as any", async () => {
 
 test("takes no body that it would have to guess at", async () => {
   const { gateway, node } = await serve();
-  const post = async (body: string | Uint8Array<ArrayBuffer>, headers: Record<string, string> = {}): Promise<unknown> => {
+  const post = async (
+    body: string | Uint8Array<ArrayBuffer>,
+    headers: Record<string, string> = {},
+  ): Promise<unknown> => {
     const all = { authorization: `Bearer ${TOKEN}`, "content-type": "application/json", ...headers };
     const response = await fetch(`${gateway.url}/v1/groups/a/operations`, { method: "POST", headers: all, body });
     return { status: response.status, ...((await response.json()) as object) };
