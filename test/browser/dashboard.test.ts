@@ -87,6 +87,36 @@ describe.skipIf(executable === undefined)(name, () => {
     await page.waitForSelector("#token");
   });
 
+  it(
+    "shows whole ids on a narrow screen, as they are written, and a page that is there",
+    { timeout: 120_000 },
+    async () => {
+      const { url, token } = await node();
+      const long = "orders/customer-with-a-long-name/2026-11";
+      for (let index = 0; index < 30; index++) await increment(url, token, `words/${index}`);
+      for (const id of [long, "a/\u202elive"]) await increment(url, token, id);
+      const problems: string[] = [];
+      const page = await newPage(problems);
+      await page.setViewportSize({ width: 360, height: 740 });
+      await page.goto(url);
+      await page.fill("#token", token);
+      await page.keyboard.press("Enter");
+      await page.waitForSelector(".groups tbody tr");
+      expect(await page.locator(".groups tbody a").first().textContent()).toBe("a/\\u202elive");
+      const cut = `[...document.querySelectorAll(".groups tbody th")].filter((cell) => cell.scrollWidth > cell.clientWidth)`;
+      expect(await page.evaluate(`${cut}.length`)).toBe(0);
+      expect(await page.evaluate("document.documentElement.scrollWidth")).toBe(360);
+      await page.getByRole("button", { name: "Next" }).click();
+      await expect.poll(() => page.locator(".groups .summary").textContent()).toBe("26–32 of 32");
+      for (let index = 0; index < 30; index++) {
+        const headers = { authorization: `Bearer ${token}` };
+        await fetch(`${url}/v1/groups/words%2F${index}`, { method: "DELETE", headers });
+      }
+      await expect.poll(() => page.locator(".groups .summary").textContent(), { timeout: 15_000 }).toBe("1–2 of 2");
+      expect(problems).toEqual([]);
+    },
+  );
+
   it("keeps pages of other origins from reading and changing", { timeout: 120_000 }, async () => {
     const { daemon, url, token } = await node();
     await increment(url, token, "n");

@@ -39,3 +39,8 @@ export function span(seconds) {
 export function ends(id, head = 8, tail = 6) {
   return id.length <= head + tail + 1 ? id : `${id.slice(0, head)}…${id.slice(-tail)}`;
 }
+
+/** An id from elsewhere, without characters that turn the direction of writing and so show another one. */
+export function plain(id) {
+  return id.replaceAll(/[\u202a-\u202e\u2066-\u2069]/g, (char) => `\\u${char.charCodeAt(0).toString(16)}`);
+}

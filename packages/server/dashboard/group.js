@@ -1,5 +1,5 @@
 import { h, setText } from "./dom.js";
-import { ago, bytes, count, ends, span } from "./format.js";
+import { ago, bytes, count, ends, plain, span } from "./format.js";
 
 const VALUE_LENGTH_MAX = 200_000;
 const ACTORS_MAX = 100;
@@ -15,7 +15,7 @@ export function groupPage(app, id) {
     "div",
     { class: "page" },
     h("p", { class: "crumbs" }, h("a", { href: "#/" }, "← All groups")),
-    h("div", { class: "title" }, h("h1", {}, id), live),
+    h("div", { class: "title" }, h("h1", {}, plain(id)), live),
     h(
       "div",
       { class: "details" },

@@ -1,5 +1,5 @@
 import { h, setText } from "./dom.js";
-import { ago, bytes, count } from "./format.js";
+import { ago, bytes, count, plain } from "./format.js";
 
 const LIMIT = 25;
 const REFRESH_MS = 5000;
@@ -8,7 +8,7 @@ const COLUMNS = [
   { sort: "id", name: "Group" },
   { sort: "type", name: "Type", isRoomy: true },
   { sort: "events", name: "Events", isNumber: true },
-  { sort: "stored", name: "Stored", isNumber: true },
+  { sort: "stored", name: "Stored", isNumber: true, isRoomy: true },
   { sort: "snapshot", name: "Snapshot", isNumber: true, isRoomy: true },
   { sort: "lag", name: "Behind", isNumber: true },
 ];
@@ -74,6 +74,12 @@ export function groupsCard(app) {
   }
 
   function show({ total, groups }) {
+    if (groups.length === 0 && view.offset > 0) {
+      // So many are gone that this page is.
+      view.offset = 0;
+      void load();
+      return;
+    }
     COLUMNS.forEach(({ sort }, index) => {
       const direction = view.order === "asc" ? "ascending" : "descending";
       heads[index].setAttribute("aria-sort", sort === view.sort ? direction : "none");
@@ -126,10 +132,15 @@ function row(group) {
   return h(
     "tr",
     {},
-    h("th", { scope: "row" }, h("a", { href: `#/group/${encodeURIComponent(id)}` }, id), ...marks),
+    h(
+      "th",
+      { scope: "row" },
+      h("a", { href: `#/group/${encodeURIComponent(id)}`, title: plain(id) }, plain(id)),
+      ...marks,
+    ),
     h("td", { class: "roomy" }, type),
     h("td", { class: "number" }, count(events)),
-    h("td", { class: "number" }, bytes(snapshotBytes + journalBytes)),
+    h("td", { class: "number roomy" }, bytes(snapshotBytes + journalBytes)),
     h("td", { class: "number roomy", title: snapshotAt ?? "" }, ago(snapshotAt)),
     h("td", { class: "number" }, lagEvents === 0 ? "–" : count(lagEvents)),
   );

@@ -104,7 +104,7 @@ const PEER_COLUMNS = [
   { name: "Events", class: "number" },
   { name: "In", class: "number roomy" },
   { name: "Out", class: "number roomy" },
-  { name: "Queued", class: "number" },
+  { name: "Queued", class: "number roomy" },
   { name: "Compared", class: "number" },
 ];
 

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { counted, table } from "./output.ts";
+import { counted, printable, table } from "./output.ts";
 
 test("numbers and sizes stand to the right, the rest to the left", () => {
   const rows = [
@@ -21,4 +21,10 @@ test("what is counted has its plural", () => {
     "2 groups",
     "100,000 groups",
   ]);
+});
+
+test("names from elsewhere neither steer the terminal nor read as another name", () => {
+  expect(printable("a\n\u001b[2J")).toBe("a\\x0a\\x1b[2J");
+  expect(printable("rtl/\u202Elive \u2067x")).toBe("rtl/\\u202elive \\u2067x");
+  expect(printable("שלום/naïve")).toBe("שלום/naïve");
 });
