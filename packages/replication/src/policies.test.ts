@@ -1,5 +1,5 @@
-import { gCounter } from "@coppice/crdt";
-import { createDomains } from "@coppice/storage";
+import { gCounter, lwwMap } from "@coppice/crdt";
+import { createDomains, createGroupStore, memoryStorage } from "@coppice/storage";
 import { levelStorage } from "@coppice/storage/level";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -37,4 +37,25 @@ test("each domain is written as its policy says", async () => {
 test("a policy that makes no sense is refused by its place", async () => {
   const policies = { views: { durability: "often" as "log" } };
   await expect(createNode({ types: [gCounter], policies })).rejects.toThrow('policies["views"].durability must be');
+});
+
+test("snapshots that are due together go into commits of little more than a megabyte", async () => {
+  const storage = createGroupStore(memoryStorage());
+  const commit = storage.commit.bind(storage);
+  const sizes: number[] = [];
+  storage.commit = async (contents, options) => {
+    const bytes = (contents.snapshots ?? []).reduce((sum, { body }) => sum + body.length, 0);
+    if (bytes > 0) sizes.push(bytes);
+    await commit(contents, options);
+  };
+  const node = await createNode({ types: [lwwMap()], storage, snapshotIntervalMs: 50 });
+  onTestFinished(() => node.close());
+  const text = "x".repeat(400_000);
+  for (let index = 0; index < 12; index++) {
+    const replica = await node.open(["large", index], lwwMap<string>());
+    replica.mutate((map) => map.set("text", text));
+  }
+  await expect.poll(() => sizes.reduce((sum, bytes) => sum + bytes, 0)).toBeGreaterThan(12 * text.length);
+  expect(Math.max(...sizes)).toBeLessThan(1.6 * 1024 * 1024);
+  expect(sizes.length).toBeLessThanOrEqual(12);
 });

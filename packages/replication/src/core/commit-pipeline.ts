@@ -6,9 +6,10 @@ import type { ReplicationServer } from "./replication-server.ts";
 import { encodeRuns } from "./run.ts";
 import type { FreshRun } from "./transfer.ts";
 
-/** Snapshots in one commit at most: the others wait for the next, so that no tick blocks for long. */
+/** Snapshots that are due go into one commit up to this many, and up to this many bytes, so that no tick blocks for long. */
 const SNAPSHOTS_PER_COMMIT = 256;
-/** A group's journal may grow to this, or to twice its snapshot, before a snapshot is forced. */
+const SNAPSHOT_BYTES_PER_COMMIT = 1024 * 1024;
+/** Once a group's journal has grown to this, and to twice its snapshot, a snapshot is due. */
 const JOURNAL_BYTES_MIN = 64 * 1024;
 /** Failed commits remembered, for writes that are awaited late. */
 const FAILURES_MAX = 1024;
@@ -43,6 +44,22 @@ interface Part {
   readonly snapshot: GroupSnapshot | undefined;
   /** The server's version when the snapshot was made. */
   readonly version: number;
+}
+
+/** What is left of a commit for snapshots that are due. */
+class SnapshotRoom {
+  #snapshots = SNAPSHOTS_PER_COMMIT;
+  #bytes = SNAPSHOT_BYTES_PER_COMMIT;
+
+  get isLeft(): boolean {
+    return this.#snapshots > 0 && this.#bytes > 0;
+  }
+
+  take(snapshot: GroupSnapshot | undefined): void {
+    if (snapshot === undefined) return;
+    this.#snapshots--;
+    this.#bytes -= snapshot.body.length;
+  }
 }
 
 interface Commit {
@@ -278,20 +295,20 @@ export class CommitPipeline {
     const dirty = this.#dirty;
     this.#dirty = new Set();
     this.#unjournalled.clear();
-    let snapshots = 0;
+    const room = new SnapshotRoom();
     for (const group of dirty) {
-      const takesSnapshot = this.#due.has(group) && snapshots < SNAPSHOTS_PER_COMMIT;
-      const part = this.#part(group, takesSnapshot);
-      if (part.snapshot !== undefined) snapshots++;
+      const part = this.#part(group, this.#due.has(group) && room.isLeft);
+      room.take(part.snapshot);
       if (part.snapshot === undefined && part.bytes === 0) this.#finish(part);
       else parts.set(group, part);
     }
     for (const group of this.#due) {
-      if (snapshots >= SNAPSHOTS_PER_COMMIT) break;
+      if (!room.isLeft) break;
+      // Its journal has just become long.
+      if (parts.has(group)) continue;
       const part = this.#part(group, true);
-      if (part.snapshot === undefined) continue;
-      snapshots++;
-      parts.set(group, part);
+      room.take(part.snapshot);
+      if (part.snapshot !== undefined) parts.set(group, part);
     }
     if (parts.size + this.#deletions.length + this.#repaired.size === 0 && !this.#wantsSync) {
       // What had failed was superseded meanwhile.
@@ -336,8 +353,9 @@ export class CommitPipeline {
       server.position += run.count;
     }
     group.journalBytes += bytes;
+    const snapshot = takesSnapshot || server.snapshotRequired ? server.snapshot() : undefined;
     const isLong = group.journalBytes > Math.max(JOURNAL_BYTES_MIN, 2 * group.snapshotBytes);
-    const snapshot = takesSnapshot || isLong || server.snapshotRequired ? server.snapshot() : undefined;
+    if (isLong && snapshot === undefined) this.#due.add(group);
     if (snapshot !== undefined) server.snapshotRequired = false;
     const afterwards = (this.#deferred.get(group) ?? []).map((prepare) => prepare());
     this.#deferred.delete(group);
