@@ -96,6 +96,23 @@ test("domains have their type and storage, and commands find them all when the n
   expect(await coppice(["get", "views/home"], env)).toMatchObject({ out: "3\n" });
 });
 
+test("what the last start left of its layout is written anew where it is damaged, and nothing else is lost", async () => {
+  const data = await temporaryDirectory();
+  const first = await Daemon.start(data);
+  await coppice(["add", "n", "3", "--data", data]);
+  await first.stop();
+  await writeFile(join(data, "storage.json"), "{");
+  expect(await coppice(["check", "--data", data])).toMatchObject({
+    status: 2,
+    err: expect.stringContaining("a start of the node writes it anew") as string,
+  });
+  const again = await Daemon.start(data);
+  expect(again.events).toContain("layout-damaged");
+  expect(await coppice(["get", "n", "--data", data])).toMatchObject({ out: "3\n" });
+  await again.stop();
+  expect(await coppice(["check", "--data", data])).toMatchObject({ status: 0 });
+});
+
 test("serves the views of a module", async () => {
   const data = await temporaryDirectory();
   const file = join(data, "views.mjs");

@@ -2,6 +2,7 @@ import type { AnyCrdtType } from "@coppice/crdt";
 import { type DomainPolicy, type Logger, type Node, createNode } from "@coppice/replication";
 import { libp2pTransport } from "@coppice/replication/libp2p";
 import { type Damage, type Domains, type GroupStorage, formatGroupId } from "@coppice/storage";
+import { ServerError } from "../error.ts";
 import type { GatewayDomain } from "../http/domains.ts";
 import { checkBind } from "../http/address.ts";
 import { NoticeLog } from "../http/notice-log.ts";
@@ -107,12 +108,23 @@ async function openLayout({ data, layout }: DaemonOptions, notices: NoticeLog, l
       log("error", "save-failed", `a domain in memory was not saved, and will be again: ${error.message}`),
   });
   await makePrivateDirectory(data);
-  const before = (await readLayout(data)) ?? layout;
+  const before = (await formerLayout(data, log)) ?? layout;
   for (const moved of movedStorages(data, before, layout)) {
     const message = `${moved} is stored elsewhere than at the last start: groups from before stay where they are`;
     log("warn", "storage-moved", `${message}; to take them along, export them there and import them here`);
   }
   return storage;
+}
+
+/** The layout of the last start; undefined when there was none, or it cannot be read. */
+async function formerLayout(data: string, log: Log): Promise<Layout | undefined> {
+  try {
+    return await readLayout(data);
+  } catch (error) {
+    if (!(error instanceof ServerError)) throw error;
+    log("warn", "layout-damaged", error.message);
+    return undefined;
+  }
 }
 
 function rostersOf(domains: ReadonlyMap<string, DomainSettings>): Record<string, readonly string[]> {

@@ -163,7 +163,7 @@ export async function readLayout(data: string): Promise<Layout | undefined> {
     };
     return { storage, domains: new Map(Object.entries(domains ?? {})) };
   } catch (cause) {
-    throw new ServerError("INVALID_OPTIONS", `${path} is damaged; start the node to have it written anew`, { cause });
+    throw new ServerError("INVALID_OPTIONS", `${path} is damaged; a start of the node writes it anew`, { cause });
   }
 }
 

@@ -44,6 +44,7 @@ import { verificationRoutes } from "./routes/verifications.ts";
 import { viewRoutes } from "./routes/views.ts";
 import { watchRoutes } from "./routes/watch.ts";
 import { yjsRoutes } from "./routes/yjs.ts";
+import { GOING_AWAY } from "./sockets.ts";
 import { type View, Views } from "./views.ts";
 import { WatchHub } from "./watch-hub.ts";
 
@@ -93,6 +94,8 @@ const AUTOMERGE_DOMAIN = "automerge";
 const SWEEP_MS = 50;
 /** How long running requests may take when the server closes. */
 const CLOSE_MS_MAX = 10_000;
+/** How long the other end of a WebSocket may take to close it, too: one that is gone without a word never does. */
+const SOCKET_CLOSE_MS_MAX = 1000;
 
 /** A node's HTTP server, running until `close()`. */
 export class Gateway implements AsyncDisposable {
@@ -118,17 +121,24 @@ export class Gateway implements AsyncDisposable {
     return replaceCertificate(this.#app, tls);
   }
 
-  /** Stops listening, ends what waits, and lets running requests finish, for ten seconds; idempotent. The node stays open. */
+  /**
+   * Stops listening, ends what waits, closes WebSockets (1001), and lets running requests finish, for ten seconds;
+   * idempotent. The node stays open.
+   */
   async close(): Promise<void> {
     this.#closing.abort(new ReplicationError("CLOSED", "the server closes"));
     // Connections would be kept alive for another request.
     const sweep = setInterval(this.#closeUnused, SWEEP_MS);
     const force = setTimeout(() => this.#app.server.closeAllConnections(), CLOSE_MS_MAX);
+    const sockets = [...this.#app.websocketServer.clients];
+    for (const socket of sockets) socket.close(GOING_AWAY, "CLOSED");
+    const cut = setTimeout(() => sockets.forEach((socket) => socket.terminate()), SOCKET_CLOSE_MS_MAX);
     try {
       await this.#app.close();
     } finally {
       clearInterval(sweep);
       clearTimeout(force);
+      clearTimeout(cut);
     }
   }
 

@@ -5,6 +5,7 @@ import type { HttpLimits } from "./limits.ts";
 import { RateLimiter } from "./rate-limiter.ts";
 
 /** Close codes (RFC 6455, 7.4.1); the reason that goes with them is one of the library's codes. */
+export const GOING_AWAY = 1001;
 export const POLICY_VIOLATION = 1008;
 export const MESSAGE_TOO_BIG = 1009;
 

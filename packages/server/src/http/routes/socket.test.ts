@@ -1,4 +1,5 @@
 import { once } from "node:events";
+import { connect } from "node:net";
 import { builtinTypes, gCounter } from "@coppice/crdt";
 import { createNode } from "@coppice/replication";
 import { memoryStorage } from "@coppice/storage";
@@ -140,5 +141,28 @@ test("a message that is too large ends the socket, and the server's end too", as
   await expect.poll(() => large.closeCode).toBe(1009);
   const socket = await new Socket(served).opened();
   await served.gateway.close();
-  await expect.poll(() => socket.closeCode).toBeDefined();
+  await expect.poll(() => socket.closeCode).toBe(1001);
+});
+
+test("does not wait for a client that has gone without a word", async () => {
+  const { gateway } = await serve();
+  const { hostname, port } = new URL(gateway.url);
+  const mute = connect(Number(port), hostname);
+  onTestFinished(() => void mute.destroy());
+  mute.on("error", () => undefined);
+  const head = [
+    "GET /v1/watch HTTP/1.1",
+    `Host: ${hostname}:${port}`,
+    "Upgrade: websocket",
+    "Connection: Upgrade",
+    "Sec-WebSocket-Version: 13",
+    "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==",
+    `Authorization: Bearer ${READ_TOKEN}`,
+  ];
+  mute.write(`${head.join("\r\n")}\r\n\r\n`);
+  const [answer] = (await once(mute, "data")) as [Buffer];
+  expect(answer.toString()).toMatch(/^HTTP\/1.1 101 /);
+  const startedAt = performance.now();
+  await gateway.close();
+  expect(performance.now() - startedAt).toBeLessThan(8000);
 });
