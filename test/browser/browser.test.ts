@@ -182,6 +182,12 @@ describe.skipIf(executable === undefined)(name, () => {
     expect(replica.value()).toEqual({ words: { alone: 1, tree: 2 }, total: 6 });
   });
 
+  it("a page is told that a peer could not be reached, as far as a browser tells", async () => {
+    const address = "/ip4/127.0.0.1/tcp/1/ws";
+    const reason = "the WebSocket did not open, and browsers do not tell pages why";
+    expect(await call(page, "dial", address)).toBe(`could not reach ${address}: ${reason}`);
+  });
+
   it("nothing failed aside", () => {
     expect(problems).toEqual([]);
   });

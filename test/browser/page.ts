@@ -269,6 +269,12 @@ const api = {
     return replica.value();
   },
 
+  /** Why a peer cannot be reached. */
+  async dial(address: string): Promise<string> {
+    await using node = await createNode({ types, transport: libp2pTransport() });
+    return await node.connect(address).then(String, (error: Error) => error.message);
+  },
+
   /** Starts a node alone on what is stored, recovers every group, and returns what it has. */
   async recover(place: string): Promise<unknown> {
     await using node = await createNode({ types, storage: levelStorage(place) });

@@ -299,7 +299,7 @@ export class GroupHost implements ReplicaHost {
       () => {
         const answered = handle?.answered() ?? [];
         const who = answered.length === 0 ? "none answered" : `${answered.length} answered: ${answered.join(", ")}`;
-        const message = `a read from ${level.replicas} peers of group ${formatGroupId(this.#group.id)} was not done within ${limitMs} ms; ${who}`;
+        const message = `a read from ${level.replicas === 1 ? "1 peer" : `${level.replicas} peers`} of group ${formatGroupId(this.#group.id)} was not done within ${limitMs} ms; ${who}`;
         return new ReplicationError("TIMEOUT", message);
       },
     );

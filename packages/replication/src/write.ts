@@ -128,7 +128,8 @@ export function timedOut(
   timeoutMs: number,
   handle: AckHandle | undefined,
 ): ReplicationError {
-  const wanted = `${level.replicas} ${level.durable ? "durable " : ""}replicas`;
+  const noun = level.replicas === 1 ? "replica" : "replicas";
+  const wanted = `${level.replicas} ${level.durable ? "durable " : ""}${noun}`;
   const [answered, undurable] = [handle?.answered() ?? [], handle?.undurable() ?? []];
   const who = answered.length === 0 ? "none answered" : `${answered.length} answered: ${answered.join(", ")}`;
   const others = undurable.length === 0 ? "" : `; applied, but not on stable storage, at ${undurable.join(", ")}`;

@@ -289,6 +289,8 @@ export class Dialler {
       return new ReplicationError("NOT_ADMITTED", message, { cause: error });
     }
     let problem = error instanceof Error ? error.message : String(error);
+    // All that a browser tells a page is an event.
+    if (problem.includes("[object ")) problem = "the WebSocket did not open, and browsers do not tell pages why";
     // libp2p passes on no more of this error than its message.
     if (/unexpected peer/i.test(problem)) problem = "another peer answers there";
     // What answers there does not speak our way: another program, or a node of a network with another key.

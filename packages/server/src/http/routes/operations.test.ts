@@ -122,7 +122,11 @@ test("another type than the group's is a conflict", async () => {
 test("an acknowledgement that does not come says that the write is applied", async () => {
   const served = await serve();
   const body = { type: "gcounter", operations: [{ op: "increment" }], ack: { replicas: 1 }, timeoutMs: 50 };
-  expect(await post(served, "n", body)).toMatchObject({ status: 504, body: { code: "TIMEOUT", applied: true } });
+  const detail = "1 replica wanted within 50 ms, none answered; the write stays applied";
+  expect(await post(served, "n", body)).toMatchObject({
+    status: 504,
+    body: { code: "TIMEOUT", applied: true, detail },
+  });
   expect(await value(served, "n")).toBe(1);
 });
 

@@ -13,6 +13,8 @@ import { toJson } from "../wire-json.ts";
 
 const OPERATIONS_MAX = 10_000;
 const WAIT_MS_DEFAULT = 10_000;
+/** A wait for peers is to end by itself, as it knows who answered, before the request does. */
+const GRACE_MS = 100;
 
 interface OperationsRequest {
   /** Creates the group when it is new; must be its type when it exists. */
@@ -131,7 +133,7 @@ async function perform(
 ): Promise<OperationsBody> {
   const type = typeOf(context, text, request);
   const run = compileOperations(context.types, type, request.operations);
-  return await withDeadline(context, request.timeoutMs ?? WAIT_MS_DEFAULT, async (signal) => {
+  return await withDeadline(context, (request.timeoutMs ?? WAIT_MS_DEFAULT) + GRACE_MS, async (signal) => {
     const recreate = request.recreate ?? false;
     const replica = await context.node.open(parseGroupId(text), type, { signal, recreate });
     try {
