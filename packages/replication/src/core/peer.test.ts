@@ -19,3 +19,23 @@ it("a peer that takes nothing makes a node hold a bounded queue, whatever is que
   peer.drained();
   expect(peer.flush(() => true)).toHaveLength(90);
 });
+
+it("a group that is written to faster than a link carries leaves room for the others", () => {
+  const peer = new Peer({ peer: "slow", incarnation: "0123456789abcdef", addresses: [] }, DEFAULT_LIMITS);
+  const message = new Uint8Array(100_000);
+  const post = (key: string): void => {
+    for (let index = 0; index < 10; index++) peer.post(message, key);
+  };
+  // While the transport takes all, whatever one tick brings goes out.
+  post("busy");
+  expect(peer.queueBytes).toBe(1_000_000);
+  peer.flush(() => false);
+  post("busy");
+  expect(peer.queueBytes).toBe(200_000);
+  post("other");
+  expect(peer.queueBytes).toBe(400_000);
+  peer.drained();
+  expect(peer.flush(() => true)).toEqual(["busy", "other"]);
+  post("busy");
+  expect(peer.queueBytes).toBe(1_000_000);
+});

@@ -10,6 +10,9 @@ import { CELL_WORDS, SKETCH_CELLS_MAX } from "./sketch.ts";
 /** Bytes queued for a peer over which answers wait: what is queued can no longer be left to another node. */
 const ANSWER_BYTES_MAX = 1024 * 1024;
 
+/** Bytes of one group that wait while the transport takes no more; what comes on top is old before it leaves. */
+const BLOCKED_BYTES_MAX = 256 * 1024;
+
 /** Cells of one version of a sketch, from the first on. */
 export interface PeerSketch {
   readonly version: number;
@@ -31,6 +34,8 @@ export class Peer {
   #queue: Uint8Array[] = [];
   #queueBytes = 0;
   #isBlocked = false;
+  /** Bytes of each group queued since the transport takes no more. */
+  readonly #blockedBytes = new Map<string, number>();
   #fragments = 0;
   /** Groups of which something was dropped because the queue was full. */
   readonly #dropped = new Set<string>();
@@ -111,18 +116,29 @@ export class Peer {
   }
 
   /**
-   * Queues a message. Over the byte cap it is dropped, and its group noted as one to compare again. What belongs to no
-   * group (questions and answers, which are repeated) has as much room again.
+   * Queues a message. Over the byte cap, and over that of its group while the transport takes no more, it is dropped, and
+   * its group noted as one to compare again. So a group that is written to faster than the link carries does not hold up
+   * the others, and its peer gets what it has become. What belongs to no group (questions, which are repeated) has as much
+   * room again.
    */
   post(message: Uint8Array, key?: string): void {
     if (key !== undefined && message.length > this.#messageBytesMax) return this.#tooLarge(key, message.length);
-    const bytesMax = key === undefined ? 2 * this.#queueBytesMax : this.#queueBytesMax;
-    if (this.#queueBytes > 0 && this.#queueBytes + message.length > bytesMax) {
-      if (key !== undefined) this.#dropped.add(key);
-      return;
+    if (this.#takes(message.length, key)) {
+      this.#queue.push(message);
+      this.#queueBytes += message.length;
+    } else if (key !== undefined) {
+      this.#dropped.add(key);
     }
-    this.#queue.push(message);
-    this.#queueBytes += message.length;
+  }
+
+  #takes(bytes: number, key: string | undefined): boolean {
+    const bytesMax = key === undefined ? 2 * this.#queueBytesMax : this.#queueBytesMax;
+    if (this.#queueBytes > 0 && this.#queueBytes + bytes > bytesMax) return false;
+    if (key === undefined || !this.#isBlocked) return true;
+    const before = this.#blockedBytes.get(key) ?? 0;
+    if (before > 0 && before + bytes > BLOCKED_BYTES_MAX) return false;
+    this.#blockedBytes.set(key, before + bytes);
+    return true;
   }
 
   /** Whether an answer may be queued. */
@@ -154,6 +170,7 @@ export class Peer {
     const frames = packFrames(this.#queue, () => this.#fragments++);
     this.#queue = [];
     this.#queueBytes = 0;
+    this.#blockedBytes.clear();
     for (const frame of frames) {
       this.counts.bytesOut += frame.length;
       if (!send(this.link, frame)) this.#isBlocked = true;

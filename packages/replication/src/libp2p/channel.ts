@@ -57,8 +57,7 @@ export class Channel {
     this.#events = events;
     stream.addEventListener("message", (event) => this.#onMessage(event));
     stream.addEventListener("drain", () => this.#onDrain());
-    // Also fired from within `send`, when that has taken everything: then nothing is blocked.
-    stream.addEventListener("idle", () => this.#blocked && this.#onDrain());
+    stream.addEventListener("idle", () => this.#onDrain());
     stream.addEventListener("remoteCloseWrite", () => this.#onOtherSideEnded());
     stream.addEventListener("close", () => this.#onOtherSideEnded());
   }
@@ -241,8 +240,13 @@ export class Channel {
   }
 
   #onDrain(): void {
-    // `drain` may come while libp2p still holds most of what it was given; more on top would break its limit.
-    if (this.#stream.writeBufferLength > 0) return;
+    // Not at once: both come while libp2p is sending, and what it is given then it takes without a limit, until it breaks it.
+    if (this.#blocked) queueMicrotask(() => this.#goOn());
+  }
+
+  #goOn(): void {
+    // `drain` may come while libp2p still holds most of what it was given; more on top would break its limit, too.
+    if (!this.#blocked || this.#stream.writeBufferLength > 0) return;
     this.#blocked = false;
     this.#flush();
     if (!this.#senderWaits || this.#ended || this.#queueBytes > QUEUE_BYTES_LOW) return;

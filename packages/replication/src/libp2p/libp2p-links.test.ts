@@ -283,4 +283,21 @@ describe("a busy link", () => {
     await Promise.all([a, b].map((end) => end.until("all frames", () => end.frames.length === count)));
     expect([a.count("down"), b.count("down")]).toEqual([0, 0]);
   });
+
+  it("stays when it is handed at once many times what it carries", async () => {
+    const [a, b] = [await lab.start(), await lab.start()];
+    await a.transport.connect(b.address);
+    await linked(a, b);
+    const count = 80;
+    const frame = new Uint8Array(250_000);
+    b.onFrame = () => {
+      // Windows open one by one.
+      b.transport.pause(b.linkTo(a));
+      setTimeout(() => b.transport.resume(b.linkTo(a)), 5);
+      return true;
+    };
+    for (let sent = 0; sent < count; sent++) a.transport.send(a.linkTo(b), frame);
+    await b.until("all frames", () => b.frames.length === count);
+    expect([a.count("down"), b.count("down")]).toEqual([0, 0]);
+  });
 });
