@@ -2,16 +2,16 @@
 import "./globals.ts";
 import { noise } from "@libp2p/noise";
 import { tcp } from "@libp2p/tcp";
-import { tls } from "@libp2p/tls";
 import { webSockets } from "@libp2p/websockets";
 import type { Libp2pOptions } from "libp2p";
+import { tlsInOneRecord } from "./one-record.ts";
 
 export { discoverLocally } from "./local-discovery.ts";
 
 export const transports: NonNullable<Libp2pOptions["transports"]> = [tcp(), webSockets()];
 
 /** In order of preference: TLS is several times faster between Node processes, browsers have only Noise. */
-export const encrypters: NonNullable<Libp2pOptions["connectionEncrypters"]> = [tls(), noise()];
+export const encrypters: NonNullable<Libp2pOptions["connectionEncrypters"]> = [tlsInOneRecord(), noise()];
 
 /** Bytes that the caller fills. */
 export function allocate(bytes: number): Uint8Array {
