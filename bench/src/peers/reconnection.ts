@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Figure } from "../replication/figure.ts";
-import { Cluster, COMPARED } from "./cluster.ts";
+import { COMPARED, Processes, startCluster } from "./cluster.ts";
 import { type Way, compare } from "./compare.ts";
 import { CountingProxy } from "./counting-proxy.ts";
 import type { SystemName } from "./system.ts";
@@ -13,8 +13,8 @@ const QUIET_MS = 1_000;
 /** Bytes both ways over TCP when a link comes back, with nothing changed meanwhile and with a few keys. */
 async function reconnect(name: SystemName): Promise<{ idleBytes: number; bytes: number }> {
   using proxy = new CountingProxy();
-  using cluster = await Cluster.start(name, { way: (address) => proxy.before(address) });
-  const { host, member } = cluster;
+  using processes = new Processes();
+  const { host, member } = await startCluster(processes, name, { way: (address) => proxy.before(address) });
   await member.ask("watch");
   const write = async (command: "write" | "writeAtOnce", prefix: string, keys: number): Promise<void> => {
     await member.ask("expect", { key: `${prefix}${keys - 1}` });

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { type Figure, median, quantile } from "../replication/figure.ts";
 import type { Worker } from "../replication/worker.ts";
-import { Cluster } from "./cluster.ts";
+import { type Cluster, Processes, startCluster } from "./cluster.ts";
 import { type Way, compare } from "./compare.ts";
 
 const WARM_UP_MS = 2_000;
@@ -76,18 +76,14 @@ async function inFlood(subjects: readonly Subject[]): Promise<Map<Way, number>> 
 
 /** How fast single writes reach another process, at rest and in a flood. */
 export async function writes(): Promise<Figure[]> {
-  using coppice = await Cluster.start("coppice");
-  using automergeRepo = await Cluster.start("automerge-repo");
-  using hocuspocus = await Cluster.start("hocuspocus", { others: 1 });
-  using hocuspocusTls = await Cluster.start("hocuspocus-tls");
-  using raw = await Cluster.start("raw-stream");
+  using processes = new Processes();
   const subjects = [
-    subjectOf(coppice, WRITES, "coppice"),
-    subjectOf(automergeRepo, FEW_WRITES, "automerge-repo"),
-    subjectOf(hocuspocus, WRITES, "hocuspocus", "hocuspocus-clients"),
-    subjectOf(hocuspocusTls, WRITES, "hocuspocus-tls"),
+    subjectOf(await startCluster(processes, "coppice"), WRITES, "coppice"),
+    subjectOf(await startCluster(processes, "automerge-repo"), FEW_WRITES, "automerge-repo"),
+    subjectOf(await startCluster(processes, "hocuspocus", { others: 1 }), WRITES, "hocuspocus", "hocuspocus-clients"),
+    subjectOf(await startCluster(processes, "hocuspocus-tls"), WRITES, "hocuspocus-tls"),
   ];
-  const limit = subjectOf(raw, WRITES, "raw-stream");
+  const limit = subjectOf(await startCluster(processes, "raw-stream"), WRITES, "raw-stream");
   const times = await atRest([...subjects, limit]);
   return [...compareTimes(times), ...compareRates(await inFlood(subjects))];
 }
