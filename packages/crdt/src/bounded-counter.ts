@@ -1,6 +1,6 @@
 import { type Actor, parseActor } from "./actor.ts";
 import { CrdtError } from "./error.ts";
-import { addToCounter, findRow } from "./kernel/counter.ts";
+import { addToCounter, checkInteger, findRow } from "./kernel/counter.ts";
 import type { Cursor } from "./kernel/cursor.ts";
 import { kernelType } from "./kernel/kernel-type.ts";
 import { KIND_GCOUNTER, KIND_MAP } from "./kernel/kinds.ts";
@@ -125,7 +125,7 @@ class BoundedCounterCursor implements BoundedCounterMutator {
 }
 
 function checkAmount(amount: number): void {
-  if (!Number.isSafeInteger(amount)) throw new TypeError(`an amount is a safe integer, not ${String(amount)}`);
+  checkInteger(amount);
   if (amount < 0) throw new RangeError(`an amount is not negative: ${amount}`);
 }
 

@@ -1,4 +1,4 @@
-import { addToCounter, counterValue } from "./kernel/counter.ts";
+import { addToCounter, checkInteger, counterValue } from "./kernel/counter.ts";
 import type { Cursor } from "./kernel/cursor.ts";
 import { type NestableType, kernelType } from "./kernel/kernel-type.ts";
 import { KIND_GCOUNTER } from "./kernel/kinds.ts";
@@ -31,7 +31,7 @@ class GCounterCursor implements GCounterMutator {
   }
 
   increment(amount = 1): void {
-    if (!Number.isSafeInteger(amount)) throw new TypeError(`an increment is a safe integer, not ${String(amount)}`);
+    checkInteger(amount);
     if (amount < 0) throw new RangeError(`a grow-only counter cannot take back ${-amount}`);
     if (amount > 0) addToCounter(this.#cursor, amount);
     else this.#cursor.begin();

@@ -7,6 +7,7 @@ import { expectGolden, toHex } from "./golden.test-support.ts";
 import { lwwMap } from "./lww-map.ts";
 import { lwwRegister } from "./lww-register.ts";
 import { orMap } from "./or-map.ts";
+import { pnCounter } from "./pn-counter.ts";
 import { struct } from "./struct.ts";
 import { assertConvergent, createReplicas, syncAll } from "./testing/index.ts";
 
@@ -48,6 +49,18 @@ describe("limits and mistakes", () => {
     a.mutate((counter) => counter.increment(Number.MAX_SAFE_INTEGER));
     expect(() => a.mutate((counter) => counter.increment())).toThrow(RangeError);
     expect(a.value()).toBe(Number.MAX_SAFE_INTEGER);
+  });
+
+  it.each([
+    ["5", 'not "5"'],
+    [5n, "not a bigint"],
+    [null, "not null"],
+    [Number.NaN, "not NaN"],
+    [{}, "not an object"],
+  ])("says what it was given instead of an amount: %o", (amount, message) => {
+    const [a] = createReplicas(struct({ up: gCounter, both: pnCounter }), 1);
+    expect(() => a?.mutate(({ up }) => up.increment(amount as never))).toThrow(message);
+    expect(() => a?.mutate(({ both }) => both.increment(amount as never))).toThrow(message);
   });
 
   it("leaves no trace of a value that cannot be stored", () => {

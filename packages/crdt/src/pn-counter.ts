@@ -1,4 +1,4 @@
-import { addToCounter, amountMax, counterValue } from "./kernel/counter.ts";
+import { addToCounter, amountMax, checkInteger, counterValue } from "./kernel/counter.ts";
 import type { Cursor } from "./kernel/cursor.ts";
 import { type NestableType, kernelType } from "./kernel/kernel-type.ts";
 import { KIND_PNCOUNTER } from "./kernel/kinds.ts";
@@ -33,7 +33,7 @@ class PnCounterCursor implements PnCounterMutator {
   }
 
   increment(amount = 1): void {
-    if (!Number.isSafeInteger(amount)) throw new TypeError(`an increment is a safe integer, not ${String(amount)}`);
+    checkInteger(amount);
     if (Math.abs(amount) > amountMax(KIND_PNCOUNTER)) throw new RangeError(`too large for a counter: ${amount}`);
     if (amount === 0) this.#cursor.begin();
     else addToCounter(this.#cursor, amount);

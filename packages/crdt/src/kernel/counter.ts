@@ -132,6 +132,19 @@ export function cancelRow(
   row.removerSeq = removerSeq;
 }
 
+/** Throws `TypeError` for what is no amount: the text "5", a `bigint`, a fraction. */
+export function checkInteger(amount: unknown): void {
+  if (Number.isSafeInteger(amount)) return;
+  const type = typeof amount;
+  const given = type === "string" ? JSON.stringify(amount) : type === "number" ? String(amount) : nameOf(amount);
+  throw new TypeError(`an amount is a safe integer, not ${given}`);
+}
+
+function nameOf(value: unknown): string {
+  if (value === null) return "null";
+  return typeof value === "object" ? "an object" : `a ${typeof value}`;
+}
+
 /** Adds to the counter at `cursor`. Throws `RangeError` when the sum would exceed the kind's limit. */
 export function addToCounter(cursor: Cursor, amount: number): void {
   const transaction = cursor.begin();

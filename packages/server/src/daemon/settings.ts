@@ -104,7 +104,7 @@ export const SETTINGS: readonly Setting[] = [
     name: "introductions",
     kind: "choice",
     option: "--introductions <on|off>",
-    description: "admit peers that came to a member by an invite; without it, unless --allow lists peers",
+    description: "admit peers that came to a member by an invite; on without it, unless --allow lists peers",
     choices: ["on", "off"],
   },
   {

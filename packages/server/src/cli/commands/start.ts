@@ -29,14 +29,14 @@ Examples:
   $ coppice start --data ./b --http 127.0.0.1:0 --peer /ip4/192.0.2.7/tcp/4001/p2p/12D3KooW…
   $ coppice start --config node.json
 
-It runs until SIGTERM or SIGINT, then flushes and exits with status 0; a second signal forces. Each option can also
+It runs until SIGTERM, SIGINT or SIGHUP, then flushes and exits with status 0; a second signal forces. Each option can also
 stand in the environment (COPPICE_ALLOW_ANY=true) or in a JSON file; "coppice config" shows what counts.`;
 
 export function startCommand(program: Command, context: CliContext): void {
   const command = program
     .command("start")
-    .summary("run a node until SIGTERM or SIGINT")
-    .description("Runs one node until SIGTERM or SIGINT.")
+    .summary("run a node until it is told to stop")
+    .description("Runs one node until it is told to stop.")
     .addHelpText("after", EXAMPLES);
   withSettings(command).action(async (flags: SettingFlags) => {
     await start(settingsOf(await resolve(flags)), context);
