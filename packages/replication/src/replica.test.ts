@@ -74,6 +74,8 @@ describe("mutate", () => {
     const options = { ack: { replicas: 1 }, timeoutMs: 1 };
     const error = counter.mutate((c) => c.increment(1), options).catch((thrown: unknown) => thrown);
     expect(await error).toBeInstanceOf(ReplicationError);
+    const writes: Promise<unknown>[] = [counter.mutate((c) => c.increment(1)), counter.mutate(() => 7)];
+    expect(await Promise.all(writes)).toEqual([undefined, 7]);
     let isOver = false;
     expect(await counter.mutate(() => 5).finally(() => (isOver = true))).toBe(5);
     expect(isOver).toBe(true);

@@ -31,7 +31,7 @@ export interface Acknowledgement {
  * A write: applied already, acknowledged later. Awaiting it waits for its acknowledgement level and yields what the
  * `mutate` callback returned; a write that nobody awaits never rejects.
  */
-export class Write<Result> implements PromiseLike<Result> {
+export class Write<Result> implements Promise<Result> {
   /** What the `mutate` callback returned. */
   readonly result: Result;
   readonly #server: ReplicationServer;
@@ -60,6 +60,10 @@ export class Write<Result> implements PromiseLike<Result> {
   get sessionToken(): string {
     const isEvent = this.#actor !== undefined && this.#seq > 0;
     return isEvent ? eventToken(this.#server, this.#actor, this.#seq) : replicaToken(this.#server);
+  }
+
+  get [Symbol.toStringTag](): string {
+    return "Write";
   }
 
   // oxlint-disable-next-line unicorn/no-thenable -- a write is awaited for its acknowledgement, and costs no promise before
