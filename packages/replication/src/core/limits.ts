@@ -12,7 +12,10 @@ export interface Limits {
    * (what one actor wrote in one tick; 32 for a small one), and its own. Default 256 KiB.
    */
   readonly tailBytesMax: number;
-  /** Bytes queued for one peer before its events are dropped and its groups marked for comparison. Default 8 MiB. */
+  /**
+   * Bytes queued for one peer before its events are dropped and its groups marked for comparison: an eighth of it for
+   * answers, and while the link takes no more a thirty-second for each group. Default 8 MiB.
+   */
   readonly queueBytesMax: number;
   /** Bytes taken from peers while a commit is under way, before their links are paused. Default 32 MiB. */
   readonly uncommittedBytesMax: number;

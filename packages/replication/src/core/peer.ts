@@ -7,11 +7,10 @@ import { PeerMeter } from "./peer-meter.ts";
 import { PeerPulls } from "./pulls.ts";
 import { CELL_WORDS, SKETCH_CELLS_MAX } from "./sketch.ts";
 
-/** Bytes queued for a peer over which answers wait: what is queued can no longer be left to another node. */
-const ANSWER_BYTES_MAX = 1024 * 1024;
-
-/** Bytes of one group that wait while the transport takes no more; what comes on top is old before it leaves. */
-const BLOCKED_BYTES_MAX = 256 * 1024;
+/** The part of the queue beyond which answers wait: what is queued can no longer be left to another node. */
+const ANSWERS_PART = 1 / 8;
+/** The part of it for each group while the transport takes no more: what comes on top is old before it leaves. */
+const BLOCKED_PART = 1 / 32;
 
 /** Cells of one version of a sketch, from the first on. */
 export interface PeerSketch {
@@ -136,14 +135,14 @@ export class Peer {
     if (this.#queueBytes > 0 && this.#queueBytes + bytes > bytesMax) return false;
     if (key === undefined || !this.#isBlocked) return true;
     const before = this.#blockedBytes.get(key) ?? 0;
-    if (before > 0 && before + bytes > BLOCKED_BYTES_MAX) return false;
+    if (before > 0 && before + bytes > BLOCKED_PART * this.#queueBytesMax) return false;
     this.#blockedBytes.set(key, before + bytes);
     return true;
   }
 
   /** Whether an answer may be queued. */
   get hasRoom(): boolean {
-    return this.#queueBytes < Math.min(ANSWER_BYTES_MAX, this.#queueBytesMax);
+    return this.#queueBytes < ANSWERS_PART * this.#queueBytesMax;
   }
 
   /** Queues a part of an answer, for which there was room when it was begun. */
