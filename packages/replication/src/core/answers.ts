@@ -8,12 +8,25 @@ const READS_MAX = 32;
 /** Questions of one peer that wait here, twice as many as a node has open; further ones are as good as lost. */
 const OWED_MAX = 8192;
 
+interface Question {
+  readonly epoch: number;
+  readonly vector: VersionVector;
+}
+
 /** What one peer has asked for and has not got yet. */
 export class PeerAnswers {
-  /** Questions that wait, by group key, the first one first: the peer's epoch and vector. */
-  readonly owed: Map<string, { readonly epoch: number; readonly vector: VersionVector }> = new Map();
+  /** Questions that wait, by group key, the first one first. */
+  readonly owed: Map<string, Question> = new Map();
   /** Groups being read for it. */
   readonly reading: Set<Group> = new Set();
+}
+
+/** How questions are answered. */
+interface AnswerWays {
+  /** Sends what a peer at `vector` lacks of a group, which is loaded, and ends the answer. */
+  bring(peer: Peer, group: Group, vector: VersionVector): void;
+  /** The group is in another epoch than the one that was asked about: only tells what is known here. */
+  end(peer: Peer, group: Group): void;
 }
 
 /**
@@ -23,12 +36,11 @@ export class PeerAnswers {
  */
 export class Answers {
   readonly #core: CoreContext;
-  readonly #send: (peer: Peer, group: Group, vector: VersionVector) => void;
+  readonly #ways: AnswerWays;
 
-  /** @param send sends what a peer at `vector` lacks of a group, which is loaded */
-  constructor(core: CoreContext, send: (peer: Peer, group: Group, vector: VersionVector) => void) {
+  constructor(core: CoreContext, ways: AnswerWays) {
     this.#core = core;
-    this.#send = send;
+    this.#ways = ways;
   }
 
   /** Answers a question now or later. */
@@ -50,25 +62,24 @@ export class Answers {
     if (owed.size === 0) return;
     // Those that could not be read.
     for (const group of reading) if (group.phase !== "loading") reading.delete(group);
-    for (const [key, { epoch, vector }] of owed) {
+    for (const [key, question] of owed) {
       if (!peer.hasRoom || reading.size >= READS_MAX) return;
       owed.delete(key);
       const group = this.#core.groups.get(key);
-      // Of a later epoch it is told anyway.
-      if (group?.epoch === epoch) this.#read(peer, group, vector);
+      if (group !== undefined) this.#answer(peer, group, question);
     }
   }
 
-  #read(peer: Peer, group: Group, vector: VersionVector): void {
+  #answer(peer: Peer, group: Group, question: Question): void {
+    if (group.epoch !== question.epoch) return this.#ways.end(peer, group);
     const { owed, reading } = peer.answers;
-    const { epoch } = group;
     reading.add(group);
     this.#core.load(group, () => {
       reading.delete(group);
-      if (group.epoch !== epoch) return;
-      // What was read at the same time may have taken the room.
-      if (peer.hasRoom) this.#send(peer, group, vector);
-      else owed.set(group.key, { epoch, vector });
+      if (group.epoch !== question.epoch) this.#ways.end(peer, group);
+      else if (peer.hasRoom) this.#ways.bring(peer, group, question.vector);
+      // What was read at the same time has taken the room.
+      else owed.set(group.key, question);
     });
   }
 }

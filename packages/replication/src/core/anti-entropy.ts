@@ -37,7 +37,10 @@ export class AntiEntropy {
     this.#core = core;
     this.#acknowledgements = acknowledgements;
     this.#pulls = new Pulls(core, (peer, group) => this.tell(peer, group, "ask"));
-    this.#answers = new Answers(core, (peer, group, vector) => this.#bring(peer, group, vector));
+    this.#answers = new Answers(core, {
+      bring: (peer, group, vector) => this.#bring(peer, group, vector),
+      end: (peer, group) => this.tell(peer, group, "answer"),
+    });
   }
 
   /** Starts a comparison of everything that both are interested in. */
