@@ -1,5 +1,5 @@
 /**
- * Runs benchmarks by name, each in a process of its own: `npm run bench -- [name…] [--json FILE]`.
+ * Runs benchmarks by name, each in a process of its own: `npm run bench -- [name…] [--json FILE] [--traces PATH]`.
  *
  * Without a name it runs `replication`, which holds what a node does against its raw limits; `--json` writes its
  * figures to a file. The others look at one package each.
@@ -13,11 +13,14 @@ const BENCHMARKS: ReadonlyMap<string, string> = new Map([
   ["replication", "nodes and replicas, beside raw limits: about two minutes"],
   ["scale", "a node that knows 100 000 groups: a minute or two"],
   ["peers", "nodes beside automerge-repo and Hocuspocus: two or three minutes"],
+  ["traces", "editing histories beside plain Yjs and Automerge, needs --traces PATH: a minute or two"],
   ["crdt", "the types alone, beside Yjs: ten seconds"],
   ["storage", "the group store beside the raw engine: some minutes"],
   ["transport", "frames over libp2p beside raw libp2p and TCP: half a minute"],
   ["http", "the HTTP server of a daemon beside bare node:http: a minute"],
 ]);
+
+const HAVE_FIGURES: ReadonlySet<string> = new Set(["replication", "scale", "peers", "traces"]);
 
 async function run(name: string, args: readonly string[]): Promise<number> {
   console.log(`${name}: ${BENCHMARKS.get(name)}\n`);
@@ -29,10 +32,14 @@ async function run(name: string, args: readonly string[]): Promise<number> {
 }
 
 /** The command line; an error in it is told in one line. */
-function commandLine(): { values: { json?: string; all?: boolean; help?: boolean }; positionals: string[] } {
+function commandLine(): {
+  values: { json?: string; traces?: string; all?: boolean; help?: boolean };
+  positionals: string[];
+} {
   try {
     const options = {
       json: { type: "string" },
+      traces: { type: "string" },
       all: { type: "boolean" },
       help: { type: "boolean", short: "h" },
     } as const;
@@ -45,19 +52,22 @@ function commandLine(): { values: { json?: string; all?: boolean; help?: boolean
 
 const { values, positionals } = commandLine();
 if (values.help) {
-  console.log("npm run bench -- [name…] [--all] [--json FILE]\n");
+  console.log("npm run bench -- [name…] [--all] [--json FILE] [--traces PATH]\n");
   for (const [name, what] of BENCHMARKS) console.log(`  ${name.padEnd(12)} ${what}`);
   process.exit();
 }
-const names = values.all ? [...BENCHMARKS.keys()] : positionals.length > 0 ? positionals : ["replication"];
+const all = [...BENCHMARKS.keys()].filter((name) => name !== "traces" || values.traces !== undefined);
+const names = values.all ? all : positionals.length > 0 ? positionals : ["replication"];
 const unknown = names.filter((name) => !BENCHMARKS.has(name));
 if (unknown.length > 0) {
   console.error(`no benchmark ${unknown.join(", ")}; there are ${[...BENCHMARKS.keys()].join(", ")}, and --all`);
   process.exitCode = 2;
 } else {
   for (const name of names) {
-    const hasFigures = name === "replication" || name === "scale" || name === "peers";
-    const args = hasFigures && values.json !== undefined ? ["--json", values.json] : [];
+    const args = [
+      ...(HAVE_FIGURES.has(name) && values.json !== undefined ? ["--json", values.json] : []),
+      ...(name === "traces" && values.traces !== undefined ? ["--traces", values.traces] : []),
+    ];
     if ((await run(name, args)) !== 0) process.exitCode = 1;
   }
 }
