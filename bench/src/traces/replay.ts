@@ -45,7 +45,7 @@ async function plainYjs(): Promise<Replayed> {
   const text = doc.getText("text");
   return {
     edit: (patches) => doc.transact(() => editYjs(text, patches)),
-    text: () => text.toString(),
+    text: () => text.toJSON(),
     stateBytes: () => Y.encodeStateAsUpdate(doc).length,
     close: async () => doc.destroy(),
   };
