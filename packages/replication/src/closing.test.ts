@@ -3,7 +3,7 @@ import { createGroupStore, memoryStorage } from "@coppice/storage";
 import { SimulatedDisk } from "@coppice/storage/testing";
 import { describe, expect, it } from "vitest";
 import { createNode } from "./node.ts";
-import { Grove, altered } from "./nodes.test-support.ts";
+import { Grove, altered, gate } from "./nodes.test-support.ts";
 
 describe("closing a node", () => {
   it("ends everything that waits, at once", async () => {
@@ -82,6 +82,33 @@ describe("closing a node", () => {
     await expect(node.close()).rejects.toThrow("no");
     for (const outcome of await outcomes) expect(outcome).toMatchObject({ code: "APPLIED_NOT_DURABLE" });
     await expect(second).rejects.toMatchObject({ code: "APPLIED_NOT_DURABLE", cause: { code: "CLOSED" } });
+  });
+
+  it("goes on when a group whose journal's end is looked for after a failure is deleted by a peer", async () => {
+    await using grove = new Grove();
+    const backing = createGroupStore(new SimulatedDisk().backend());
+    let isBroken = false;
+    const loads = gate();
+    const storage = altered(backing, {
+      commit: async (commit, options) => {
+        if (isBroken) throw new Error("no");
+        await backing.commit(commit, options);
+      },
+      load: async (id) => await loads.opened.then(() => backing.load(id)),
+    });
+    const node = await grove.start("a", [], { storage });
+    const peer = await grove.start("b", ["a"]);
+    const group = await node.open("views", gCounter);
+    await group.mutate((counter) => counter.increment(1), { ack: { replicas: 1 } });
+    isBroken = true;
+    const write = group.mutate((counter) => counter.increment(1), { ack: "log" });
+    await expect(write).rejects.toMatchObject({ code: "APPLIED_NOT_DURABLE" });
+    isBroken = false;
+    const closed = node.close();
+    await peer.delete("views");
+    await expect.poll(() => group.status.phase).toBe("deleted");
+    loads.open();
+    await closed;
   });
 
   it("does not wait for those who go on writing, nor does a sync", async () => {

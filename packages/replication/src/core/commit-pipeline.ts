@@ -241,8 +241,10 @@ export class CommitPipeline {
 
   /** Assembles and starts the next commit, if there is something to write and none is under way. */
   flush(): void {
-    if (this.#inFlight !== undefined || this.failure !== undefined) return this.#publishUnjournalled();
-    this.#start();
+    if (this.#inFlight === undefined && this.failure === undefined) return this.#start();
+    this.#publishUnjournalled();
+    // The group that a new try waited for may be gone.
+    if (this.#barriers.length > 0) this.retry();
   }
 
   /** Tries again after a failure. */
