@@ -66,3 +66,18 @@ it("a late joiner whose peer is slow gets the rest from one that links later", a
   expect(bytesOf("b")).toBeGreaterThan(30 * LONG.length);
   expect(bytesOf("b")).toBeLessThan(44 * LONG.length);
 });
+
+it("a late joiner gets first what someone waits for", async () => {
+  await using grove = new Grove();
+  // Much more than the link takes in advance.
+  grove.network.setFaults({ bytesPerSecond: 200 * LONG.length }, "a", "late");
+  const first = await grove.start("a", [], { ...ONCE, limits: { queueBytesMax: LONG.length } });
+  await fill(first, 400);
+  const late = await grove.start("late", ["a"], ONCE);
+  await expect.poll(() => late.countGroups().get("late")).toBe(400);
+  const missing = [...late.groups()].filter(({ events }) => events === 0);
+  const replica = await late.open(missing.at(-1)?.id ?? "none", notes);
+  await replica.synced();
+  expect(replica.value()).toEqual({ text: LONG });
+  expect([...late.groups()].filter(({ events }) => events === 0).length).toBeGreaterThan(100);
+});

@@ -221,6 +221,7 @@ export class Node implements AsyncDisposable {
     };
     while (!group.isCompared && !isAlone()) {
       this.#checkOpen();
+      this.#driver.core.hurry(group);
       await this.#driver.until(group, () => group.isCompared, signal, LOOK_AGAIN_MS);
     }
   }

@@ -17,6 +17,8 @@ interface Question {
 export class PeerAnswers {
   /** Questions that wait, by group key, the first one first. */
   readonly owed: Map<string, Question> = new Map();
+  /** Those of them that were asked again: someone waits there. They go before all others. */
+  readonly urgent: Set<string> = new Set();
   /** Groups being read for it. */
   readonly reading: Set<Group> = new Set();
 }
@@ -45,8 +47,9 @@ export class Answers {
 
   /** Answers a question now or later. */
   owe(peer: Peer, group: Group, vector: VersionVector): void {
-    const { owed } = peer.answers;
-    if (owed.size >= OWED_MAX && !owed.has(group.key)) return;
+    const { owed, urgent } = peer.answers;
+    if (owed.has(group.key)) urgent.add(group.key);
+    else if (owed.size >= OWED_MAX) return;
     owed.set(group.key, { epoch: group.epoch, vector });
     this.resume(peer);
   }
@@ -58,16 +61,25 @@ export class Answers {
 
   /** Goes on with what a peer is owed; call when there may be room for it again. */
   resume(peer: Peer): void {
-    const { owed, reading } = peer.answers;
-    if (owed.size === 0) return;
+    const { owed, urgent, reading } = peer.answers;
+    if (owed.size === 0) return urgent.clear();
     // Those that could not be read.
     for (const group of reading) if (group.phase !== "loading") reading.delete(group);
-    for (const [key, question] of owed) {
-      if (!peer.hasRoom || reading.size >= READS_MAX) return;
-      owed.delete(key);
-      const group = this.#core.groups.get(key);
-      if (group !== undefined) this.#answer(peer, group, question);
+    for (const line of [urgent, owed]) {
+      for (const key of line.keys()) {
+        if (!peer.hasRoom || reading.size >= READS_MAX) return;
+        this.#next(peer, key);
+      }
     }
+  }
+
+  #next(peer: Peer, key: string): void {
+    const { owed, urgent } = peer.answers;
+    const question = owed.get(key);
+    urgent.delete(key);
+    owed.delete(key);
+    const group = this.#core.groups.get(key);
+    if (question !== undefined && group !== undefined) this.#answer(peer, group, question);
   }
 
   #answer(peer: Peer, group: Group, question: Question): void {

@@ -177,6 +177,11 @@ export class AntiEntropy {
     this.#pulls.offered(peer, group, vector);
   }
 
+  /** Someone waits for a group. */
+  hurry(group: Group): void {
+    this.#pulls.hurry(group);
+  }
+
   /** A peer has gone. */
   left(peer: Peer): void {
     this.#pulls.left(peer);

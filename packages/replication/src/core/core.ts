@@ -333,6 +333,12 @@ export class Core {
 
   // Peers
 
+  /** Someone waits for what the peers have of a group. */
+  hurry(group: Group): void {
+    this.#antiEntropy.hurry(group);
+    this.#wake();
+  }
+
   linkUp(link: Link): void {
     this.#protocol.linkUp(link);
     this.#wake();

@@ -9,6 +9,8 @@ const QUESTIONS_MAX = 256;
 const QUESTIONS_MAX_ALONE = 4096;
 /** A question is as good as lost when nothing is answered for so long; one that brought nothing is not repeated sooner. */
 const AGAIN_MS = 1000;
+/** Open questions to a peer among which one may wait for long. */
+const MANY = 32;
 /** Offers looked at when a place is free. */
 const LOOKS_MAX = 32;
 
@@ -16,6 +18,8 @@ const LOOKS_MAX = 32;
 export class PeerPulls {
   /** Questions without the end of an answer, and when they were asked. */
   readonly asked: Map<string, number> = new Map();
+  /** Those of them that were asked twice. */
+  readonly hurried: Set<string> = new Set();
   /** When there was the last sign of an answer to any of them: the others wait for their turn. */
   progressAt: number = Number.NEGATIVE_INFINITY;
   /** Answered without bringing what the peer said it had. */
@@ -51,6 +55,16 @@ export class Pulls {
     this.#send(peer, group);
   }
 
+  /** Someone waits for a group: if it was asked for among many others, it is asked for again, which brings it first. */
+  hurry(group: Group): void {
+    const source = this.#sources.get(group.key);
+    if (source === undefined) return;
+    const { asked, hurried } = source.pulls;
+    if (asked.size <= MANY || !asked.has(group.key) || hurried.has(group.key)) return;
+    hurried.add(group.key);
+    this.#send(source, group);
+  }
+
   /** A peer has something of a group that is missing here: all of `vector`, if that is known. */
   offered(peer: Peer, group: Group, vector?: VersionVector): void {
     peer.pulls.offers.set(group.key, vector);
@@ -65,6 +79,7 @@ export class Pulls {
   /** An answer has ended. `isGood`: it brought something, or all that the peer has. */
   answered(peer: Peer, group: Group, isGood: boolean): void {
     this.progress(peer);
+    peer.pulls.hurried.delete(group.key);
     if (peer.pulls.asked.delete(group.key) && !isGood) peer.pulls.rested.set(group.key, this.#core.now());
     this.#ended(peer, group.key);
     this.#fill(peer);
@@ -79,11 +94,12 @@ export class Pulls {
   tick(): void {
     const since = this.#core.now() - AGAIN_MS;
     for (const peer of this.#core.peers.values()) {
-      const { asked, rested, progressAt } = peer.pulls;
+      const { asked, hurried, rested, progressAt } = peer.pulls;
       for (const [key, at] of rested) if (at <= since) rested.delete(key);
       for (const [key, at] of asked) {
         if (at > since || progressAt > since) continue;
         asked.delete(key);
+        hurried.delete(key);
         this.#ended(peer, key);
       }
       this.#fill(peer);
