@@ -91,7 +91,7 @@ describe.skipIf(executable === undefined)(name, () => {
     "shows whole ids on a narrow screen, as they are written, and a page that is there",
     { timeout: 120_000 },
     async () => {
-      const { url, token } = await node();
+      const { daemon, url, token } = await node();
       const long = "orders/customer-with-a-long-name/2026-11";
       for (let index = 0; index < 30; index++) await increment(url, token, `words/${index}`);
       for (const id of [long, "a/\u202elive"]) await increment(url, token, id);
@@ -114,6 +114,11 @@ describe.skipIf(executable === undefined)(name, () => {
       }
       await expect.poll(() => page.locator(".groups .summary").textContent(), { timeout: 15_000 }).toBe("1–2 of 2");
       expect(problems).toEqual([]);
+      const opacity = `getComputedStyle(document.querySelector("#main")).opacity`;
+      expect(await page.evaluate(opacity)).toBe("1");
+      await daemon.stop();
+      await expect.poll(() => page.locator("#state").textContent()).toBe("Not connected");
+      expect(await page.evaluate(opacity)).toBe("0.6");
     },
   );
 
