@@ -31,18 +31,17 @@ export class PendingBuffer {
     return this.#runs.size === 0;
   }
 
-  /** False when the run was dropped because the buffer is full. */
-  add(waiting: FreshRun): boolean {
+  /** What came from a peer is dropped when the buffer is full. */
+  add(waiting: FreshRun): void {
     const { actor, firstSeq, lastSeq, bytes } = waiting.run;
     const list = this.#runs.get(actor) ?? [];
     // Most come in order, so from behind.
     const before = list.findLastIndex(({ run }) => run.firstSeq <= firstSeq);
-    if ((list[before]?.run.lastSeq ?? 0) >= lastSeq) return true;
-    if (!isJournalled(waiting) && this.#bytes + bytes.length > this.#bytesMax) return false;
+    if ((list[before]?.run.lastSeq ?? 0) >= lastSeq) return;
+    if (!isJournalled(waiting) && this.#bytes + bytes.length > this.#bytesMax) return;
     list.splice(before + 1, 0, waiting);
     this.#runs.set(actor, list);
     this.#bytes += bytes.length;
-    return true;
   }
 
   /** The runs that may follow now: for each actor the first that is not yet wholly known at `vector`. */

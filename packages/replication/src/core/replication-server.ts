@@ -63,7 +63,7 @@ export class ReplicationServer {
   watchers = 0;
   /** A joined state is not yet in a snapshot: no later event may be journalled before one is written. */
   snapshotRequired = false;
-  /** Events may be missing here that a peer has: something was quarantined, dropped, or never arrived. */
+  /** Events may be missing here that a peer has: something was lost in storage, or broke what waited for it. */
   degraded = false;
 
   /** A group that holds nothing yet; `meta` says what it is. */
@@ -292,17 +292,17 @@ export class ReplicationServer {
     if (lastSeq <= this.#past.known(actor)) return;
     this.#seal();
     this.#applyRun(fresh);
-    if (this.#past.known(actor) < lastSeq && !this.#wait(fresh)) this.degraded = true;
+    if (this.#past.known(actor) < lastSeq) this.#wait(fresh);
     this.#applyPending();
   }
 
-  /** Keeps what must wait for events before it; false when there is no room. */
-  #wait(fresh: FreshRun): boolean {
+  /** Keeps what must wait for events before it, if there is room: else its peer is asked for it again. */
+  #wait(fresh: FreshRun): void {
     if (this.#pending === NOTHING_PENDING) {
       this.#pending = new PendingBuffer(this.#environment.limits.pendingBytesMax);
     }
     // Nobody is told of it as of the rest of an answer: once it may follow, it is passed on like any other.
-    return this.#pending.add({ ...fresh, repaired: false });
+    this.#pending.add({ ...fresh, repaired: false });
   }
 
   #applyPending(): void {
