@@ -5,8 +5,9 @@ import { StorageError } from "./error.ts";
  * What engines on a file system fail with, in words that say what to do. Undefined for all else.
  *
  * @param name the backend's name, which holds the directory
+ * @param bytesToGoOn free space with which the engine goes on for certain after a full disk, where that is more than little
  */
-export function explainDiskError(name: string, cause: unknown): StorageError | undefined {
+export function explainDiskError(name: string, cause: unknown, bytesToGoOn?: number): StorageError | undefined {
   const text = messages(cause);
   if (hasCode(cause, "LEVEL_LOCKED") || /database is locked|SQLITE_BUSY/i.test(text)) {
     const holder = "another process, or by another backend of this one";
@@ -14,9 +15,10 @@ export function explainDiskError(name: string, cause: unknown): StorageError | u
     return new StorageError("LOCKED", `${name} is in use by ${holder}: ${advice}`, { cause });
   }
   if (/No space left|ENOSPC|EDQUOT|disk quota|disk is full|SQLITE_FULL/i.test(text)) {
-    const advice =
-      "free space; writing goes on then, and nothing acknowledged is lost. On a full disk it may not open again";
-    return new StorageError("FULL", `${name}: the disk is full: ${advice}`, { cause });
+    const enough = bytesToGoOn === undefined ? "" : ` (${Math.ceil(bytesToGoOn / 2 ** 20)} MiB are enough)`;
+    const advice = `free space${enough}; writing goes on then, and nothing acknowledged is lost`;
+    const warning = "On a full disk it may not open again";
+    return new StorageError("FULL", `${name}: the disk is full: ${advice}. ${warning}`, { cause });
   }
   // On a read-only file system Node.js says of a directory that it cannot make that its parent is missing.
   if (/EACCES|EPERM|EROFS|Permission denied|Read-only file system|readonly database|ENOENT.* mkdir/i.test(text)) {

@@ -89,6 +89,7 @@ for (const [name, make] of places) {
         const before = acknowledged.length;
         const failure = await fill(backend, acknowledged);
         expect(failure).toMatchObject({ code: "FULL", message: expect.stringMatching(/free space/) });
+        expect(failure.message.includes("(64 MiB are enough)")).toBe(name === "level");
         expect(failure.message).toContain(backend.name.slice(backend.name.indexOf(":") + 1));
         expect(acknowledged.length).toBeGreaterThanOrEqual(before);
         // Reads go on, and so does the failure, until there is space.

@@ -30,6 +30,9 @@ import {
 } from "../flat-keys.ts";
 import { type Database, type LevelBatch, LevelDatabase } from "./level-database.ts";
 
+/** After a failed write two logs can have to become tables: of the buffer that fills, and of the one before it. */
+const ROOM = 2;
+
 export interface LevelOptions {
   /** Bytes collected in memory before LevelDB writes a sorted table. More means fewer stalls. Default 32 MiB. */
   readonly writeBufferBytes?: number;
@@ -232,7 +235,7 @@ class LevelBackend extends StorageBackend {
   }
 
   protected override explain(cause: unknown): StorageError | undefined {
-    if (this.#files !== undefined) return explainDiskError(this.name, cause);
+    if (this.#files !== undefined) return explainDiskError(this.name, cause, ROOM * this.#options.writeBufferBytes);
     if (hasCode(cause, "LEVEL_LOCKED")) {
       const advice = "close that tab, or use another name";
       return new StorageError("LOCKED", `${this.name} is in use by another tab: ${advice}`, { cause });
