@@ -8,6 +8,7 @@ import { lwwMap } from "./lww-map.ts";
 import { lwwRegister } from "./lww-register.ts";
 import { orMap } from "./or-map.ts";
 import { pnCounter } from "./pn-counter.ts";
+import { schemaMap } from "./schema-map.ts";
 import { struct } from "./struct.ts";
 import { assertConvergent, createReplicas, syncAll } from "./testing/index.ts";
 
@@ -38,6 +39,17 @@ describe("limits and mistakes", () => {
     expect(() => struct({ title: type as never })).toThrow(`the field "title" must be a type that nests`);
     expect(() => struct({ title: type as never })).toThrow(message);
     expect(() => orMap(type as never)).toThrow(message);
+  });
+
+  it("refuses fields that are none, and options of a schema that there are not", () => {
+    for (const none of [undefined, null, "total"]) {
+      expect(() => struct(none as never)).toThrow("the fields must be an object of types");
+      expect(() => schemaMap({ version: 1, fields: none as never })).toThrow("the fields must be an object of types");
+    }
+    const misspelt = { version: 2, fields: { total: gCounter }, migrations: [] };
+    expect(() => schemaMap(misspelt as never)).toThrow(
+      "schemaMap has no option migrations; there are version, fields,",
+    );
   });
 
   it("refuses bad increments and writes nothing", () => {

@@ -7,7 +7,7 @@ import { liveDots, writeChildRegister } from "./kernel/register.ts";
 import { type MapStore, type RegisterStore, type Store, inChain, isAlive } from "./kernel/store.ts";
 import { StampingTransaction } from "./schema-stamp.ts";
 import { type StandardSchema, isStandardSchema } from "./standard-schema.ts";
-import { type StructMutator, type StructValue, type StructView, struct } from "./struct.ts";
+import { type StructMutator, type StructValue, type StructView, checkFields, struct } from "./struct.ts";
 import type { ValueOf } from "./type.ts";
 import { type ValidatedRegister, validatedRegister } from "./validated-register.ts";
 
@@ -123,7 +123,21 @@ function stamp(cursor: Cursor, own: Stamped): void {
   writeChildRegister(cursor, STAMP, KIND_MVREGISTER, [version, writableFrom]);
 }
 
+const OPTIONS: Readonly<Record<keyof SchemaMapOptions<SchemaFields, AnyNestableType>, true>> = {
+  version: true,
+  fields: true,
+  writableFrom: true,
+  migration: true,
+};
+
+function checkOptions(options: object): void {
+  const stray = Object.keys(options).find((name) => !Object.hasOwn(OPTIONS, name));
+  if (stray === undefined) return;
+  throw new TypeError(`schemaMap has no option ${stray}; there are ${Object.keys(OPTIONS).join(", ")}`);
+}
+
 function fieldTypes(fields: SchemaFields): Record<string, AnyNestableType> {
+  checkFields(fields);
   const types: Record<string, AnyNestableType> = {};
   for (const [field, declared] of Object.entries(fields)) {
     if (field === STAMP) throw new TypeError(`the field name ${STAMP} is taken`);
@@ -156,11 +170,13 @@ function checkVersions(
  * Fields of a new version that keep their name and type simply go on. A field whose type changes begins anew beside
  * the old one; `migration.read` says what to make of both.
  *
- * @param options see {@link SchemaMapOptions}. Throws `RangeError` for its versions, `TypeError` for a field `$schema`
+ * @param options see {@link SchemaMapOptions}. Throws `RangeError` for its versions, `TypeError` for a field
+ *   `$schema`, one of no type that nests, and an option that there is not
  */
 export function schemaMap<const Fields extends SchemaFields, Previous extends AnyNestableType = AnyNestableType>(
   options: SchemaMapOptions<Fields, Previous>,
 ): SchemaMap<Fields> {
+  checkOptions(options);
   const { migration } = options;
   const own = checkVersions(options, (migration?.from as { readonly version?: unknown } | undefined)?.version);
   const types = fieldTypes(options.fields);

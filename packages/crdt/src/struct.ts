@@ -28,6 +28,12 @@ export type StructMutator<Fields extends StructFields> = {
 /** Reads a struct: a view for each field. */
 export type StructView<Fields extends StructFields> = { readonly [Field in keyof Fields]: NestedView<Fields[Field]> };
 
+/** Throws `TypeError` for what is no record of fields. */
+export function checkFields(fields: unknown): void {
+  if (typeof fields === "object" && fields !== null) return;
+  throw new TypeError(`the fields must be an object of types, such as { total: gCounter }, not ${String(fields)}`);
+}
+
 function bindFields(fields: readonly (readonly [string, AnyNestableType])[], cursor: Cursor): object {
   const bound: object = Object.create(null) as object;
   for (const [field, { nesting }] of fields) {
@@ -54,6 +60,7 @@ function readField(map: MapStore | undefined, field: string, type: AnyNestableTy
 export function struct<const Fields extends StructFields>(
   fields: Fields,
 ): NestableType<StructValue<Fields>, StructMutator<Fields> & StructView<Fields>, StructView<Fields>> {
+  checkFields(fields);
   const list = Object.entries(fields);
   for (const [field, type] of list) checkNestable(type, `the field ${JSON.stringify(field)}`);
   const read = (store: Store | undefined): unknown =>
