@@ -2,7 +2,7 @@ import { gCounter } from "@coppice/crdt";
 import { StorageError, createGroupStore, memoryStorage } from "@coppice/storage";
 import { SimulatedDisk } from "@coppice/storage/testing";
 import { describe, expect, it } from "vitest";
-import { Grove, altered, notes } from "./nodes.test-support.ts";
+import { Grove, altered, gate, notes } from "./nodes.test-support.ts";
 
 describe("a storage that does not answer", () => {
   it("fails the open, and the group is read again the next time", async () => {
@@ -20,6 +20,31 @@ describe("a storage that does not answer", () => {
     await expect(node.open("c", gCounter)).rejects.toMatchObject({ code: "STORAGE_FAILED" });
     isBroken = false;
     expect((await node.open("c", gCounter)).value()).toBe(3);
+  });
+
+  it("brings no group back that was deleted while it was read", async () => {
+    await using grove = new Grove();
+    const backend = new SimulatedDisk().backend();
+    const first = await grove.start("a", [], { storage: backend });
+    const other = await grove.start("b", ["a"]);
+    await (await first.open("c", gCounter)).mutate((c) => c.increment(3), { ack: { replicas: 1 } });
+    await grove.stop("a");
+    const reads = gate();
+    const storage = altered(createGroupStore(backend), {
+      load: async () => {
+        await reads.opened;
+        throw new StorageError("IO", "no answer");
+      },
+    });
+    const node = await grove.start("a", ["b"], { storage });
+    const opened = node.open("c", gCounter).catch((error: unknown) => error);
+    await expect.poll(() => node.group("c")?.phase).toBe("loading");
+    await other.delete("c");
+    expect(await opened).toMatchObject({ code: "GROUP_DELETED" });
+    reads.open();
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    expect(node.group("c")).toMatchObject({ phase: "deleted", epoch: 2 });
+    await node.sync();
   });
 
   it("fails each open that waits, and whoever tries again at once is not mistaken for one of them", async () => {

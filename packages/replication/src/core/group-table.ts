@@ -215,6 +215,8 @@ export class GroupTable {
    */
   loadFailed(group: Group, error: unknown): void {
     this.#queue.done(group);
+    // It was deleted or created anew meanwhile.
+    if (group.phase !== "loading") return;
     group.failure = error;
     this.#loading.delete(group);
     if (error instanceof StorageError && (error.code === "IO" || error.code === "FULL")) {
