@@ -56,6 +56,10 @@ describe("the simulation", () => {
     expect((await new World(plan).run()).violation).toBeUndefined();
   });
 
+  test("a question that was lost is asked again, whatever else is answered", async () => {
+    expect((await new World(drawPlan(157_001_132)).run()).violation).toBeUndefined();
+  });
+
   test.each(Object.keys(PROFILES))("no seed of profile %s violates an oracle", async (profile) => {
     expect(await runSeeds(FROM, profile, 40, 3000)).toBeGreaterThan(0);
   });

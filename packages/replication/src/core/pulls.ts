@@ -7,8 +7,10 @@ import type { Peer } from "./peer.ts";
 const QUESTIONS_MAX = 256;
 /** The same while there is no other peer: then there is nothing to share out, and waiting would cost round trips. */
 const QUESTIONS_MAX_ALONE = 4096;
-/** A question is as good as lost when nothing is answered for so long; one that brought nothing is not repeated sooner. */
+/** A question is as good as lost when nothing of any answer comes for so long; one that brought nothing rests so long. */
 const AGAIN_MS = 1000;
+/** And when its own answer has not ended after this, whatever else comes. */
+const LOST_MS = 60_000;
 /** Open questions to a peer among which one may wait for long. */
 const MANY = 32;
 /** Offers looked at when a place is free. */
@@ -20,7 +22,7 @@ export class PeerPulls {
   readonly asked: Map<string, number> = new Map();
   /** Those of them that were asked twice. */
   readonly hurried: Set<string> = new Set();
-  /** When there was the last sign of an answer to any of them: the others wait for their turn. */
+  /** When a part of an answer to any of them came: the others wait for their turn. */
   progressAt: number = Number.NEGATIVE_INFINITY;
   /** Answered without bringing what the peer said it had. */
   readonly rested: Map<string, number> = new Map();
@@ -78,7 +80,6 @@ export class Pulls {
 
   /** An answer has ended. `isGood`: it brought something, or all that the peer has. */
   answered(peer: Peer, group: Group, isGood: boolean): void {
-    this.progress(peer);
     peer.pulls.hurried.delete(group.key);
     if (peer.pulls.asked.delete(group.key) && !isGood) peer.pulls.rested.set(group.key, this.#core.now());
     this.#ended(peer, group.key);
@@ -92,12 +93,13 @@ export class Pulls {
 
   /** Gives up questions that got lost, and shares out those that wait for a slow peer. */
   tick(): void {
-    const since = this.#core.now() - AGAIN_MS;
+    const now = this.#core.now();
+    const since = now - AGAIN_MS;
     for (const peer of this.#core.peers.values()) {
       const { asked, hurried, rested, progressAt } = peer.pulls;
       for (const [key, at] of rested) if (at <= since) rested.delete(key);
       for (const [key, at] of asked) {
-        if (at > since || progressAt > since) continue;
+        if (at > since || (progressAt > since && at > now - LOST_MS)) continue;
         asked.delete(key);
         hurried.delete(key);
         this.#ended(peer, key);
