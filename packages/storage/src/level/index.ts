@@ -28,6 +28,7 @@ import {
   SECRET_SPACE,
   valueRange,
 } from "../flat-keys.ts";
+import { findHidden } from "./hidden-keys.ts";
 import { type Database, type LevelBatch, LevelDatabase } from "./level-database.ts";
 
 /** After a failed write two logs can have to become tables: of the buffer that fills, and of the one before it. */
@@ -148,8 +149,10 @@ class LevelBackend extends StorageBackend {
   protected override async doGetMany(keys: readonly string[]): Promise<(Uint8Array | undefined)[]> {
     const database = await this.#open().current();
     const [first] = keys;
-    if (first !== undefined && keys.length === 1) return [plainIfAny(await database.get(first))];
-    return (await database.getMany([...keys])).map(plainIfAny);
+    const isOne = first !== undefined && keys.length === 1;
+    const values: (Uint8Array | undefined)[] = isOne ? [await database.get(first)] : await database.getMany([...keys]);
+    if (this.#files !== undefined && values.includes(undefined)) await findHidden(database, keys, values);
+    return values.map(plainIfAny);
   }
 
   protected override async *doScan({ prefix, after, values, limit }: ScanRange): AsyncGenerator<readonly Entry[]> {

@@ -1,6 +1,6 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { chmod, mkdtemp, rm, stat, writeFile } from "node:fs/promises";
+import { chmod, mkdtemp, readFile, readdir, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Level } from "level";
@@ -28,6 +28,29 @@ describe("levelStorage", () => {
     expect((await stat(join(location, "secrets", "private-key"))).mode & 0o777).toBe(0o600);
     expect((await stat(join(location, "secrets"))).mode & 0o777).toBe(0o700);
     expect((await stat(join(location, "db", "CURRENT"))).isFile()).toBe(true);
+  });
+
+  it("finds keys that a rotten filter hides", async () => {
+    const keys = Array.from({ length: 500 }, (_, index) => `key${index}`);
+    {
+      await using backend = levelStorage(directory);
+      await backend.open();
+      await backend.write(keys.map((key) => ({ op: "put", key, value: Uint8Array.of(1) })));
+    }
+    {
+      // What is in the log becomes a table.
+      await using backend = levelStorage(directory);
+      await backend.open();
+    }
+    const tables = (await readdir(join(directory, "db"))).filter((name) => name.endsWith(".ldb"));
+    expect(tables).not.toEqual([]);
+    for (const name of tables) await clearFilter(join(directory, "db", name));
+    await using backend = levelStorage(directory);
+    await backend.open();
+    const missing = (values: readonly unknown[]): number => values.filter((value) => value === undefined).length;
+    expect(missing(await backend.getMany([...keys, "absent"]))).toBe(1);
+    expect(await backend.get("key7")).toEqual(Uint8Array.of(1));
+    expect(await backend.get("key")).toBeUndefined();
   });
 
   it("refuses bad options", () => {
@@ -113,3 +136,23 @@ describe("levelStorage", () => {
     write.mockRestore();
   });
 });
+
+/** Overwrites the bits of a table's filter, so that it denies every key. See LevelDB's doc/table_format.md. */
+async function clearFilter(path: string): Promise<void> {
+  const bytes = await readFile(path);
+  const varint = (at: number): [value: number, next: number] => {
+    let value = 0;
+    for (let shift = 0; ; shift += 7) {
+      const byte = bytes[at++] as number;
+      value += (byte & 127) * 2 ** shift;
+      if (byte < 128) return [value, at];
+    }
+  };
+  const [metaIndex] = varint(bytes.length - 48);
+  const name = "filter.leveldb.BuiltinBloomFilter2";
+  const [filter, next] = varint(bytes.indexOf(name, metaIndex) + name.length);
+  const [size] = varint(next);
+  // Behind the bits stand offsets.
+  bytes.fill(0, filter, filter + Math.floor(size / 2));
+  await writeFile(path, bytes);
+}
