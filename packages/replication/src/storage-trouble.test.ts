@@ -1,5 +1,5 @@
 import { gCounter } from "@coppice/crdt";
-import { StorageError, createGroupStore, memoryStorage } from "@coppice/storage";
+import { StorageError, createGroupStore, encodeGroupId, memoryStorage } from "@coppice/storage";
 import { SimulatedDisk } from "@coppice/storage/testing";
 import { describe, expect, it } from "vitest";
 import { Grove, altered, gate, notes } from "./nodes.test-support.ts";
@@ -153,5 +153,39 @@ describe("subscribers of a group with a journal", () => {
       for (let ticks = i % 4; ticks > 0; ticks--) await Promise.resolve();
     }
     await expect.poll(() => told).toBe(20);
+  });
+});
+
+describe("a group of which nothing readable is left", () => {
+  it("begins anew, says so, and gets back from peers what they have", async () => {
+    await using grove = new Grove();
+    const backend = new SimulatedDisk().backend();
+    const first = await grove.start("a", [], { storage: backend });
+    const other = await grove.start("b", ["a"]);
+    for (const id of ["c", "d"]) {
+      await (await first.open(id, gCounter)).mutate((c) => c.increment(3), { ack: { replicas: 1 } });
+    }
+    await grove.stop("a");
+    const node = await grove.start("a", [], { storage: backend });
+    const rot = Uint8Array.of(1, 2, 3);
+    const keys: string[] = [];
+    for await (const page of backend.scan({ prefix: "c" })) keys.push(...page.map(({ key }) => key));
+    const own = keys.filter((key) => key.includes(encodeGroupId("c")));
+    expect(own).toHaveLength(2);
+    await backend.write(own.map((key) => ({ op: "put", key, value: rot })));
+    const replica = await node.open("c", gCounter);
+    expect(replica.value()).toBe(0);
+    expect(node.group("c")).toMatchObject({ degraded: true });
+    await replica.mutate((c) => c.increment(1), { ack: "sync" });
+    await (await node.open("d", gCounter)).mutate((c) => c.increment(1), { ack: "sync" });
+    await node.connect("memory:/b");
+    await grove.converged();
+    expect(replica.value()).toBe(4);
+    expect(grove.notices.map(({ code }) => code)).toContain("GROUP_REPAIRED");
+    await grove.stop("a");
+    const again = await grove.start("a", [], { storage: backend });
+    expect((await again.open("c", gCounter)).value()).toBe(4);
+    expect(again.group("c")).toMatchObject({ degraded: false });
+    await other.close();
   });
 });

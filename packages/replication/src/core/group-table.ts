@@ -178,6 +178,10 @@ export class GroupTable {
       } catch (error) {
         return this.loadFailed(group, error);
       }
+    } else if (group.isStored) {
+      // Nothing readable was left of it, and all of that was moved aside.
+      group.isStored = false;
+      server.degraded = true;
     }
     group.activate(server);
     group.journalBytes = stored?.records.reduce((sum, record) => sum + record.bytes.length, 0) ?? 0;
