@@ -290,10 +290,11 @@ describe("a busy link", () => {
     await linked(a, b);
     const count = 80;
     const frame = new Uint8Array(250_000);
+    const link = b.linkTo(a);
     b.onFrame = () => {
       // Windows open one by one.
-      b.transport.pause(b.linkTo(a));
-      setTimeout(() => b.transport.resume(b.linkTo(a)), 5);
+      b.transport.pause(link);
+      setTimeout(() => b.transport.resume(link), 5);
       return true;
     };
     for (let sent = 0; sent < count; sent++) a.transport.send(a.linkTo(b), frame);
