@@ -12,7 +12,7 @@ import {
   syncAll,
 } from "./testing/index.ts";
 
-interface Doc extends Record<string, unknown> {
+interface Doc {
   map?: Record<string, number>;
   list?: number[];
   text?: string;

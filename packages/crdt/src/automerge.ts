@@ -230,7 +230,7 @@ function freeze(value: unknown): void {
  * Do not initialise a document on each node: what two nodes create under one property are two objects, of which one is
  * shown. Create such objects once, or under keys of their own.
  */
-export function automergeDoc<T extends Record<string, unknown>>(): CrdtType<
+export function automergeDoc<T extends object = Record<string, unknown>>(): CrdtType<
   AutomergeState<T>,
   T,
   AutomergeMutator<T>,

@@ -17,7 +17,7 @@ const LOG_LENGTH = 5;
 
 const page = yjsDoc({ text: "text", map: "map", list: "array" });
 
-interface Doc extends Record<string, unknown> {
+interface Doc {
   list: number[];
   text: string;
   map: Record<string, number>;
