@@ -412,6 +412,7 @@ export class SimProcess {
       watch: notSimulated,
       watchPresence: notSimulated,
       watchBroadcasts: notSimulated,
+      watchDeletion: notSimulated,
     };
   }
 

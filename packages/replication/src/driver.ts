@@ -11,6 +11,7 @@ import {
   formatGroupId,
 } from "@coppice/storage";
 import { randomBytes } from "@noble/hashes/utils.js";
+import { callBack } from "./callbacks.ts";
 import { Core } from "./core/core.ts";
 import { formatDigest } from "./core/digest.ts";
 import type { NoticeSubject } from "./core/context.ts";
@@ -48,6 +49,7 @@ export class Driver {
   readonly #watchers = new Map<Group, Set<Watcher>>();
   readonly #presenceWatchers = new Map<Group, Set<() => void>>();
   readonly #broadcastWatchers = new Map<Group, Set<(message: Uint8Array, origin: PeerId) => void>>();
+  readonly #deletionWatchers = new Map<Group, Set<() => void>>();
   readonly #peerWatchers = new Set<(event: PeerEvent, peer: PeerId) => void>();
   readonly #waiters = new Map<Group, Set<() => void>>();
   /** Where the peers seen in this run said last that they can be dialled; latest first. */
@@ -98,6 +100,7 @@ export class Driver {
         },
         moved: (group) => {
           for (const check of this.#waiters.get(group) ?? []) check();
+          for (const check of this.#deletionWatchers.get(group) ?? []) check();
         },
         discovered: (addresses) => {
           if (options.peerExchange) this.transport().discovered(addresses, "peers");
@@ -271,11 +274,10 @@ export class Driver {
     const group = about.group === undefined ? {} : { group: formatGroupId(about.group) };
     const peer = about.peer === undefined ? {} : { peer: about.peer };
     logger[isGoodNews(code) ? "info" : "warn"]({ code, ...group, ...peer }, message);
-    try {
-      onNotice({ code, message, ...about });
-    } catch (error) {
-      logger.error({ event: "listener-failed", code }, `onNotice threw: ${String(error)}`);
-    }
+    callBack(
+      () => onNotice({ code, message, ...about }),
+      (error) => logger.error({ event: "listener-failed", code }, `onNotice threw: ${String(error)}`),
+    );
   }
 
   #tell(group: Group, changes: Changes): void {
@@ -284,14 +286,12 @@ export class Driver {
     }
   }
 
-  #guard(group: Group, callback: () => void): void {
-    try {
-      callback();
-    } catch (error) {
+  #guard(group: Group, fn: () => void): void {
+    callBack(fn, (error) => {
       this.notice("SUBSCRIBER_FAILED", `a subscriber of ${formatGroupId(group.id)} threw: ${String(error)}`, {
         group: group.id,
       });
-    }
+    });
   }
 
   #tellPeers(event: PeerEvent, peer: PeerId): void {
@@ -300,11 +300,10 @@ export class Driver {
       event === "join" ? `linked to ${peer}` : `the link to ${peer} is gone`,
     );
     for (const watcher of this.#peerWatchers) {
-      try {
-        watcher(event, peer);
-      } catch (error) {
-        this.notice("SUBSCRIBER_FAILED", `a watcher of peers threw: ${String(error)}`);
-      }
+      callBack(
+        () => watcher(event, peer),
+        (error) => this.notice("SUBSCRIBER_FAILED", `a watcher of peers threw: ${String(error)}`),
+      );
     }
   }
 
@@ -326,6 +325,16 @@ export class Driver {
 
   watchBroadcasts(group: Group, watcher: (message: Uint8Array, origin: PeerId) => void): () => void {
     return addTo(this.#broadcastWatchers, group, watcher);
+  }
+
+  /** Each deletion is told once, and after what led to it; one that a peer has already undone is, too. */
+  watchDeletion(group: Group, watcher: () => void): () => void {
+    let told = deletionsOf(group);
+    return addTo(this.#deletionWatchers, group, () => {
+      if (deletionsOf(group) === told) return;
+      told = deletionsOf(group);
+      queueMicrotask(() => this.#guard(group, watcher));
+    });
   }
 
   watchPeers(watcher: (event: PeerEvent, peer: PeerId) => void): () => void {
@@ -432,6 +441,11 @@ function unknown(id: GroupId): never {
 }
 
 /** Adds to the set under a key; returns how to take it out again. */
+/** How often a group was deleted: epochs are odd while it lives, even once it is deleted. */
+function deletionsOf({ epoch }: Group): number {
+  return epoch >> 1;
+}
+
 function addTo<Key, Item>(sets: Map<Key, Set<Item>>, key: Key, item: Item): () => void {
   const set = sets.get(key) ?? new Set();
   sets.set(key, set);

@@ -11,7 +11,7 @@ import type { ReadHandle, ReadLevel } from "./core/member-reads.ts";
 import type { Origin } from "./core/changes.ts";
 import type { ReplicationServer } from "./core/replication-server.ts";
 import { ReplicationError, groupDeleted } from "./error.ts";
-import { type OptionNames, checkNames } from "./option-checks.ts";
+import { type OptionNames, type SignalOptions, checkNames, checkSignal } from "./option-checks.ts";
 import type { PresenceHost } from "./presence.ts";
 import type { GroupStatus, MutateOptions, ReadBarrierOptions, ReplicaHost } from "./replica.ts";
 import { decodeSessionToken, replicaToken } from "./session-token.ts";
@@ -59,6 +59,7 @@ export interface HostEnvironment {
   watch(group: Group, fn: (origin: Origin, keys: ReadonlySet<string>) => void): () => void;
   watchPresence(group: Group, fn: () => void): () => void;
   watchBroadcasts(group: Group, fn: (message: Uint8Array, origin: PeerId) => void): () => void;
+  watchDeletion(group: Group, fn: () => void): () => void;
 }
 
 /** Throws `GROUP_DELETED`, `STORAGE_FAILED` or `GROUP_DEGRADED` when a group that was to be loaded could not be. */
@@ -126,6 +127,10 @@ export class GroupHost implements ReplicaHost {
 
   watchBroadcasts(fn: (message: Uint8Array, origin: PeerId) => void): () => void {
     return this.#environment.watchBroadcasts(this.#group, fn);
+  }
+
+  watchDeletion(fn: () => void): () => void {
+    return this.#environment.watchDeletion(this.#group, fn);
   }
 
   server(): ReplicationServer {
@@ -328,8 +333,8 @@ export class GroupHost implements ReplicaHost {
     return bytesToHex(sha256(this.server().canonical()));
   }
 
-  synced(options?: { signal?: AbortSignal }): Promise<void> {
-    return this.#environment.synced(this.#group, options?.signal);
+  async synced(options: SignalOptions = {}): Promise<void> {
+    await this.#environment.synced(this.#group, checkSignal("synced", options));
   }
 
   watch(fn: (origin: Origin, keys: ReadonlySet<string>) => void): () => void {

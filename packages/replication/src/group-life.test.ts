@@ -172,6 +172,37 @@ describe("delete", () => {
     expect((await b.open("g", notes)).value()).toEqual({ k: "v" });
   });
 
+  it("is told to every handle, once, also when the group was created anew before that was heard", async () => {
+    await using grove = new Grove();
+    const [a, b] = [await grove.start("a"), await grove.start("b", ["a"])];
+    const [onA, onB, closed, stopped] = [
+      await a.open("g", gCounter),
+      await b.open("g", gCounter),
+      await b.open("g", gCounter),
+      await b.open("g", gCounter),
+    ];
+    const told: string[] = [];
+    onA.onDelete(() => void told.push(`a ${a.group("g")?.epoch}`));
+    onB.onDelete(() => void told.push(`b ${b.group("g")?.epoch}`));
+    closed.onDelete(() => void told.push("closed"));
+    closed.close();
+    stopped.onDelete(() => void told.push("stopped"))();
+    await onA.mutate((c) => c.increment(1), { ack: { replicas: 1 } });
+    expect(told).toEqual([]);
+    await a.delete("g");
+    await expect.poll(() => told).toEqual(["a 2", "b 2"]);
+    const anew = await a.open("g", gCounter, { recreate: true });
+    await anew.mutate((c) => c.increment(5), { ack: { replicas: 1 } });
+    expect([onA.value(), onB.value(), told.length]).toEqual([5, 5, 2]);
+    grove.network.partition("a", "b");
+    grove.network.reset("a", "b");
+    await a.delete("g");
+    await a.open("g", gCounter, { recreate: true });
+    grove.network.heal();
+    await expect.poll(() => told.slice(2)).toEqual(["a 4", "b 5"]);
+    expect(onB.value()).toBe(0);
+  });
+
   it("and a new start reach a peer that was away at once, not after a question more", async () => {
     await using grove = new Grove();
     const [a, b] = [await grove.start("a"), await grove.start("b", ["a"])];

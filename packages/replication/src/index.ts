@@ -16,6 +16,7 @@ export type { PeerEvent } from "./driver.ts";
 export { type Node, createNode } from "./node.ts";
 export type { ChangedGroups, CollectionReport, Lag, PeerStatus, VerificationReport } from "./node-reports.ts";
 export type { DomainPolicy, NodeOptions, Notice, OpenOptions } from "./node-options.ts";
+export type { SignalOptions } from "./option-checks.ts";
 export type { Logger } from "./logger.ts";
 export type { Metric, MetricSample, MetricsRegistry } from "./metrics.ts";
 export { type RestoreOptions, type RestoreStep, digestOf, planRestore, restoreAt } from "./point-in-time.ts";

@@ -1,6 +1,7 @@
 import { ReplicationError } from "./error.ts";
 import type { MemoryFaults } from "./memory-lane.ts";
 import { MemoryFabric, type EndSeed, type Schedule, type Wire, type WireEnd } from "./memory-network.ts";
+import { type OptionNames, checkNames } from "./option-checks.ts";
 import {
   type DiscoverySource,
   FRAME_BYTES_MAX,
@@ -57,15 +58,27 @@ export interface MemoryNetwork {
   crash(name: string, options?: { silent?: boolean }): void;
 }
 
+const NETWORK_OPTIONS: OptionNames<MemoryNetworkOptions> = {
+  seed: true,
+  schedule: true,
+  faults: true,
+  halfOpenMs: true,
+  peerExchange: true,
+  redialMs: true,
+};
+
 /** Creates an empty network, which holds nothing open once its transports have stopped. */
 export function createMemoryNetwork(options: MemoryNetworkOptions = {}): MemoryNetwork {
+  checkNames("createMemoryNetwork", options, NETWORK_OPTIONS);
   const { seed = 1, schedule = scheduleReally, faults = {}, halfOpenMs = 5_000, redialMs = [100, 5_000] } = options;
   const { peerExchange = false } = options;
   const fabric = new MemoryFabric(schedule, randomFrom(seed), halfOpenMs, faults);
   const running: Running = new Map();
   return {
-    transport: (name, { allow = "any" } = {}) =>
-      new MemoryTransport({ name, allow, fabric, running, redialMs, peerExchange }),
+    transport: (name, own = {}) => {
+      checkNames("transport", own, { allow: true });
+      return new MemoryTransport({ name, allow: own.allow ?? "any", fabric, running, redialMs, peerExchange });
+    },
     setFaults: (changes: Partial<MemoryFaults>, from?: string, to?: string) => fabric.setFaults(changes, from, to),
     clearFaults: () => fabric.clearFaults(),
     partition(from, to, { oneWay = false } = {}) {

@@ -4,7 +4,7 @@ import { SimulatedDisk } from "@coppice/storage/testing";
 import { describe, expect, it } from "vitest";
 import { createMemoryNetwork } from "./memory-transport.ts";
 import { createNode } from "./node.ts";
-import type { NodeOptions } from "./node-options.ts";
+import type { NodeOptions, Notice } from "./node-options.ts";
 import { Grove } from "./nodes.test-support.ts";
 
 describe("createNode refuses, and says what is wrong with", () => {
@@ -72,6 +72,7 @@ describe("a replica", () => {
     expect(() => views.presence.subscribe(undefined as never)).toThrow("subscribe takes a function");
     expect(() => views.onBroadcast(null as never)).toThrow("onBroadcast takes a function, not null");
     expect(() => node.onPeer({} as never)).toThrow("onPeer takes a function");
+    expect(() => views.onDelete(1 as never)).toThrow("onDelete takes a function");
     expect(() => views.broadcast("hello" as never)).toThrow(TypeError);
   });
 
@@ -102,6 +103,29 @@ describe("a replica", () => {
   });
 });
 
+describe("a subscriber that fails", () => {
+  it("at once or later, is noticed and ends neither the process nor the others", async () => {
+    const failed: string[] = [];
+    const later = (): unknown => Promise.reject(new Error("later"));
+    const onNotice = ({ code, message }: Notice): unknown => {
+      if (code === "SUBSCRIBER_FAILED") failed.push(message);
+      return later();
+    };
+    await using node = await createNode({ types: [gCounter], onNotice });
+    const views = await node.open("views", gCounter);
+    let told = 0;
+    views.subscribe(() => {
+      throw new Error("at once");
+    });
+    views.subscribe(later);
+    views.subscribe(() => void told++);
+    views.mutate((counter) => counter.increment(1));
+    await expect.poll(() => failed.length).toBe(2);
+    expect(failed.join()).toMatch(/at once.*later/);
+    expect(told).toBe(1);
+  });
+});
+
 describe("a misspelt option", () => {
   it("is refused by whatever takes options, and nothing is done", async () => {
     await using node = await createNode({ types: [gCounter] });
@@ -109,18 +133,28 @@ describe("a misspelt option", () => {
     const refused = { code: "INVALID_OPTIONS", message: expect.stringContaining("has no option") };
     const misspelt = { akc: "sync" } as never;
     expect(() => views.mutate((counter) => counter.increment(1), misspelt)).toThrow(expect.objectContaining(refused));
+    expect(() => views.changes(misspelt)).toThrow(expect.objectContaining(refused));
+    expect(() => node.changedSince(undefined, misspelt)).toThrow(expect.objectContaining(refused));
     expect(() => [...node.groups(misspelt)]).toThrow(expect.objectContaining(refused));
     for (const use of [
       node.open("x", gCounter, misspelt),
       node.recover(misspelt),
       node.verify("views", misspelt),
       node.collect("views", misspelt),
+      node.delete("views", misspelt),
+      node.snapshot("views", misspelt),
+      node.sync(misspelt),
+      node.connect("memory:/b", misspelt),
+      createNode({ types: [gCounter] }, misspelt),
+      views.synced(misspelt),
       views.atLeast(views.sessionToken(), misspelt),
       views.readBarrier(misspelt),
     ]) {
       await expect(use).rejects.toMatchObject(refused);
     }
     await expect(views.readBarrier(undefined as never)).rejects.toMatchObject({ code: "INVALID_OPTIONS" });
+    expect(() => createMemoryNetwork(misspelt)).toThrow(expect.objectContaining(refused));
+    expect(() => createMemoryNetwork().transport("x", misspelt)).toThrow(expect.objectContaining(refused));
     expect(views.value()).toBe(0);
     expect(node.group("x")).toBeUndefined();
   });

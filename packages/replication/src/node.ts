@@ -1,3 +1,4 @@
+/// <reference lib="esnext.disposable" preserve="true" />
 import type { AnyCrdtType, CrdtType } from "@coppice/crdt";
 import { type GroupId, type GroupStorage, decodeGroupKey, encodeGroupId, encodeGroupPrefix } from "@coppice/storage";
 import { bytesToHex, randomBytes } from "@noble/hashes/utils.js";
@@ -30,7 +31,7 @@ import {
   sumOf,
 } from "./node-reports.ts";
 import { openStorage } from "./node-storage.ts";
-import { checkNames } from "./option-checks.ts";
+import { type SignalOptions, checkNames, checkSignal } from "./option-checks.ts";
 import { randomSample } from "./random-sample.ts";
 import { RECOVER_OPTIONS, type RecoverOptions, type RecoveryReport, recoverGroups } from "./recovery.ts";
 import { type GroupStatus, Replica } from "./replica.ts";
@@ -53,8 +54,9 @@ const LOOK_AGAIN_MS = 100;
  * Rejects with `ReplicationError` `INVALID_OPTIONS`, `BAD_ADDRESS`, with `StorageError` `LOCKED` when another process
  * uses the storage, `IO` or `CORRUPT` when it cannot be read; on abort with the signal's reason. Nothing stays open then.
  */
-export async function createNode(options: NodeOptions, { signal }: { signal?: AbortSignal } = {}): Promise<Node> {
+export async function createNode(options: NodeOptions, starting: SignalOptions = {}): Promise<Node> {
   const resolved = resolveOptions(options);
+  const signal = checkSignal("createNode's second argument", starting);
   const early = new EarlyEvents();
   try {
     signal?.throwIfAborted();
@@ -96,6 +98,7 @@ export class Node implements AsyncDisposable {
     watch: (group, fn) => this.#driver.watch(group, fn),
     watchPresence: (group, fn) => this.#driver.watchPresence(group, fn),
     watchBroadcasts: (group, fn) => this.#driver.watchBroadcasts(group, fn),
+    watchDeletion: (group, fn) => this.#driver.watchDeletion(group, fn),
   };
   #closing: Promise<void> | undefined;
 
@@ -246,8 +249,9 @@ export class Node implements AsyncDisposable {
    * (1 000 by default) of them; and the cursor to go on with. `startOver`: the cursor is of another run of the node, or
    * too old, or none was given, so that everything may have changed: go through `groups()`, then go on with the new cursor.
    */
-  changedSince(cursor: string | undefined, { limit = 1000 }: { limit?: number } = {}): ChangedGroups {
-    return changedGroups(this.#driver.core.changes, this.incarnation, cursor, limit);
+  changedSince(cursor: string | undefined, options: { limit?: number } = {}): ChangedGroups {
+    checkNames("changedSince", options, { limit: true });
+    return changedGroups(this.#driver.core.changes, this.incarnation, cursor, options.limit ?? 1000);
   }
 
   /** One group's status, if it is known here. */
@@ -306,8 +310,9 @@ export class Node implements AsyncDisposable {
    * once that is on this node's stable storage. Idempotent. Rejects with `UNKNOWN_GROUP`, `STORAGE_FAILED`, `CLOSED`; on
    * abort with the signal's reason, which does not take the deletion back.
    */
-  async delete(id: GroupId, { signal }: { signal?: AbortSignal } = {}): Promise<void> {
+  async delete(id: GroupId, options: SignalOptions = {}): Promise<void> {
     this.#checkOpen();
+    const signal = checkSignal("delete", options);
     this.#driver.core.checkWritable();
     const group = this.#driver.known(id);
     signal?.throwIfAborted();
@@ -371,16 +376,18 @@ export class Node implements AsyncDisposable {
    * Snapshots a group, or every loaded group that changed, and waits until that is stored. Rejects with `UNKNOWN_GROUP`,
    * `STORAGE_FAILED`, `CLOSED`; on abort with the signal's reason.
    */
-  async snapshot(id?: GroupId, { signal }: { signal?: AbortSignal } = {}): Promise<void> {
+  async snapshot(id?: GroupId, options: SignalOptions = {}): Promise<void> {
     this.#checkOpen();
+    const signal = checkSignal("snapshot", options);
     const groups = id === undefined ? this.#driver.core.active : [this.#driver.known(id)];
     for (const group of groups) this.#driver.core.requestSnapshot(group);
     await unless(this.#driver.settled(), signal);
   }
 
   /** A barrier: everything written so far is on stable storage. Rejects as {@link snapshot} does. */
-  async sync({ signal }: { signal?: AbortSignal } = {}): Promise<void> {
+  async sync(options: SignalOptions = {}): Promise<void> {
     this.#checkOpen();
+    const signal = checkSignal("sync", options);
     await unless(this.#driver.settled(), signal);
     await unless(this.#driver.storage.sync(), signal);
   }
@@ -434,8 +441,9 @@ export class Node implements AsyncDisposable {
   }
 
   /** Dials a peer and keeps the link up from then on; resolves with its id once linked. See `Transport.connect`. */
-  async connect(address: string, options?: { signal?: AbortSignal }): Promise<PeerId> {
+  async connect(address: string, options: SignalOptions = {}): Promise<PeerId> {
     this.#checkOpen();
+    checkSignal("connect", options);
     const link = await this.#driver.transport().connect(address, options);
     return link.peer;
   }

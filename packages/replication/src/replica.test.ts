@@ -1,4 +1,4 @@
-import { gCounter } from "@coppice/crdt";
+import { boundedCounter, gCounter } from "@coppice/crdt";
 import { createGroupStore, memoryStorage } from "@coppice/storage";
 import { SimulatedDisk } from "@coppice/storage/testing";
 import { describe, expect, it } from "vitest";
@@ -291,6 +291,31 @@ describe("acknowledgements", () => {
     await expect.poll(() => grove.notices.map(({ code }) => code)).toContain("STORAGE_RECOVERED");
     await counter.mutate((c) => c.increment(100));
     expect((await backing.load("c"))?.snapshot?.vector.total()).toBeGreaterThanOrEqual(3);
+  });
+});
+
+describe("the actor of a replica", () => {
+  it("is whom rights of a bounded counter are given to, before it has written, and is new after a restart", async () => {
+    await using grove = new Grove();
+    const [a, b] = [await grove.start("a"), await grove.start("b", ["a"])];
+    const [stock, shop] = [await a.open("stock", boundedCounter), await b.open("stock", boundedCounter)];
+    shop.presence.set(shop.actor);
+    await expect.poll(() => stock.presence.states().get("b")).toBe(shop.actor);
+    await stock.mutate(
+      (s) => {
+        s.increment(10);
+        s.transfer(shop.actor, 4);
+      },
+      { ack: { replicas: 1 } },
+    );
+    expect(shop.read((s) => [s.rights(shop.actor), s.rights(stock.actor)])).toEqual([4, 6]);
+    await shop.mutate((s) => s.decrement(4), { ack: { replicas: 1 } });
+    expect(stock.value()).toBe(6);
+    const former = shop.actor;
+    await grove.stop("b");
+    const again = await (await grove.start("b", ["a"])).open("stock", boundedCounter);
+    expect(again.actor).not.toBe(former);
+    expect(() => shop.actor).toThrow(expect.objectContaining({ code: "CLOSED" }));
   });
 });
 

@@ -1,10 +1,12 @@
-import type { AnyCrdtType, CrdtType } from "@coppice/crdt";
+/// <reference lib="esnext.disposable" preserve="true" />
+import type { Actor, AnyCrdtType, CrdtType } from "@coppice/crdt";
 import type { GroupId } from "@coppice/storage";
 import { ChangeStream } from "./change-stream.ts";
 import type { Origin } from "./core/changes.ts";
 import { BROADCAST_BYTES_MAX } from "./core/messages.ts";
 import type { ReplicationServer } from "./core/replication-server.ts";
 import { checkFunction } from "./error.ts";
+import { type SignalOptions, checkSignal } from "./option-checks.ts";
 import { Presence, type PresenceHost } from "./presence.ts";
 import type { PeerId } from "./transport.ts";
 import type { WaitOptions } from "./waiting.ts";
@@ -101,7 +103,7 @@ export interface ReplicaHost {
   checkWritable(): void;
   status(): GroupStatus;
   contentHash(): string;
-  synced(options?: { signal?: AbortSignal }): Promise<void>;
+  synced(options?: SignalOptions): Promise<void>;
   sessionToken(): string;
   atLeast(token: string, options?: WaitOptions): Promise<void>;
   readBarrier(options: ReadBarrierOptions): Promise<void>;
@@ -111,6 +113,7 @@ export interface ReplicaHost {
   presence(): PresenceHost;
   broadcast(message: Uint8Array): boolean;
   watchBroadcasts(fn: (message: Uint8Array, origin: PeerId) => void): () => void;
+  watchDeletion(fn: () => void): () => void;
   release(): void;
 }
 
@@ -140,6 +143,16 @@ export class Replica<Value, Mutator extends View, View = Mutator> implements Dis
 
   get id(): GroupId {
     return this.#host.id;
+  }
+
+  /**
+   * Who writes through this handle next: this process, under the name that the group's types know it by. Needed where
+   * something is given to a writer, such as rights of a bounded counter. Another one after each start, and in rare cases
+   * in between (notice `INCARNATION_REUSED`), so ask for it when it is needed. Throws `CLOSED`, `GROUP_DELETED`.
+   */
+  get actor(): Actor {
+    const { incarnation, vector } = this.#host.server();
+    return incarnation.actor(vector);
   }
 
   /** Who is in the group right now: ephemeral states, never stored. */
@@ -211,9 +224,9 @@ export class Replica<Value, Mutator extends View, View = Mutator> implements Dis
    * The changes from the moment of the call on. A reader that is slow gets several changes as one. Ends when the
    * signal fires or the replica or its node is closed.
    */
-  changes(options?: { signal?: AbortSignal }): AsyncIterableIterator<Change<Value>> {
+  changes(options: SignalOptions = {}): AsyncIterableIterator<Change<Value>> {
     this.#host.server();
-    const signal = options?.signal;
+    const signal = checkSignal("changes", options);
     const stream: ChangeStream<Change<Value>> = new ChangeStream(
       (origin, keys) => this.#change(origin, keys),
       () => {
@@ -264,10 +277,20 @@ export class Replica<Value, Mutator extends View, View = Mutator> implements Dis
   }
 
   /**
+   * Calls `fn` when the group is deleted, here or by a peer, from now on; returns how to stop. Unless somebody has
+   * created it anew already, reading and writing throw `GROUP_DELETED` then; the handle goes on once somebody does.
+   */
+  onDelete(fn: () => void): () => void {
+    checkFunction(fn, "onDelete");
+    this.#host.server();
+    return this.#untilClosed(this.#host.watchDeletion(fn));
+  }
+
+  /**
    * Resolves once the group was compared with an interested peer and nothing was missing here, or when there is no
    * peer to compare with: then what is read is not merely *not yet here*.
    */
-  async synced(options?: { signal?: AbortSignal }): Promise<void> {
+  async synced(options?: SignalOptions): Promise<void> {
     this.#host.server();
     await this.#host.synced(options);
   }

@@ -173,6 +173,7 @@ export {
   type RestoreStep,
   type Schedule,
   SESSION_TOKEN_BYTES_MAX,
+  type SignalOptions,
   sessionTokenConcerns,
   type SupersededContent,
   type SupersededGroup,
