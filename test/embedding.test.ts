@@ -1,4 +1,4 @@
-import { execFileSync } from "node:child_process";
+import { execFileSync, spawnSync } from "node:child_process";
 import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -59,6 +59,34 @@ test("the embedding example of the README compiles, prints what its comments say
   expect(node("example.js").trimEnd().split("\n")).toEqual(promised);
   // Another run finds the same group in the same directory, and adds its 6.
   expect(node("example.js")).toBe("12\n");
+});
+
+test("the types compile in a page, without those of Node and without the newest libraries", () => {
+  const folder = projectWith(`
+    import { createNode, lwwMap, type ReplicaOf } from "coppice";
+    import { levelStorage } from "coppice/level";
+    import { automergeDoc } from "coppice/automerge";
+    interface Page { title: string; parts: { name: string }[] }
+    const todo = lwwMap<string>();
+    const page = automergeDoc<Page>();
+    const node = await createNode({ types: [todo, page], storage: levelStorage("app") });
+    export const list: ReplicaOf<typeof todo> = await node.open("todo", todo);
+    export const title: string = (await node.open("page", page)).value().title;
+  `);
+  const compilerOptions = {
+    target: "es2022",
+    lib: ["es2022", "dom"],
+    module: "esnext",
+    moduleResolution: "bundler",
+    strict: true,
+    noEmit: true,
+    types: [],
+    skipLibCheck: false,
+  };
+  writeFileSync(join(folder, "tsconfig.json"), JSON.stringify({ compilerOptions }));
+  const compiler = join(root, "node_modules/typescript/bin/tsc");
+  const { stdout } = spawnSync(process.execPath, [compiler, "-p", "."], { cwd: folder, encoding: "utf8" });
+  expect(stdout).toBe("");
 });
 
 test("the example of docs/http.md compiles, serves its node, and ends by itself", () => {

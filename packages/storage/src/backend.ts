@@ -1,3 +1,4 @@
+/// <reference lib="esnext.disposable" preserve="true" />
 import { StorageError, throwIfAborted } from "./error.ts";
 import { Lifecycle, type Status } from "./lifecycle.ts";
 

@@ -1,3 +1,4 @@
+/// <reference lib="esnext.disposable" preserve="true" />
 import { isStorageBackend, type StorageBackend } from "./backend.ts";
 import { checkFunctions, checkOptions } from "./check-options.ts";
 import { StorageError } from "./error.ts";

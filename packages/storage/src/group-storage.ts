@@ -1,3 +1,4 @@
+/// <reference lib="esnext.disposable" preserve="true" />
 import type { Actor, HybridTime, VersionVector } from "@coppice/crdt";
 import type { GroupId } from "./group-id.ts";
 

@@ -18,4 +18,13 @@ export {
   type TransportSuiteOptions,
   transportSuite,
 } from "@coppice/replication/testing";
-export { type BackendSuiteOptions, type SuiteRunner, type SuiteSubject, backendSuite } from "@coppice/storage/testing";
+export {
+  type BackendSuiteOptions,
+  type DiskFaults,
+  type DiskWrite,
+  type PowerCut,
+  SimulatedDisk,
+  type SuiteRunner,
+  type SuiteSubject,
+  backendSuite,
+} from "@coppice/storage/testing";

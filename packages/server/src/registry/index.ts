@@ -1,0 +1,9 @@
+export {
+  openStorage,
+  parseStorageTarget,
+  registerStorageScheme,
+  resolveStorage,
+  type StorageFactory,
+  storageSchemes,
+  type StorageTarget,
+} from "@coppice/storage/registry";
