@@ -1,11 +1,16 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import type { Op, StorageBackend } from "./backend.ts";
 import { type CheckReport, checkStorage } from "./check.ts";
 import { collect, dump, meta, openStore, record, snapshot } from "./group-store.test-support.ts";
 import type { GroupSnapshot, GroupStorage } from "./group-storage.ts";
 import { inspectGroup, inspectGroups } from "./inspect.ts";
+import { lmdbStorage } from "./lmdb/index.ts";
 import { memoryStorage } from "./memory.ts";
 import { repairStorage } from "./repair.ts";
+import { writeBehind } from "./write-behind.ts";
 
 const junk = Uint8Array.of(1, 2, 3);
 
@@ -56,6 +61,23 @@ describe("checkStorage", () => {
     expect(progress).toEqual([5]);
     expect(await dump(backend)).toEqual(before);
     await expect(checkStorage(backend, { signal: AbortSignal.abort() })).rejects.toMatchObject({ code: "ABORTED" });
+  });
+
+  it("leaves others their turn, and stops when aborted, also where nothing waits for a disk", async () => {
+    const directory = await mkdtemp(join(tmpdir(), "coppice-check-"));
+    for (const backend of [memoryStorage(), lmdbStorage(directory), writeBehind(memoryStorage())]) {
+      const { store } = await openStore(backend);
+      await store.commit({ snapshots: Array.from({ length: 5000 }, (_, index) => snapshot(["w", index], 1, 0)) });
+      const listing = collect(store.listGroups({ signal: AbortSignal.timeout(5) }));
+      await expect(listing).rejects.toMatchObject({ code: "ABORTED" });
+      await letGo(store, backend);
+      for (const run of [checkStorage, repairStorage]) {
+        const signal = AbortSignal.timeout(5);
+        await expect(run(backend, { signal })).rejects.toMatchObject({ code: "ABORTED" });
+      }
+      await backend.close();
+    }
+    await rm(directory, { recursive: true });
   });
 
   it("finds the damage of every single record, and names it", async () => {
@@ -141,6 +163,29 @@ describe("repairStorage", () => {
     await expect(repairStorage(backend)).rejects.toMatchObject({ code: "LOCKED" });
     await letGo(store, backend);
     expect((await repairStorage(backend)).before.damaged).toBe(0);
+  });
+
+  it("changes nothing while a store has the backend", async () => {
+    const backend = await stored();
+    await backend.write([{ op: "put", key: "zzz", value: junk }]);
+    const { store } = await openStore(backend);
+    const before = await dump(backend);
+    await expect(repairStorage(backend)).rejects.toMatchObject({ code: "LOCKED" });
+    expect(await dump(backend)).toEqual(before);
+    await store.close();
+  });
+
+  it("repairs more than a report names", async () => {
+    const { store, backend } = await openStore();
+    const records = Array.from({ length: 10_000 }, (_, index) => record("a", index));
+    await store.commit({ created: [meta("a"), meta("b")], records: [...records, record("b", 0)] });
+    await letGo(store, backend);
+    await backend.write(records.map((_, seq) => ({ op: "append", log: "sa!11", seq, value: junk })));
+    await backend.write([{ op: "append", log: "sb!11", seq: 0, value: junk }]);
+    const { before, after, degraded } = await repairStorage(backend);
+    expect(before).toMatchObject({ damaged: 10_001, findings: { length: 10_000 } });
+    expect(after.damaged).toBe(0);
+    expect(degraded).toEqual(["a", "b"]);
   });
 
   it("restores the records of a group from the bodies that lie apart", async () => {

@@ -1,4 +1,5 @@
-import type { StorageBackend } from "./backend.ts";
+import { nextTurn } from "#platform";
+import { type LogRange, PAGE_BYTES, type StorageBackend } from "./backend.ts";
 import { orDamaged, throwIfAborted } from "./error.ts";
 import { decodeGroupKey, formatGroupId } from "./group-id.ts";
 import { corruption } from "./group-reader.ts";
@@ -56,11 +57,12 @@ export interface CheckProgress {
 export interface CheckReport extends CheckProgress {
   /** Findings other than "quarantined". */
   readonly damaged: number;
+  /** The first 10 000 of them. */
   readonly findings: readonly Finding[];
 }
 
 export interface CheckOptions {
-  /** Called after each page of groups. */
+  /** Called after each page of groups, and whenever much was read of one. */
   readonly onProgress?: (progress: CheckProgress) => void;
   readonly signal?: AbortSignal;
 }
@@ -76,7 +78,17 @@ const FINDINGS_MAX = 10_000;
 
 /** Reads everything in an open backend, and changes nothing. A store on it should be closed or idle. */
 export async function checkStorage(backend: StorageBackend, options: CheckOptions = {}): Promise<CheckReport> {
+  return reportOf(await findAll(backend, options));
+}
+
+/** The same with every finding, however many there are. */
+export async function findAll(backend: StorageBackend, options: CheckOptions): Promise<CheckReport> {
   return await new Check(backend, options).run();
+}
+
+/** A report with as many findings as one should have. */
+export function reportOf(report: CheckReport): CheckReport {
+  return { ...report, findings: report.findings.slice(0, FINDINGS_MAX) };
 }
 
 interface Known {
@@ -88,24 +100,33 @@ interface Known {
 class Check {
   readonly #backend: StorageBackend;
   readonly #options: CheckOptions;
+  /** For everything that reads pages. */
+  readonly #reading: { readonly signal?: AbortSignal };
   readonly #findings: Finding[] = [];
   /** Groups that have a whole record. */
   readonly #known = new Map<string, Known>();
   readonly #damagedGroups = new Set<string>();
+  /** Looking for the journal of each group, most of which have none, would cost more than all else. */
+  readonly #logs = new Map<string, LogRange>();
   #damaged = 0;
   #groups = 0;
   #records = 0;
   #bytes = 0;
+  #turnAtBytes = PAGE_BYTES;
 
   constructor(backend: StorageBackend, options: CheckOptions) {
     this.#backend = backend;
     this.#options = options;
+    this.#reading = { ...(options.signal && { signal: options.signal }) };
   }
 
   async run(): Promise<CheckReport> {
+    for await (const page of this.#backend.listLogs(this.#reading)) {
+      for (const range of page) this.#logs.set(range.log, range);
+    }
     await this.#groupRecords();
     await this.#orphanBodies();
-    await this.#orphanJournals();
+    this.#orphanJournals();
     await this.#node();
     await this.#superseded();
     await this.#quarantine();
@@ -117,9 +138,18 @@ class Check {
     return { groups: this.#groups, records: this.#records, bytes: this.#bytes };
   }
 
+  /** Between two reads: not all of them wait, so that nobody else had a turn, and no signal fired. */
+  async #turn(): Promise<void> {
+    throwIfAborted(this.#options.signal);
+    if (this.#bytes < this.#turnAtBytes) return;
+    this.#turnAtBytes = this.#bytes + PAGE_BYTES;
+    this.#options.onProgress?.(this.#progress());
+    await nextTurn();
+  }
+
   #add(finding: Finding): void {
     if (finding.kind !== "quarantined") this.#damaged++;
-    if (this.#findings.length < FINDINGS_MAX) this.#findings.push(finding);
+    this.#findings.push(finding);
   }
 
   /** Decodes a record, counts it, and adds a finding when it is damaged. */
@@ -147,6 +177,7 @@ class Check {
   }
 
   async #group({ key, values }: SlotValues): Promise<void> {
+    await this.#turn();
     const group = nameOf(key);
     this.#groups++;
     const records: GroupRecord[] = [];
@@ -200,10 +231,11 @@ class Check {
 
   async #journal(key: string, group: string, epoch: number, first: number): Promise<void> {
     const log = journalLog(key, epoch);
+    if (!this.#logs.has(log)) return;
     let expected: number | undefined;
     let position: number | undefined;
-    for await (const page of this.#backend.readLog(log, 0)) {
-      throwIfAborted(this.#options.signal);
+    for await (const page of this.#backend.readLog(log, 0, this.#reading)) {
+      await this.#turn();
       for (const { seq, value } of page) {
         const about = { group, kind: "journal", place: `${log} ${seq}`, epoch, seq } as const;
         const start = position === undefined ? {} : { position };
@@ -231,8 +263,7 @@ class Check {
   }
 
   async #orphanBodies(): Promise<void> {
-    for await (const page of this.#backend.scan({ prefix: APART_SPACE, values: false })) {
-      throwIfAborted(this.#options.signal);
+    for await (const page of this.#backend.scan({ prefix: APART_SPACE, values: false, ...this.#reading })) {
       for (const { key: place } of page) {
         const parts = orDamaged(() => parseApartKey(place));
         if (parts === undefined) {
@@ -249,23 +280,20 @@ class Check {
     }
   }
 
-  async #orphanJournals(): Promise<void> {
-    for await (const page of this.#backend.listLogs()) {
-      throwIfAborted(this.#options.signal);
-      for (const { log, first, last } of page) {
-        const parts = orDamaged(() => parseJournalLog(log));
-        const place = `${log} ${first}`;
-        if (parts === undefined) {
-          const reason = "it is the log of no journal";
-          this.#add({ group: undefined, kind: "orphan", place, seq: first, bytes: 0, reason });
-          continue;
-        }
-        const { group: key, epoch } = parts;
-        const known = this.#known.get(key);
-        if (this.#withoutRecords(key, place) || known === undefined || known.epoch === epoch) continue;
-        const reason = `the journal of epoch ${epoch}, records ${first} to ${last}`;
-        this.#add({ group: nameOf(key), kind: "orphan", place, epoch, seq: first, bytes: 0, reason });
+  #orphanJournals(): void {
+    for (const { log, first, last } of this.#logs.values()) {
+      const parts = orDamaged(() => parseJournalLog(log));
+      const place = `${log} ${first}`;
+      if (parts === undefined) {
+        const reason = "it is the log of no journal";
+        this.#add({ group: undefined, kind: "orphan", place, seq: first, bytes: 0, reason });
+        continue;
       }
+      const { group: key, epoch } = parts;
+      const known = this.#known.get(key);
+      if (this.#withoutRecords(key, place) || known === undefined || known.epoch === epoch) continue;
+      const reason = `the journal of epoch ${epoch}, records ${first} to ${last}`;
+      this.#add({ group: nameOf(key), kind: "orphan", place, epoch, seq: first, bytes: 0, reason });
     }
   }
 
@@ -278,7 +306,7 @@ class Check {
   }
 
   async #superseded(): Promise<void> {
-    for await (const page of this.#backend.scan({ prefix: SUPERSEDED_SPACE })) {
+    for await (const page of this.#backend.scan({ prefix: SUPERSEDED_SPACE, ...this.#reading })) {
       for (const { key: place, value } of page) {
         const group = nameOf(place.slice(SUPERSEDED_SPACE.length, place.lastIndexOf("!") + 1));
         this.#read(value, { group, kind: "superseded", place }, () => decodeSuperseded(value, place));
@@ -291,7 +319,7 @@ class Check {
     for (let code = FIRST_CHARACTER; code <= LAST_CHARACTER; code++) {
       const prefix = String.fromCharCode(code);
       if (SPACES.includes(prefix)) continue;
-      for await (const page of this.#backend.scan({ prefix, values: false })) {
+      for await (const page of this.#backend.scan({ prefix, values: false, ...this.#reading })) {
         for (const { key: place } of page) {
           if (SINGLE_KEYS.includes(place)) continue;
           this.#add({ group: undefined, kind: "orphan", place, bytes: 0, reason: "it is no key of a store" });
@@ -301,7 +329,7 @@ class Check {
   }
 
   async #quarantine(): Promise<void> {
-    for await (const page of this.#backend.scan({ prefix: QUARANTINE_SPACE })) {
+    for await (const page of this.#backend.scan({ prefix: QUARANTINE_SPACE, ...this.#reading })) {
       for (const { key: place, value } of page) {
         const body = place.slice(1, place.lastIndexOf("!"));
         const group = nameOf(body.slice(0, body.lastIndexOf("!") + 1));

@@ -73,11 +73,16 @@ export class GroupStates {
     if (missing.size > 0) await this.#read(missing);
   }
 
-  /** Whether it is known without reading that nothing is stored of a group; asked once of each. */
+  /** Whether it is known without reading that nothing is stored of a group. */
+  isAbsent(seed: number): boolean {
+    return this.#filter.isComplete && !this.#filter.has(seed);
+  }
+
+  /** The same of a group that is to be written; asked once of each. */
   #isNew({ seed }: PackedGroup): boolean {
-    if (!this.#filter.isComplete || this.#filter.has(seed)) return false;
-    this.#filter.add(seed);
-    return true;
+    const isAbsent = this.isAbsent(seed);
+    if (isAbsent) this.#filter.add(seed);
+    return isAbsent;
   }
 
   async #read(missing: ReadonlyMap<string, readonly PackedGroup[]>): Promise<void> {

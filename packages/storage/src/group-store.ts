@@ -193,6 +193,7 @@ class GroupStore implements GroupStorage, Claimant {
   async row(id: GroupId): Promise<CatalogueRow | undefined> {
     this.#checkOpen();
     const key = encodeGroupId(id);
+    if (this.#states.isAbsent(recordSeed(key))) return undefined;
     const [slots] = await readSlots(this.#engine, [key]);
     return slots && (await this.#recordOf(slots));
   }

@@ -1,3 +1,4 @@
+import { PAGE_BYTES } from "./backend.ts";
 import { StorageError, throwIfAborted } from "./error.ts";
 import { readBlocks, type TransferProgress } from "./export.ts";
 import { type Block, HEADER_BYTES } from "./export-format.ts";
@@ -37,6 +38,9 @@ export interface ImportReport extends TransferProgress {
   readonly overwritten: number;
 }
 
+/** Groups that are looked up, and then written, together: one by one, each would wait for the storage twice. */
+const TOGETHER_MAX = 500;
+
 /**
  * Writes an export into a storage. A group that is there already with the same content counts as present, so an import
  * that was cut short is simply run again. Fails with `EXISTS` at the first group that is stored with other content,
@@ -48,42 +52,94 @@ export async function importGroups(
   options: ImportOptions = {},
 ): Promise<ImportReport> {
   const { signal, onProgress } = options;
-  const matches = matcher(options.prefix);
   const report = { groups: 0, bytes: HEADER_BYTES, imported: 0, deleted: 0, present: 0, skipped: 0, overwritten: 0 };
-  for await (const { block, bytes } of readBlocks(untilAborted(chunks, signal))) {
+  const blocks = selected(readBlocks(untilAborted(chunks, signal)), options.prefix, (bytes) => (report.bytes += bytes));
+  for await (const group of together(blocks)) {
     throwIfAborted(signal);
-    report.bytes += bytes;
-    if (block.kind === "end" || !matches(block.key)) continue;
-    report.groups++;
-    report[await importBlock(storage, block, options)]++;
+    for (const outcome of await importBlocks(storage, group, options)) report[outcome]++;
+    report.groups += group.length;
     onProgress?.({ groups: report.groups, bytes: report.bytes });
   }
   await storage.sync();
   return report;
 }
 
-function matcher(prefix: GroupId | undefined): (key: string) => boolean {
-  if (prefix === undefined) return () => true;
-  const start = encodeGroupPrefix(prefix);
-  return (key) => key.startsWith(start);
+/** The blocks of groups that match; tells of the bytes of all. */
+async function* selected(
+  blocks: AsyncIterable<{ readonly block: Block; readonly bytes: number }>,
+  prefix: GroupId | undefined,
+  tell: (bytes: number) => void,
+): AsyncGenerator<GroupBlock> {
+  const start = prefix === undefined ? "" : encodeGroupPrefix(prefix);
+  for await (const { block, bytes } of blocks) {
+    tell(bytes);
+    if (block.kind !== "end" && block.key.startsWith(start)) yield block;
+  }
+}
+
+/** Blocks in lists that do not take much memory. Where the stream fails, what came whole before is the last list. */
+async function* together(blocks: AsyncIterable<GroupBlock>): AsyncGenerator<readonly GroupBlock[]> {
+  let list: GroupBlock[] = [];
+  let bytes = 0;
+  try {
+    for await (const block of blocks) {
+      list.push(block);
+      bytes += bytesOf(block);
+      if (list.length < TOGETHER_MAX && bytes < PAGE_BYTES) continue;
+      yield list;
+      [list, bytes] = [[], 0];
+    }
+  } catch (error) {
+    if (list.length > 0) yield list;
+    throw error;
+  }
+  if (list.length > 0) yield list;
+}
+
+/** Bytes that a group's commit takes in memory, about. */
+function bytesOf(block: GroupBlock): number {
+  if (block.kind === "deleted") return 0;
+  return block.records.reduce((sum, { bytes }) => sum + bytes.length, block.body?.length ?? 0);
 }
 
 type GroupBlock = Exclude<Block, { kind: "end" }>;
 type Outcome = "imported" | "deleted" | "present" | "skipped" | "overwritten";
 
-async function importBlock(storage: GroupStorage, block: GroupBlock, options: ImportOptions): Promise<Outcome> {
+/** What an import makes of a block: nothing is written of one that is present, or skipped. */
+interface Plan {
+  readonly outcome: Outcome;
+  readonly commit?: GroupCommit;
+}
+
+/** Imports groups, up to the first that is refused. */
+async function importBlocks(
+  storage: GroupStorage,
+  blocks: readonly GroupBlock[],
+  options: ImportOptions,
+): Promise<readonly Outcome[]> {
+  const plans = await Promise.allSettled(blocks.map((block) => planBlock(storage, block, options)));
+  const accepted: Plan[] = [];
+  for (const plan of plans) {
+    if (plan.status === "rejected") break;
+    accepted.push(plan.value);
+  }
+  const commits = await Promise.allSettled(accepted.map(({ commit }) => commit && commitGroup(storage, commit)));
+  for (const result of [...commits, ...plans]) if (result.status === "rejected") throw result.reason;
+  return accepted.map(({ outcome }) => outcome);
+}
+
+async function planBlock(storage: GroupStorage, block: GroupBlock, options: ImportOptions): Promise<Plan> {
   const id = decodeGroupKey(block.key);
   const stored = await storage.row(id);
   const meta: GroupMeta = { ...block.meta, id };
-  if (options.renew !== undefined && block.kind === "group") return await renewBlock(storage, block, meta, options);
-  if (stored !== undefined && (await isAlike(storage, stored, block))) return "present";
+  if (options.renew !== undefined && block.kind === "group") return await planRenewal(block, meta, stored, options);
+  if (stored !== undefined && (await isAlike(storage, stored, block))) return { outcome: "present" };
   const isThere = stored !== undefined && isLiving(stored.epoch);
   const isNewer = stored === undefined || stored.epoch < meta.epoch;
   if (options.overwrite === undefined && (isThere || !isNewer)) return refuse(id, isThere, options);
-  if (isNewer) await commitBlock(storage, await commitOf(block, meta));
-  else await commitBlock(storage, await commitOf(block, inEpochAfter(stored.epoch, meta, options.overwrite)));
-  if (block.kind === "deleted") return "deleted";
-  return isThere || !isNewer ? "overwritten" : "imported";
+  const commit = await commitOf(block, isNewer ? meta : inEpochAfter(stored.epoch, meta, options.overwrite));
+  if (block.kind === "deleted") return { outcome: "deleted", commit };
+  return { outcome: isThere || !isNewer ? "overwritten" : "imported", commit };
 }
 
 function isLiving(epoch: number): boolean {
@@ -96,29 +152,28 @@ function inEpochAfter(epoch: number, meta: GroupMeta, renewal: ImportOptions["ov
   return { ...renewed, digest: renewal?.digest(renewed) ?? meta.digest };
 }
 
-function refuse(id: GroupId, isThere: boolean, options: ImportOptions): Outcome {
-  if (options.skipExisting === true) return "skipped";
+function refuse(id: GroupId, isThere: boolean, options: ImportOptions): Plan {
+  if (options.skipExisting === true) return { outcome: "skipped" };
   const reason = isThere ? "is stored already, with other content" : "was deleted since";
   const advice = "import with overwrite, or skip existing groups";
   throw new StorageError("EXISTS", `${formatGroupId(id)} ${reason}: ${advice}`);
 }
 
-async function renewBlock(
-  storage: GroupStorage,
+async function planRenewal(
   block: GroupBlock,
   meta: GroupMeta,
+  stored: CatalogueRow | undefined,
   options: ImportOptions,
-): Promise<Outcome> {
-  const stored = await storage.row(meta.id);
+): Promise<Plan> {
   const isThere = stored !== undefined && isLiving(stored.epoch);
   if (isThere && options.overwrite === undefined) return refuse(meta.id, isThere, options);
   const last = Math.max(meta.epoch, stored?.epoch ?? 0);
-  await commitBlock(storage, await commitOf(block, inEpochAfter(last, meta, options.renew)));
-  return isThere ? "overwritten" : "imported";
+  const commit = await commitOf(block, inEpochAfter(last, meta, options.renew));
+  return { outcome: isThere ? "overwritten" : "imported", commit };
 }
 
 /** What the store takes for a mistake of its caller is one of the file here: whole blocks that nobody exported. */
-async function commitBlock(storage: GroupStorage, commit: GroupCommit): Promise<void> {
+async function commitGroup(storage: GroupStorage, commit: GroupCommit): Promise<void> {
   try {
     await storage.commit(commit);
   } catch (cause) {

@@ -7,6 +7,7 @@ import {
   type ScanRange,
   StorageBackend,
 } from "./backend.ts";
+import { inTurns } from "./in-turns.ts";
 import { MemoryContents } from "./memory-contents.ts";
 
 /** A backend in the memory of this process. What is written outlives `close` and goes with the object. */
@@ -44,16 +45,16 @@ class MemoryBackend extends StorageBackend {
     return keys.map((key) => this.#contents.get(key));
   }
 
-  protected override async *doScan(range: ScanRange): AsyncGenerator<readonly Entry[]> {
-    yield* this.#contents.scan(range);
+  protected override doScan(range: ScanRange): AsyncGenerator<readonly Entry[]> {
+    return inTurns(this.#contents.scan(range));
   }
 
-  protected override async *doReadLog(log: string, from: number): AsyncGenerator<readonly LogEntry[]> {
-    yield* this.#contents.readLog(log, from);
+  protected override doReadLog(log: string, from: number): AsyncGenerator<readonly LogEntry[]> {
+    return inTurns(this.#contents.readLog(log, from));
   }
 
-  protected override async *doListLogs(prefix: string): AsyncGenerator<readonly LogRange[]> {
-    yield* this.#contents.listLogs(prefix);
+  protected override doListLogs(prefix: string): AsyncGenerator<readonly LogRange[]> {
+    return inTurns(this.#contents.listLogs(prefix));
   }
 
   protected override async doReadSecret(name: string): Promise<Uint8Array | undefined> {

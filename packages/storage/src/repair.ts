@@ -1,5 +1,7 @@
+import { nextTurn } from "#platform";
 import { isKey, type Op, type StorageBackend } from "./backend.ts";
-import { type CheckOptions, type CheckReport, checkStorage, type Finding } from "./check.ts";
+import { claim, type Claimant, unclaim } from "./backend-claims.ts";
+import { type CheckOptions, type CheckReport, checkStorage, findAll, type Finding, reportOf } from "./check.ts";
 import { orDamaged, throwIfAborted } from "./error.ts";
 import { encodeGroupId, parseGroupId } from "./group-id.ts";
 import { decodeRecord, emptyRecord, generationOf, slotOf } from "./group-record.ts";
@@ -31,27 +33,60 @@ export interface RepairReport {
  * Checks an open backend and repairs what can be repaired without peers: records are rebuilt, damaged ones are moved
  * aside (never deleted), groups fall back to their previous generation, leftovers of deleted epochs go. Groups that
  * lost something are marked degraded, and their node fetches the rest. Rejects with `LOCKED` while a store has the
- * backend open.
+ * backend open, and changes nothing then.
  */
 export async function repairStorage(backend: StorageBackend, options: CheckOptions = {}): Promise<RepairReport> {
-  const before = await checkStorage(backend, options);
-  const groups = new Map<string, Finding[]>();
-  for (const finding of before.findings) {
-    const { group, kind } = finding;
-    throwIfAborted(options.signal);
-    if (kind === "superseded" || (kind === "orphan" && group === undefined)) await moveAside(backend, finding);
-    else if (group !== undefined && kind !== "quarantined") groups.set(group, [...(groups.get(group) ?? []), finding]);
+  const claimant: Claimant = { isCutOff: false };
+  claim(backend, claimant);
+  let before: CheckReport;
+  let groups: Map<string, Finding[]>;
+  try {
+    before = await findAll(backend, options);
+    groups = await moveStrays(backend, before.findings, options.signal);
+    for (const group of groups.keys()) await restoreRecord(backend, encodeGroupId(parseGroupId(group)));
+  } finally {
+    unclaim(backend);
   }
-  for (const group of groups.keys()) await restoreRecord(backend, encodeGroupId(parseGroupId(group)));
+  const degraded = await repairGroups(backend, groups, options.signal);
+  return { before: reportOf(before), after: await checkStorage(backend, options), degraded };
+}
+
+/** Moves aside what is no group's; the findings of each group. */
+async function moveStrays(
+  backend: StorageBackend,
+  findings: readonly Finding[],
+  signal: AbortSignal | undefined,
+): Promise<Map<string, Finding[]>> {
+  const groups = new Map<string, Finding[]>();
+  for (const finding of findings) {
+    const { group, kind } = finding;
+    throwIfAborted(signal);
+    if (kind === "superseded" || (kind === "orphan" && group === undefined)) await moveAside(backend, finding);
+    else if (group !== undefined && kind !== "quarantined") {
+      const others = groups.get(group);
+      if (others === undefined) groups.set(group, [finding]);
+      else others.push(finding);
+    }
+  }
+  return groups;
+}
+
+/** Has a store read everything that was found damaged, which repairs it; the groups that lost something. */
+async function repairGroups(
+  backend: StorageBackend,
+  groups: ReadonlyMap<string, readonly Finding[]>,
+  signal: AbortSignal | undefined,
+): Promise<string[]> {
   const store = createGroupStore(backend);
-  await store.open();
   const degraded: string[] = [];
   try {
+    await store.open();
     await store.readNode();
     // Looks at both records of every group.
-    for await (const _ of store.listGroups({ deleted: true, ...(options.signal && { signal: options.signal }) }));
+    for await (const _ of store.listGroups({ deleted: true, ...(signal && { signal }) }));
     for (const [group, findings] of groups) {
-      throwIfAborted(options.signal);
+      await nextTurn();
+      throwIfAborted(signal);
       const id = parseGroupId(group);
       await store.load(id);
       await repairGroup(backend, encodeGroupId(id), findings);
@@ -62,7 +97,7 @@ export async function repairStorage(backend: StorageBackend, options: CheckOptio
     // It closes its backend, which the caller has open.
     await backend.open();
   }
-  return { before, after: await checkStorage(backend, options), degraded };
+  return degraded;
 }
 
 /** Gives a group without records one that is made from a body, if it has a whole one; reading the group does the rest. */

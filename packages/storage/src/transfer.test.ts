@@ -3,7 +3,7 @@ import { isBuiltin } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { exportGroups, type ExportOptions, resumeExport, type TransferProgress } from "./export.ts";
 import type { GroupStorage } from "./group-storage.ts";
 import { createGroupStore } from "./group-store.ts";
@@ -288,7 +288,7 @@ describe("export and import", () => {
     );
   });
 
-  it("report progress and stop when aborted", async () => {
+  it("report progress", async () => {
     const from = await stored();
     const seen: TransferProgress[] = [];
     const onExport = (progress: TransferProgress): void => void seen.push(progress);
@@ -297,12 +297,33 @@ describe("export and import", () => {
     const resume = await resumeExport(stream(bytes.subarray(0, (seen[4]?.bytes ?? 0) + 1)));
     await bytesOf(from, { resume, onProgress: onExport });
     expect(seen.slice(7)).toEqual(seen.slice(5, 7));
-    const { store } = await openStore();
+  });
+
+  it("import many groups together, and stop between two lots when aborted", async () => {
+    const { store: from } = await openStore();
+    await from.commit({ snapshots: Array.from({ length: 1200 }, (_, index) => snapshot(["w", index], 1, 0)) });
+    const bytes = await bytesOf(from);
+    const { store, backend } = await openStore();
+    const write = vi.spyOn(backend, "write");
+    const seen: number[] = [];
+    await importGroups(store, stream(bytes), { onProgress: ({ groups }) => seen.push(groups) });
+    expect(write.mock.calls.length).toBeLessThan(10);
+    expect(seen).toEqual([500, 1000, 1200]);
+    const { store: other } = await openStore();
     const controller = new AbortController();
     const onProgress = (): void => controller.abort();
-    const aborted = importGroups(store, stream(bytes), { onProgress, signal: controller.signal });
+    const aborted = importGroups(other, stream(bytes), { onProgress, signal: controller.signal });
     await expect(aborted).rejects.toMatchObject({ code: "ABORTED" });
-    expect(await collect(store.listGroups({ deleted: true }))).toHaveLength(1);
+    expect(await collect(other.listGroups())).toHaveLength(500);
+  });
+
+  it("import what comes before a group that is refused, and nothing behind it", async () => {
+    const bytes = await bytesOf(await stored());
+    const { store } = await openStore();
+    await store.commit({ snapshots: [snapshot(["w", 2], 9, 0)] });
+    await expect(importGroups(store, stream(bytes))).rejects.toMatchObject({ code: "EXISTS" });
+    const ids = (await collect(store.listGroups({ deleted: true }))).map(({ id }) => id);
+    expect(ids).toEqual(["gone", "x", ["w", 0], ["w", 1], ["w", 2]]);
   });
 
   it("stops at once when aborted, also while nothing more comes from its source", async () => {

@@ -10,6 +10,7 @@ import {
 } from "./backend.ts";
 import { checkFunctions, checkOptions } from "./check-options.ts";
 import { StorageError } from "./error.ts";
+import { inTurns } from "./in-turns.ts";
 import { MemoryContents } from "./memory-contents.ts";
 
 export interface WriteBehindOptions {
@@ -157,16 +158,16 @@ export class WriteBehindBackend extends StorageBackend {
     return keys.map((key) => this.#contents.get(key));
   }
 
-  protected override async *doScan(range: ScanRange): AsyncGenerator<readonly Entry[]> {
-    yield* this.#contents.scan(range);
+  protected override doScan(range: ScanRange): AsyncGenerator<readonly Entry[]> {
+    return inTurns(this.#contents.scan(range));
   }
 
-  protected override async *doReadLog(log: string, from: number): AsyncGenerator<readonly LogEntry[]> {
-    yield* this.#contents.readLog(log, from);
+  protected override doReadLog(log: string, from: number): AsyncGenerator<readonly LogEntry[]> {
+    return inTurns(this.#contents.readLog(log, from));
   }
 
-  protected override async *doListLogs(prefix: string): AsyncGenerator<readonly LogRange[]> {
-    yield* this.#contents.listLogs(prefix);
+  protected override doListLogs(prefix: string): AsyncGenerator<readonly LogRange[]> {
+    return inTurns(this.#contents.listLogs(prefix));
   }
 
   protected override async doReadSecret(name: string): Promise<Uint8Array | undefined> {

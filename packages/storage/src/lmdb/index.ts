@@ -20,6 +20,7 @@ import { DirectoryLock } from "../directory-lock.ts";
 import { explainDiskError } from "../disk-error.ts";
 import { StorageError } from "../error.ts";
 import { groupLogKeys, type KeyRange, logEntry, logKey, logRange, logsRange, valueRange } from "../flat-keys.ts";
+import { inTurns } from "../in-turns.ts";
 import { checkDataFile } from "./data-file.ts";
 import { type LmdbSize, pagesNeeded } from "./pages-needed.ts";
 import { ReservedFile } from "./reserved-file.ts";
@@ -154,11 +155,11 @@ class LmdbBackend extends StorageBackend {
 
   protected override async *doScan(range: ScanRange): AsyncGenerator<readonly Entry[]> {
     const { limit, values } = range;
-    yield* this.#pages(valueRange(range.prefix, range.after), values, limit);
+    yield* inTurns(this.#pages(valueRange(range.prefix, range.after), values, limit));
   }
 
   protected override async *doReadLog(log: string, from: number): AsyncGenerator<readonly LogEntry[]> {
-    for (const page of this.#pages(logRange(log, from), true, Number.MAX_SAFE_INTEGER)) {
+    for await (const page of inTurns(this.#pages(logRange(log, from), true, Number.MAX_SAFE_INTEGER))) {
       yield page.flatMap(({ key, value }) => logEntry(log, key, value));
     }
   }
@@ -168,7 +169,9 @@ class LmdbBackend extends StorageBackend {
   }
 
   async *#keys(range: KeyRange): AsyncGenerator<string[]> {
-    for (const page of this.#pages(range, false, Number.MAX_SAFE_INTEGER)) yield page.map(({ key }) => key);
+    for await (const page of inTurns(this.#pages(range, false, Number.MAX_SAFE_INTEGER))) {
+      yield page.map(({ key }) => key);
+    }
   }
 
   /** Each page is a range of its own: a cursor held over turns of the event loop would keep old pages from reuse. */
