@@ -123,7 +123,7 @@ async function importBlocks(
     if (plan.status === "rejected") break;
     accepted.push(plan.value);
   }
-  const commits = await Promise.allSettled(accepted.map(({ commit }) => commit && commitGroup(storage, commit)));
+  const commits = await Promise.allSettled(accepted.map(({ commit }) => commitGroup(storage, commit)));
   for (const result of [...commits, ...plans]) if (result.status === "rejected") throw result.reason;
   return accepted.map(({ outcome }) => outcome);
 }
@@ -173,7 +173,8 @@ async function planRenewal(
 }
 
 /** What the store takes for a mistake of its caller is one of the file here: whole blocks that nobody exported. */
-async function commitGroup(storage: GroupStorage, commit: GroupCommit): Promise<void> {
+async function commitGroup(storage: GroupStorage, commit: GroupCommit | undefined): Promise<void> {
+  if (commit === undefined) return;
   try {
     await storage.commit(commit);
   } catch (cause) {
