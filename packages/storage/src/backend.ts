@@ -76,6 +76,14 @@ export interface ScanRange {
   readonly values: boolean;
 }
 
+/** A file of an engine that has rotted, and is kept beside the others: what it held may be missing. */
+export interface RottenFile {
+  readonly place: string;
+  readonly bytes: number;
+  /** Where in it the rot begins, when the last `open` found it; undefined when an earlier one did. */
+  readonly rottenAt: number | undefined;
+}
+
 export type BackendStatus = Status;
 
 /** Longest key and longest name of a log, in bytes. */
@@ -113,6 +121,11 @@ export abstract class StorageBackend implements AsyncDisposable {
 
   get status(): BackendStatus {
     return this.#lifecycle.status;
+  }
+
+  /** Files of the engine that have rotted, as of the last `open`; none where the engine notices itself. */
+  get rottenFiles(): readonly RottenFile[] {
+    return [];
   }
 
   /** Opens and takes the writer lock; an open backend stays open. Throws `LOCKED`. */

@@ -8,6 +8,7 @@ import { scanSlots, type SlotValues } from "./group-records.ts";
 import { decodeEntry } from "./journal-entry.ts";
 import { decodeNode } from "./node-record.ts";
 import { type PackedBody, unpackBody } from "./packed-body.ts";
+import { reasonOf } from "./rotten-files.ts";
 import {
   APART_SPACE,
   apartKey,
@@ -32,11 +33,11 @@ export interface Finding {
   readonly group: string | undefined;
   /**
    * "catalogue" (one of a group's two records), "snapshot" (a body that lies apart), "journal", "node": the record is
-   * damaged or missing. "superseded": a damaged state of a former epoch. "orphan": what no record refers to, and what
+   * damaged or missing. "engine": a file of the engine has rotted, and writes may be missing. "superseded": a damaged state of a former epoch. "orphan": what no record refers to, and what
    * has the key of nothing. "quarantined": moved aside by an earlier repair; not counted as damage.
    */
-  readonly kind: "catalogue" | "snapshot" | "journal" | "node" | "superseded" | "orphan" | "quarantined";
-  /** The key in the backend, or the log with a space and a sequence number. */
+  readonly kind: "catalogue" | "snapshot" | "journal" | "node" | "engine" | "superseded" | "orphan" | "quarantined";
+  /** The key in the backend, the log with a space and a sequence number, or a file. */
   readonly place: string;
   readonly epoch?: number;
   readonly generation?: number;
@@ -70,6 +71,7 @@ export interface CheckOptions {
 /** Where a check looks elsewhere. */
 const SPACES: readonly string[] = [RECORD_SPACE, APART_SPACE, SWEEP_SPACE, SUPERSEDED_SPACE, QUARANTINE_SPACE];
 const SINGLE_KEYS: readonly string[] = [...NODE_KEYS, TAILS_KEY];
+const MOVED_EARLIER = "moved aside by an earlier repair";
 const FIRST_CHARACTER = 0x21;
 const LAST_CHARACTER = 0x7e;
 
@@ -121,6 +123,7 @@ class Check {
   }
 
   async run(): Promise<CheckReport> {
+    this.#engineFiles();
     for await (const page of this.#backend.listLogs(this.#reading)) {
       for (const range of page) this.#logs.set(range.log, range);
     }
@@ -161,6 +164,14 @@ class Check {
     } catch (error) {
       this.#add({ ...about, bytes: bytes.length, reason: corruption(error) });
       return undefined;
+    }
+  }
+
+  #engineFiles(): void {
+    for (const file of this.#backend.rottenFiles) {
+      const [{ place, bytes }, reason] = [file, reasonOf(file)];
+      const kind = reason === undefined ? "quarantined" : "engine";
+      this.#add({ group: undefined, kind, place, bytes, reason: reason ?? MOVED_EARLIER });
     }
   }
 
@@ -333,13 +344,7 @@ class Check {
       for (const { key: place, value } of page) {
         const body = place.slice(1, place.lastIndexOf("!"));
         const group = nameOf(body.slice(0, body.lastIndexOf("!") + 1));
-        this.#add({
-          group,
-          kind: "quarantined",
-          place,
-          bytes: value.length,
-          reason: "moved aside by an earlier repair",
-        });
+        this.#add({ group, kind: "quarantined", place, bytes: value.length, reason: MOVED_EARLIER });
       }
     }
   }

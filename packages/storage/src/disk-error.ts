@@ -29,7 +29,8 @@ export function explainDiskError(name: string, cause: unknown, bytesToGoOn?: num
     const advice = "something on the path is a file: name a directory, or a place where one can be made";
     return new StorageError("IO", `${name} is no directory: ${advice}`, { cause });
   }
-  if (/Corruption: |file is not a database|database disk image is malformed/.test(text)) {
+  // A file that another one of the engine names: which of the two has rotted, it does not tell.
+  if (/Corruption: |IO error: [^]*No such file|file is not a database|database disk image is malformed/.test(text)) {
     const advice = "restore the directory from a backup, or move it away and let peers fill a new one";
     return new StorageError("CORRUPT", `${name} is damaged, and its engine cannot read it: ${advice}`, { cause });
   }

@@ -39,6 +39,12 @@ export async function readSlots(engine: StoreEngine, keys: readonly string[]): P
   return keys.map((key, index) => ({ key, values: [values[2 * index], values[2 * index + 1]] }));
 }
 
+/** Whether anything is stored of any group. */
+export async function hasRecords(backend: StorageBackend): Promise<boolean> {
+  for await (const _ of backend.scan({ prefix: RECORD_SPACE, values: false, limit: 1 })) return true;
+  return false;
+}
+
 /** A page of a scan: the slots of its groups, and the keys that belong to none. */
 export interface SlotsPage {
   readonly groups: readonly SlotValues[];

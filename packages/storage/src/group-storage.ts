@@ -89,7 +89,8 @@ export interface SupersededState extends Pick<GroupMeta, "id" | "type" | "epoch"
 /** Something that did not pass its check, and what was done about it. */
 export interface Damage {
   readonly id: GroupId | undefined;
-  readonly record: "catalogue" | "snapshot" | "journal" | "node";
+  /** "engine": a file of the engine, whatever it held. */
+  readonly record: "catalogue" | "snapshot" | "journal" | "node" | "engine";
   /** "quarantined": moved aside, kept. "rebuilt": derived anew from another record. */
   readonly action: "quarantined" | "rebuilt";
   readonly reason: string;

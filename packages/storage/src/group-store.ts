@@ -6,7 +6,7 @@ import { orDamaged, StorageError, throwIfAborted } from "./error.ts";
 import { decodeGroupKey, encodeGroupId, encodeGroupPrefix, type GroupId } from "./group-id.ts";
 import { corruption, type GroupReading, readGroup, type ReadingOptions } from "./group-reader.ts";
 import { type GroupRecord, recordSeed } from "./group-record.ts";
-import { readSlots, scanSlots, type SlotValues, wholeRecords } from "./group-records.ts";
+import { hasRecords, readSlots, scanSlots, type SlotValues, wholeRecords } from "./group-records.ts";
 import { GroupStates } from "./group-states.ts";
 import { readHistory } from "./group-history.ts";
 import type {
@@ -24,16 +24,9 @@ import { Lifecycle } from "./lifecycle.ts";
 import { readNodeRecord, writeNodeRecord } from "./node-store.ts";
 import { groupsOf, type MaybeLater, packCommit, type PackedCommit } from "./pack-commit.ts";
 import { codecOf } from "./packed-body.ts";
+import { tellRotten } from "./rotten-files.ts";
 import { StoreEngine } from "./store-engine.ts";
-import {
-  parseJournalLog,
-  quarantineOther,
-  RECORD_SPACE,
-  recordKey,
-  SLOTS,
-  SUPERSEDED_SPACE,
-  SWEEP_SPACE,
-} from "./store-keys.ts";
+import { parseJournalLog, quarantineOther, recordKey, SLOTS, SUPERSEDED_SPACE, SWEEP_SPACE } from "./store-keys.ts";
 import {
   type Found,
   isAlive,
@@ -118,13 +111,14 @@ class GroupStore implements GroupStorage, Claimant {
   async #start(): Promise<void> {
     await this.#forgetAll();
     await this.#engine.tails.open();
+    tellRotten(this.#backend, this.#onDamage);
     // Deletions that a crash kept from being swept.
     for await (const page of this.#backend.scan({ prefix: SWEEP_SPACE, values: false })) {
       for (const { key } of page) {
         if (isKey(key)) await this.#queue.alone(() => sweepGroup(this.#engine, key.slice(SWEEP_SPACE.length)));
       }
     }
-    if (await isEmpty(this.#backend)) {
+    if (!(await hasRecords(this.#backend))) {
       this.#states.filter.complete();
       this.#engine.tails.counted(0);
     }
@@ -492,9 +486,4 @@ class GroupStore implements GroupStorage, Claimant {
     await this.#queue.alone(() => this.#engine.write(ops, { sync: true }));
     this.#onDamage({ id: undefined, record: "catalogue", action: "quarantined", reason });
   }
-}
-
-async function isEmpty(backend: StorageBackend): Promise<boolean> {
-  for await (const _ of backend.scan({ prefix: RECORD_SPACE, values: false, limit: 1 })) return false;
-  return true;
 }

@@ -8,6 +8,7 @@ export {
   type Op,
   PAGE_BYTES,
   PAGE_ENTRIES_MAX,
+  type RottenFile,
   type ScanOptions,
   type ScanRange,
   StorageBackend,

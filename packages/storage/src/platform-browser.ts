@@ -1,4 +1,5 @@
 /** What browsers offer. Same names as `platform-node.ts`. */
+import type { RottenFile } from "./backend.ts";
 import { crcOf } from "./crc.ts";
 
 /** Ways to store bytes smaller; the numbers are part of the disk format. */
@@ -70,6 +71,16 @@ export function nextTurn(): Promise<void> {
 /** Creates a directory with its parents and returns the path in it for an engine's files. */
 export async function prepareDirectory(location: string, _name: string): Promise<string> {
   return location;
+}
+
+/** Opens a database; there are no files to look at. */
+export async function openWithLogs(
+  _path: string,
+  _aside: string,
+  openDatabase: () => Promise<void>,
+): Promise<readonly RottenFile[]> {
+  await openDatabase();
+  return [];
 }
 
 /** Whether there may be space to open a database: browsers do not tell, so it is tried. */

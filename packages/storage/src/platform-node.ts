@@ -5,6 +5,8 @@ import { dirname, join, resolve } from "node:path";
 import { promisify } from "node:util";
 import * as zlib from "node:zlib";
 
+export { openWithLogs } from "./level/rotten-logs.ts";
+
 /** Ways to store bytes smaller; the numbers are part of the disk format. */
 export type Codec = 0 | 1 | 2;
 export const CODEC_NONE = 0;

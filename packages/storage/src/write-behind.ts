@@ -5,6 +5,7 @@ import {
   type LogEntry,
   type LogRange,
   type Op,
+  type RottenFile,
   type ScanRange,
   StorageBackend,
 } from "./backend.ts";
@@ -70,6 +71,10 @@ export class WriteBehindBackend extends StorageBackend {
     this.#options = options;
     const { capabilities } = backend;
     this.capabilities = { ...capabilities, snapshotScan: false, cheapKeyScan: true };
+  }
+
+  override get rottenFiles(): readonly RottenFile[] {
+    return this.#backend.rottenFiles;
   }
 
   /** Writes what is not saved yet to the engine; nothing happens when all is. Safe when not open. */

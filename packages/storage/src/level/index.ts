@@ -1,4 +1,12 @@
-import { canLock, lockLocation, nextTurn, prepareDirectory, type SecretFiles, secretFiles } from "#platform";
+import {
+  canLock,
+  lockLocation,
+  nextTurn,
+  openWithLogs,
+  prepareDirectory,
+  type SecretFiles,
+  secretFiles,
+} from "#platform";
 import {
   type Capabilities,
   type Entry,
@@ -9,6 +17,7 @@ import {
   type Op,
   PAGE_BYTES,
   PAGE_ENTRIES_MAX,
+  type RottenFile,
   type ScanRange,
   StorageBackend,
 } from "../backend.ts";
@@ -71,6 +80,7 @@ class LevelBackend extends StorageBackend {
   readonly #files: SecretFiles | undefined;
   #database: LevelDatabase | undefined;
   #unlock: (() => void) | undefined;
+  #rottenFiles: readonly RottenFile[] = [];
   readonly #writes = new CommitQueue<LevelWrite>((writes) => this.#write(writes));
 
   constructor(location: string, options: Required<LevelOptions>) {
@@ -92,14 +102,19 @@ class LevelBackend extends StorageBackend {
     };
   }
 
+  override get rottenFiles(): readonly RottenFile[] {
+    return this.#rottenFiles;
+  }
+
   protected override async doOpen(): Promise<void> {
     const path = await prepareDirectory(this.#location, "db");
     const unlock = await lockLocation(this.#location, path);
     const { writeBufferBytes: writeBufferSize, cacheBytes: cacheSize } = this.#options;
     const database = new LevelDatabase(path, { writeBufferSize, cacheSize });
     try {
-      await database.open();
+      this.#rottenFiles = await openWithLogs(path, `${this.#location}/rotten`, () => database.open());
     } catch (error) {
+      await database.close();
       unlock?.();
       throw error;
     }

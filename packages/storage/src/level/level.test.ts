@@ -105,6 +105,24 @@ describe("levelStorage", () => {
     await expect(backend.open()).rejects.toMatchObject({ code: "IO", message: expect.stringContaining(directory) });
   });
 
+  it("says that it is damaged when a file is missing that another one names, whatever bit flips there", async () => {
+    {
+      await using backend = levelStorage(directory);
+      await backend.open();
+    }
+    const path = join(directory, "db", "CURRENT");
+    const whole = await readFile(path);
+    for (let bit = 0; bit < whole.length * 8; bit += 5) {
+      const flipped = Buffer.from(whole);
+      flipped[bit >> 3] = (flipped[bit >> 3] ?? 0) ^ (1 << (bit & 7));
+      await writeFile(path, flipped);
+      await expect(levelStorage(directory).open()).rejects.toMatchObject({ code: "CORRUPT" });
+    }
+    await writeFile(path, whole);
+    await using backend = levelStorage(directory);
+    await backend.open();
+  });
+
   it("syncs what is to be synced, once for writes that come together, and nothing else", async () => {
     const probe = new Level(join(directory, "probe"));
     await probe.open();
