@@ -146,8 +146,8 @@ export interface CrdtType<State, Value, Mutator extends View, View = Mutator> {
   /**
    * For types that change by themselves, or are changed behind the shell's back (Yjs tidies up after remote edits;
    * editors write to its document directly): writes such changes into `transaction`, as an own event of their own.
-   * Nothing written means that there were none. The shell calls it after each `apply` and `join`, after a `mutate`
-   * callback that threw, before `encode`, and when `watch` wakes it; it never throws.
+   * Nothing written means that there were none. The shell calls it after each `apply` and `join`, before and after each
+   * `mutate` callback, before `encode`, and when `watch` wakes it; it never throws.
    */
   settle?(state: State, transaction: Transaction): void;
 

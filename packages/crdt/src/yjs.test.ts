@@ -83,6 +83,18 @@ describe("Yjs documents", () => {
     expect(b.value().text).toBe("typed");
   });
 
+  it("publish what an editor wrote before a callback in an event before that of the callback", () => {
+    const [a, b] = createReplicas(type, 2);
+    if (a === undefined || b === undefined) throw new Error("unreachable");
+    const text = type.view(a.state).doc.getText("text");
+    text.insert(0, "1");
+    a.mutate(() => text.insert(1, "2"));
+    text.insert(2, "3");
+    a.mutate(() => text.insert(3, "4"));
+    for (const event of a.events.values()) b.receive(event);
+    expect(b.value().text).toBe("1234");
+  });
+
   it("publish what an observer writes while a remote update is applied", () => {
     const [a, b] = createReplicas(type, 2);
     if (a === undefined || b === undefined) return;

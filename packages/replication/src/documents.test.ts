@@ -1,6 +1,7 @@
 import { automergeDoc } from "@coppice/crdt/automerge";
 import { yjsDoc } from "@coppice/crdt/yjs";
 import { memoryStorage } from "@coppice/storage";
+import { SimulatedDisk } from "@coppice/storage/testing";
 import { describe, expect, it } from "vitest";
 import { Grove } from "./nodes.test-support.ts";
 
@@ -24,6 +25,47 @@ describe("a Yjs document", () => {
     await expect.poll(() => onA.value().body).toBe("world");
     await grove.converged();
     expect(onA.contentHash()).toBe(onB.contentHash());
+  });
+
+  it("keeps the order of edits on the document itself and in mutate, also within one turn", async () => {
+    await using grove = new Grove();
+    const storage = memoryStorage();
+    const a = await grove.start("a", [], { types: [page], storage });
+    const b = await grove.start("b", ["a"], { types: [page] });
+    const [onA, onB] = [await a.open("page", page), await b.open("page", page)];
+    const body = onA.read(({ doc }) => doc).getText("body");
+    body.insert(0, "1");
+    onA.mutate(() => body.insert(1, "2"));
+    body.insert(2, "3");
+    expect(() =>
+      onA.mutate(() => {
+        body.insert(3, "4");
+        throw new Error("no");
+      }),
+    ).toThrow("no");
+    body.insert(4, "5");
+    await onA.mutate(() => body.insert(5, "6"), { ack: { replicas: 1 } });
+    expect(onB.value().body).toBe("123456");
+    body.insert(6, "7");
+    await onB.atLeast(onA.sessionToken());
+    expect(onB.value().body).toBe("1234567");
+    expect(grove.notices).toEqual([]);
+    await grove.stop("a");
+    const again = await grove.start("a", [], { types: [page], storage });
+    expect((await again.open("page", page)).value().body).toBe("1234567");
+  });
+
+  it("may still be edited when its node has closed, and then nothing more is made of it", async () => {
+    await using grove = new Grove();
+    const storage = new SimulatedDisk().backend();
+    const node = await grove.start("a", [], { types: [page], storage });
+    const doc = (await node.open("page", page)).read((view) => view.doc);
+    doc.getText("body").insert(0, "kept");
+    await grove.stop("a");
+    doc.getText("body").insert(4, ", lost");
+    const again = await grove.start("a", [], { types: [page], storage });
+    expect((await again.open("page", page)).value().body).toBe("kept");
+    expect(grove.notices).toEqual([]);
   });
 
   it("is there again after a restart, under a fresh client id", async () => {

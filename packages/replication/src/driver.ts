@@ -139,9 +139,10 @@ export class Driver {
     clearInterval(this.#timer);
   }
 
-  /** From here on everything that waits for a group fails with `CLOSED`. */
+  /** From here on everything that waits for a group fails with `CLOSED`, and documents are edited in vain. */
   stop(): void {
     this.#isStopped = true;
+    for (const group of this.core.active) group.server?.dispose();
     for (const checks of this.#waiters.values()) for (const check of checks) check();
     for (const stop of this.#stopWatchers) stop();
   }

@@ -251,7 +251,9 @@ export class GroupHost implements ReplicaHost {
   }
 
   sessionToken(): string {
-    return replicaToken(this.server());
+    const server = this.server();
+    server.settleType();
+    return replicaToken(server);
   }
 
   async atLeast(token: string, options: WaitOptions = {}): Promise<void> {

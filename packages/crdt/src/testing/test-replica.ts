@@ -93,6 +93,7 @@ export class TestReplica<State, Value, Mutator extends View, View> {
 
   /** Runs `change` as one event; takes everything back when it throws. Returns the event, if something was written. */
   mutate(change: (mutator: Mutator) => unknown): TestEvent | undefined {
+    this.settle();
     if (this.#transaction.delta.length > 1000) this.#transaction = new TestTransaction(this.actor);
     const transaction = this.#start();
     const start = transaction.delta.length;

@@ -159,7 +159,7 @@ export class ReplicationServer {
     for (const { bytes } of stored.records) this.#replay(bytes);
     this.position = stored.nextPosition;
     this.#watchType();
-    this.#settleType();
+    this.settleType();
   }
 
   /** The group is unloaded or starts anew: the type's own watching ends. */
@@ -174,7 +174,7 @@ export class ReplicationServer {
   }
 
   /** Makes an event of what the type changed by itself, or was changed to behind our back; see `CrdtType.settle`. */
-  #settleType(): void {
+  settleType(): void {
     if (this.#type.settle === undefined || this.#own?.isOpen === true) return;
     const own = this.#ownEvents();
     const before = own.count;
@@ -239,13 +239,14 @@ export class ReplicationServer {
 
   /** See `OwnEvents.mutate`. */
   mutate<Mutator, Result>(type: AnyCrdtType, fn: (mutator: Mutator) => Result): Result {
+    this.settleType();
     const own = this.#ownEvents();
     const before = own.count;
     try {
       return own.mutate(type, this.#state, this.#touchedIfWatched("local"), fn);
     } finally {
       this.#wrote(own, before);
-      this.#settleType();
+      this.settleType();
     }
   }
 
@@ -283,7 +284,7 @@ export class ReplicationServer {
     this.#checkIncarnation(run.actor, run.lastSeq);
     const before = this.version;
     this.#accept({ run, source, repaired });
-    this.#settleType();
+    this.settleType();
     return { isNew: this.version !== before, hasGap: this.hasPending };
   }
 
@@ -389,7 +390,7 @@ export class ReplicationServer {
     this.#joined();
     if (this.isOpaque) this.#opaqueBase = { ...this.meta(), journalPosition: this.position, body: theirs.body.slice() };
     this.#applyPending();
-    this.#settleType();
+    this.settleType();
     return true;
   }
 
@@ -427,7 +428,7 @@ export class ReplicationServer {
 
   /** Takes the runs applied since the last call, in causal order. */
   takeFresh(): FreshRun[] {
-    this.#settleType();
+    this.settleType();
     this.#seal();
     const fresh = this.#fresh;
     this.#fresh = NO_FRESH;
