@@ -1,17 +1,22 @@
 import { gCounter } from "@coppice/crdt";
-import { StorageError, createGroupStore, encodeGroupId, memoryStorage } from "@coppice/storage";
+import { type StorageBackend, StorageError, createGroupStore, encodeGroupId, memoryStorage } from "@coppice/storage";
 import { SimulatedDisk } from "@coppice/storage/testing";
 import { describe, expect, it } from "vitest";
 import { Grove, altered, gate, notes } from "./nodes.test-support.ts";
 
+/** The storage of a node that left a counter of 3 in it. */
+async function left(grove: Grove): Promise<StorageBackend> {
+  const storage = memoryStorage();
+  const node = await grove.start("a", [], { storage });
+  (await node.open("c", gCounter)).mutate((c) => c.increment(3));
+  await grove.stop("a");
+  return storage;
+}
+
 describe("a storage that does not answer", () => {
   it("fails the open, and the group is read again the next time", async () => {
     await using grove = new Grove();
-    const backend = memoryStorage();
-    const first = await grove.start("a", [], { storage: backend });
-    (await first.open("c", gCounter)).mutate((c) => c.increment(3));
-    await grove.stop("a");
-    const backing = createGroupStore(backend);
+    const backing = createGroupStore(await left(grove));
     let isBroken = true;
     const storage = altered(backing, {
       load: (id) => (isBroken ? Promise.reject(new StorageError("IO", "no answer")) : backing.load(id)),
@@ -49,11 +54,7 @@ describe("a storage that does not answer", () => {
 
   it("fails each open that waits, and whoever tries again at once is not mistaken for one of them", async () => {
     await using grove = new Grove();
-    const backend = memoryStorage();
-    const first = await grove.start("a", [], { storage: backend });
-    (await first.open("c", gCounter)).mutate((c) => c.increment(3));
-    await grove.stop("a");
-    const backing = createGroupStore(backend);
+    const backing = createGroupStore(await left(grove));
     let failures = 0;
     const storage = altered(backing, {
       load: async (id) => {

@@ -1,9 +1,10 @@
 /** What Node.js does better than portable code can. Same names as `platform-browser.ts`. */
 import { fstatSync } from "node:fs";
-import { mkdir, open, readdir, readFile, realpath, rename, stat, statfs } from "node:fs/promises";
-import { dirname, join, resolve } from "node:path";
+import { readdir, readFile, realpath, stat, statfs } from "node:fs/promises";
+import { join } from "node:path";
 import { promisify } from "node:util";
 import * as zlib from "node:zlib";
+import { makePrivateDirectory, unlessMissing, writePrivate } from "./private-file.ts";
 
 export { openWithLogs } from "./level/rotten-logs.ts";
 
@@ -63,23 +64,8 @@ export function nextTurn(): Promise<void> {
 
 /** Creates a directory with its parents and returns the path in it for an engine's files. */
 export async function prepareDirectory(location: string, name: string): Promise<string> {
-  await makeDirectory(resolve(location));
+  await makePrivateDirectory(location);
   return join(location, name);
-}
-
-/** `mkdir` with `recursive` never ends where nothing can be made, as in `/proc`. */
-async function makeDirectory(path: string): Promise<void> {
-  await makeLast(path).catch(async (error: NodeJS.ErrnoException) => {
-    if (error.code !== "ENOENT" || dirname(path) === path) throw error;
-    await makeDirectory(dirname(path));
-    await makeLast(path);
-  });
-}
-
-async function makeLast(path: string): Promise<void> {
-  await mkdir(path, { mode: 0o700 }).catch(async (error: NodeJS.ErrnoException) => {
-    if (error.code !== "EEXIST" || !(await stat(path)).isDirectory()) throw error;
-  });
 }
 
 /** Space that LevelDB needs to open beside what is in its logs. */
@@ -148,42 +134,7 @@ export interface SecretFiles {
 export function secretFiles(location: string): SecretFiles | undefined {
   const pathOf = (name: string): string => join(location, "secrets", name);
   return {
-    async read(name) {
-      try {
-        return new Uint8Array(await readFile(pathOf(name)));
-      } catch (error) {
-        if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
-        throw error;
-      }
-    },
-    async write(name, bytes) {
-      const path = pathOf(name);
-      await mkdir(dirname(path), { recursive: true, mode: 0o700 });
-      await writeDurably(`${path}.new`, bytes);
-      await rename(`${path}.new`, path);
-      await syncDirectory(dirname(path));
-    },
+    read: async (name) => await readFile(pathOf(name)).then((bytes) => new Uint8Array(bytes), unlessMissing),
+    write: async (name, bytes) => await writePrivate(pathOf(name), bytes),
   };
-}
-
-async function writeDurably(path: string, bytes: Uint8Array): Promise<void> {
-  const file = await open(path, "w", 0o600);
-  try {
-    // The mode of `open` holds for new files only; one left behind by a crash could be readable by others.
-    await file.chmod(0o600);
-    await file.writeFile(bytes);
-    await file.sync();
-  } finally {
-    await file.close();
-  }
-}
-
-/** The rename is only as durable as the directory that holds it. */
-async function syncDirectory(path: string): Promise<void> {
-  const directory = await open(path, "r");
-  try {
-    await directory.sync();
-  } finally {
-    await directory.close();
-  }
 }

@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import { ServerError } from "../error.ts";
-import { readPrivate, writePrivate } from "../private-file.ts";
+import { readPrivate, writePrivate } from "@coppice/storage/private-file";
 
 /** An invite that is open, without its secret. */
 export interface InviteInfo {

@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import { ServerError } from "../error.ts";
-import { readIfThere, readPrivate, writePrivate } from "../private-file.ts";
+import { readIfThere, readPrivate, writePrivate } from "@coppice/storage/private-file";
 import { SCOPES, type Scope, type TokenInfo } from "./grant.ts";
 import { tokenId } from "./token-text.ts";
 

@@ -10,7 +10,7 @@
 import { join } from "node:path";
 import { ServerError } from "../error.ts";
 import { Grant, type Scope, type TokenInfo, covers } from "./grant.ts";
-import { writePrivate } from "../private-file.ts";
+import { writePrivate } from "@coppice/storage/private-file";
 import { type StoredToken, readOwnTokenText, readTokens, writeTokens } from "./token-files.ts";
 import { createTokenText, hashOf, isSameHash, tokenId } from "./token-text.ts";
 

@@ -9,7 +9,7 @@ import { NoticeLog } from "../http/notice-log.ts";
 import { type Gateway, startGateway } from "../http/gateway.ts";
 import { VERSION } from "../version.ts";
 import { loadViews } from "./view-modules.ts";
-import { makePrivateDirectory } from "../private-file.ts";
+import { makePrivateDirectory } from "@coppice/storage/private-file";
 import type { TlsOptions } from "../http/app.ts";
 import { followCertificate } from "./certificate.ts";
 import type { Invite } from "../admission/invite-text.ts";

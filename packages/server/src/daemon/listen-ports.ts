@@ -6,7 +6,7 @@
 import { once } from "node:events";
 import { createServer } from "node:net";
 import { join } from "node:path";
-import { readIfThere, writePrivate } from "../private-file.ts";
+import { readIfThere, writePrivate } from "@coppice/storage/private-file";
 
 const FILE = "listen.json";
 const ANY_PORT = /^\/ip[46]\/([^/]+)\/tcp\/0(\/ws)?$/;

@@ -1,6 +1,7 @@
-import { type FileHandle, mkdir, open, readdir, stat, writeFile } from "node:fs/promises";
+import { type FileHandle, open, readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import type { RottenFile } from "../backend.ts";
+import { unlessMissing, writePrivate } from "../private-file.ts";
 import { BLOCK_BYTES, findRot } from "./log-file.ts";
 
 const CHUNK_BLOCKS = 32;
@@ -40,10 +41,7 @@ async function openLogs(path: string): Promise<readonly LogFile[]> {
 }
 
 async function namesIn(path: string): Promise<readonly string[]> {
-  return await readdir(path).catch((error: NodeJS.ErrnoException) => {
-    if (error.code !== "ENOENT") throw error;
-    return [];
-  });
+  return (await readdir(path).catch(unlessMissing)) ?? [];
 }
 
 /** The logs that have rotted, with the place where they did. */
@@ -83,8 +81,7 @@ async function keep(path: string, aside: string, { name, handle }: LogFile): Pro
   await readInto(bytes, handle, 0);
   const place = join(aside, name.replace(".log", `-${Math.trunc(mtimeMs)}.log`));
   try {
-    await mkdir(aside, { recursive: true, mode: 0o700 });
-    await writeFile(place, bytes, { mode: 0o600, flush: true });
+    await writePrivate(place, bytes);
     return { place, bytes: size };
   } catch {
     return { place: join(path, name), bytes: size };

@@ -1,4 +1,3 @@
-import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { open as openLmdb, type RangeOptions, type RootDatabase } from "lmdb";
 import { prepareDirectory, type SecretFiles, secretFiles } from "#platform";
@@ -21,6 +20,7 @@ import { explainDiskError } from "../disk-error.ts";
 import { StorageError } from "../error.ts";
 import { groupLogKeys, type KeyRange, logEntry, logKey, logRange, logsRange, valueRange } from "../flat-keys.ts";
 import { inTurns } from "../in-turns.ts";
+import { makePrivateDirectory } from "../private-file.ts";
 import { checkDataFile } from "./data-file.ts";
 import { type LmdbSize, pagesNeeded } from "./pages-needed.ts";
 import { ReservedFile } from "./reserved-file.ts";
@@ -88,7 +88,7 @@ class LmdbBackend extends StorageBackend {
     const path = await prepareDirectory(this.#location, "lmdb");
     await this.#lock.take();
     try {
-      await mkdir(path, { recursive: true, mode: 0o700 });
+      await makePrivateDirectory(path);
       await using readers = await ReservedFile.open(join(path, "lock.mdb"));
       await readers.reserve(READERS_BYTES);
       this.#space = await ReservedFile.open(join(path, "data.mdb"));

@@ -23,14 +23,14 @@ async function makeLast(path: string): Promise<void> {
   });
 }
 
-/** Writes a file with mode 0600, whole or not at all, and on disk when it resolves. */
-export async function writePrivate(path: string, text: string): Promise<void> {
+/** Writes a file with mode 0600, whole or not at all, and on stable storage when it resolves. */
+export async function writePrivate(path: string, content: string | Uint8Array): Promise<void> {
   await makePrivateDirectory(dirname(path));
   const draft = `${path}.${randomBytes(4).toString("hex")}`;
   try {
     const file = await open(draft, "wx", PRIVATE);
     try {
-      await file.writeFile(text);
+      await file.writeFile(content);
       await file.sync();
     } finally {
       await file.close();
@@ -39,6 +39,17 @@ export async function writePrivate(path: string, text: string): Promise<void> {
   } catch (error) {
     await rm(draft, { force: true });
     throw error;
+  }
+  await syncDirectory(dirname(path));
+}
+
+/** The rename is only as durable as the directory that holds it. */
+async function syncDirectory(path: string): Promise<void> {
+  const directory = await open(path, "r");
+  try {
+    await directory.sync();
+  } finally {
+    await directory.close();
   }
 }
 
@@ -53,6 +64,6 @@ export async function readIfThere(path: string): Promise<string | undefined> {
   return await readFile(path, "utf8").catch(unlessMissing);
 }
 
-function unlessMissing(error: unknown): undefined {
+export function unlessMissing(error: unknown): undefined {
   if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
 }
