@@ -1,3 +1,4 @@
+import { existsSync } from "node:fs";
 import { readFile, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
@@ -129,8 +130,10 @@ test("serves the views of a module", async () => {
   expect(await post(daemon, "/v1/views/groups", {})).toEqual({ result: 2 });
   expect(await post(daemon, "/v1/views/upper", { params: ["a", "b"] })).toEqual({ result: ["A", "B"] });
   await daemon.stop();
-  const missing = await coppice(["start", "--data", data, "--http", "127.0.0.1:0", "--views", "./none.js"]);
+  const other = join(data, "other");
+  const missing = await coppice(["start", "--data", other, "--http", "127.0.0.1:0", "--views", "./none.js"]);
   expect(missing).toMatchObject({ status: 2, err: expect.stringContaining("--views") as string });
+  expect(existsSync(other)).toBe(false);
 });
 
 test("the watch command goes on when its node restarts", async () => {

@@ -4,6 +4,7 @@ import { chmod, mkdir, open, readFile, rename, rm, stat } from "node:fs/promises
 import { dirname, resolve } from "node:path";
 
 const PRIVATE = 0o600;
+const OF_OTHERS = 0o077;
 const PRIVATE_DIRECTORY = 0o700;
 
 /** Makes a directory of mode 0700 with its parents, unless there is one. */
@@ -53,9 +54,11 @@ async function syncDirectory(path: string): Promise<void> {
   }
 }
 
-/** The text of a file whose mode is 0600 afterwards; undefined when there is none. */
+/** The text of a file that nobody but its owner may use afterwards; undefined when there is none. */
 export async function readPrivate(path: string): Promise<string | undefined> {
-  await chmod(path, PRIVATE).catch(unlessMissing);
+  const found = await stat(path).catch(unlessMissing);
+  // What is so already may be where nothing can be changed.
+  if (found !== undefined && (found.mode & OF_OTHERS) !== 0) await chmod(path, PRIVATE);
   return await readIfThere(path);
 }
 

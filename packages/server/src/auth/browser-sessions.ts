@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto";
-import { Grant } from "./grant.ts";
+import type { Grant } from "./grant.ts";
 import { hashOf } from "./token-text.ts";
 
 /** How long a browser stays signed in. */
@@ -25,7 +25,7 @@ export class BrowserSessions {
 
   /** The secret of a new session. */
   begin(grant: Grant): string {
-    return add(this.#sessions, readerOf(grant), SESSION_MS);
+    return add(this.#sessions, grant.reader(), SESSION_MS);
   }
 
   /** What a browser may do; undefined when its session has ended. */
@@ -67,10 +67,4 @@ function add(entries: Map<string, Entry>, grant: Grant, forMs: number): string {
 function look(entries: Map<string, Entry>, secret: string): Entry | undefined {
   const entry = entries.get(keyOf(secret));
   return entry !== undefined && entry.grant.isValid && entry.expiresAtMs > performance.now() ? entry : undefined;
-}
-
-function readerOf(grant: Grant): Grant {
-  const reader = new Grant({ ...grant.info, scope: "read" });
-  grant.onEnd(() => reader.revoke());
-  return reader;
 }

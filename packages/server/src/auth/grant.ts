@@ -33,15 +33,24 @@ const TIMER_MS_MAX = 2 ** 31 - 1;
 /** A token in use. It is looked up once, and then knows by itself when the token has expired or was revoked. */
 export class Grant {
   readonly info: TokenInfo;
+  readonly #source: Grant | undefined;
   readonly #listeners = new Set<() => void>();
   #timer: NodeJS.Timeout | undefined;
   #isRevoked = false;
 
-  constructor(info: TokenInfo) {
+  /** @param source whose end is its end, too */
+  constructor(info: TokenInfo, source?: Grant) {
     this.info = info;
+    this.#source = source;
+  }
+
+  /** One that only reads, and ends with this one. */
+  reader(): Grant {
+    return new Grant({ ...this.info, scope: "read" }, this);
   }
 
   get isValid(): boolean {
+    if (this.#source !== undefined) return this.#source.isValid;
     return !this.#isRevoked && (this.info.expiresAt === undefined || Date.now() < this.info.expiresAt);
   }
 
@@ -83,6 +92,7 @@ export class Grant {
 
   /** Calls once the token is not valid any more, if that is still to come. Returns how to stop that. */
   onEnd(listener: () => void): () => void {
+    if (this.#source !== undefined) return this.#source.onEnd(listener);
     this.#listeners.add(listener);
     this.#arm();
     return () => {

@@ -198,7 +198,7 @@ function checkRequest(request: TokenRequest): TokenRequest {
     }
   }
   if (expiresAt !== undefined && !(expiresAt > Date.now() && expiresAt <= 8.64e15))
-    throw invalid("it would have expired already");
+    throw invalid("the time when it expires must be after now, and a date");
   return request;
 }
 

@@ -7,6 +7,7 @@ import type { GatewayDomain } from "../http/domains.ts";
 import { checkBind } from "../http/address.ts";
 import { NoticeLog } from "../http/notice-log.ts";
 import { type Gateway, startGateway } from "../http/gateway.ts";
+import type { View } from "../http/views.ts";
 import { VERSION } from "../version.ts";
 import { loadViews } from "./view-modules.ts";
 import { makePrivateDirectory } from "@coppice/storage/private-file";
@@ -64,6 +65,7 @@ export async function runDaemon(options: DaemonOptions, log: Log, stop: AbortSig
   if (http !== undefined) checkBind(http.host, http.allowRemote || http.tls !== undefined);
   const types = await availableTypes();
   checkDomainTypes(options.domains, types);
+  const views = http === undefined ? [] : await loadViews(options.views);
   const notices = new NoticeLog();
   const storage = await openLayout(options, notices, log);
   const membership = await openMembership(options, log);
@@ -81,7 +83,7 @@ export async function runDaemon(options: DaemonOptions, log: Log, stop: AbortSig
     await keepPorts(options.data, options.listen, node.addresses());
     const { admission, interest, networkKey } = membership;
     const invites = new Invites(admission, node, interest, networkKey);
-    const gateway = await openGateway(options, { node, types, storage, invites, notices }, log);
+    const gateway = await openGateway(options, { node, types, storage, invites, notices, views }, log);
     const unfollow = gateway === undefined ? undefined : followRenewals(http, gateway, log);
     try {
       announce(options, node, gateway, log);
@@ -233,6 +235,7 @@ async function openGateway(
     readonly storage: Domains;
     readonly invites: Invites;
     readonly notices: NoticeLog;
+    readonly views: readonly View[];
   },
   log: Log,
 ): Promise<Gateway | undefined> {
@@ -246,7 +249,6 @@ async function openGateway(
   const gateway = await startGateway({
     ...http,
     ...served,
-    views: await loadViews(options.views),
     domains: [...options.domains.keys()].map(describe),
     describeDomain: describe,
     tokens: await TokenStore.open(data),

@@ -60,21 +60,27 @@ export function createApp({ limits, tls, onError }: AppOptions): FastifyInstance
   return app;
 }
 
-/** JSON is UTF-8. What is not would otherwise be stored with other characters in its place. */
+/**
+ * Reads bodies strictly: what is not UTF-8 would otherwise be stored with other characters in its place. A key
+ * `__proto__` is one as any other: `JSON.parse` defines it, and nothing here assigns the keys of a body.
+ */
 function readJson(app: FastifyInstance): void {
-  const parse = app.getDefaultJsonParser("error", "error");
   const decoder = new TextDecoder("utf-8", { fatal: true });
   app.removeContentTypeParser("application/json");
-  app.addContentTypeParser<Buffer>("application/json", { parseAs: "buffer" }, (request, body, done) => {
-    let text: string;
+  app.addContentTypeParser<Buffer>("application/json", { parseAs: "buffer" }, (_request, body, done) => {
+    let json: unknown;
     try {
-      text = decoder.decode(body);
+      json = JSON.parse(decoder.decode(body));
     } catch (cause) {
-      return done(new ServerError("INVALID_REQUEST", "the body is not UTF-8", { cause }));
+      return done(new ServerError("INVALID_REQUEST", `the body is ${unreadable(body, cause)}`, { cause }));
     }
-    // oxlint-disable-next-line typescript/no-floating-promises -- it calls back
-    parse(request, text, done);
+    done(null, json);
   });
+}
+
+function unreadable({ length }: Buffer, cause: unknown): string {
+  if (length === 0) return "empty, and declared as JSON";
+  return cause instanceof SyntaxError ? `no JSON: ${cause.message}` : "not UTF-8";
 }
 
 function noRoute(method: string, path: string): ServerError {
@@ -146,18 +152,21 @@ function sendProblem(error: unknown, reply: FastifyReply, onError: AppOptions["o
   void reply.code(problem.status).type("application/problem+json").send(JSON.stringify(problem));
 }
 
-/** What is no HTTP, or has too large a head, never becomes a request. */
+const REFUSALS: ReadonlyMap<string, readonly [status: number, phrase: string, detail: string]> = new Map([
+  ["HPE_HEADER_OVERFLOW", [431, "Request Header Fields Too Large", "the head of the request is too large"]],
+  ["ERR_HTTP_REQUEST_TIMEOUT", [408, "Request Timeout", "the request did not arrive whole in time"]],
+]);
+
+/** What is no HTTP, has too large a head, or takes too long to arrive never becomes a request. */
 function refuseConnection(error: Error & { readonly code?: string }, socket: Socket): void {
   if (!socket.writable || error.code === "ECONNRESET") {
     socket.destroy();
     return;
   }
-  const isTooLarge = error.code === "HPE_HEADER_OVERFLOW";
-  const detail = isTooLarge ? "the head of the request is too large" : "this is no HTTP request";
-  const status = isTooLarge ? 431 : 400;
+  const [status, phrase, detail] = REFUSALS.get(error.code ?? "") ?? [400, "Bad Request", "this is no HTTP request"];
   const body = JSON.stringify({ ...toProblem(new ServerError("INVALID_REQUEST", detail)), status });
   const head = [
-    `HTTP/1.1 ${status} ${isTooLarge ? "Request Header Fields Too Large" : "Bad Request"}`,
+    `HTTP/1.1 ${status} ${phrase}`,
     "content-type: application/problem+json",
     `content-length: ${Buffer.byteLength(body)}`,
     "connection: close",

@@ -39,6 +39,8 @@ export class AutomergeRoom {
   /** The count of the latest ephemeral message of each session; latest last. */
   readonly #counts = new Map<string, number>();
   #copy: Automerge.Doc<Content>;
+  /** Of the group as it was then: one that is deleted, and perhaps created anew, has another. */
+  readonly #epoch: number;
   #isScheduled = false;
 
   /** The replica is the room's from now on. */
@@ -48,6 +50,7 @@ export class AutomergeRoom {
   ) {
     this.#automerge = automerge;
     this.#replica = replica;
+    this.#epoch = replica.status.epoch;
     this.#copy = this.#copied();
     this.#stop = replica.subscribe(() => this.#schedule());
     replica.onBroadcast((message) => this.#hear(message));
@@ -55,7 +58,7 @@ export class AutomergeRoom {
 
   /** Whether the group was deleted, on whatever node. */
   get isGone(): boolean {
-    return this.#replica.status.phase === "deleted";
+    return this.#replica.status.epoch !== this.#epoch;
   }
 
   join(client: AutomergeClient): void {

@@ -33,8 +33,8 @@ interface Desk {
 }
 
 const DOCUMENTS_MAX = 10_000;
-/** Messages that wait for one document to open. */
-const EARLY_MAX = 100;
+/** Messages of one connection that wait for documents to open, in bytes; what is more is dropped. */
+const EARLY_BYTES_MAX = 16 << 20;
 /** A document that is asked for may just be on its way from a peer. */
 const LOOK_MS = 250;
 const PATIENCE_MS = 1500;
@@ -47,6 +47,7 @@ export class AutomergeSession {
   readonly #selfId: string;
   readonly #desks = new Map<string, Desk>();
   readonly #looking: NodeJS.Timeout;
+  #earlyBytes = 0;
   /** The client's, from its `join`. */
   #peerId: string | undefined;
 
@@ -105,7 +106,10 @@ export class AutomergeSession {
       desk.room.receive(desk.client, data);
       return;
     }
-    if (desk.early.length < EARLY_MAX) desk.early.push(data);
+    if (this.#earlyBytes + data.length <= EARLY_BYTES_MAX) {
+      this.#earlyBytes += data.length;
+      desk.early.push(data);
+    }
     const group = this.#host.groupOf(documentId);
     const mayCreate = this.#host.hasHeads(data) && this.#grant.permits("write", group);
     if (mayCreate || this.#exists(group)) void this.#open(documentId, desk);
@@ -161,14 +165,20 @@ export class AutomergeSession {
       desk.room = room;
       room.join(desk.client);
       this.#guarded(() => {
-        for (const data of desk.early.splice(0)) room.receive(desk.client, data);
+        for (const data of this.#takeEarly(desk)) room.receive(desk.client, data);
       });
     } catch {
       // Deleted, of another type, or not readable: for the protocol all of these are the same.
       this.#desks.delete(documentId);
+      this.#takeEarly(desk);
       desk.leave();
       this.#refuse(documentId, desk);
     }
+  }
+
+  #takeEarly({ early }: Desk): Uint8Array[] {
+    for (const { length } of early) this.#earlyBytes -= length;
+    return early.splice(0);
   }
 
   /** With peers there is a chance that it comes; without, there is none. */

@@ -1,7 +1,7 @@
 /** Documents as the libraries they come from read and write them. */
 import type * as Automerge from "@automerge/automerge";
 import type { AutomergeMutator, AutomergeView } from "@coppice/crdt/automerge";
-import type { YjsMutator, YjsView } from "@coppice/crdt/yjs";
+import type { YjsMutator, YjsView, checkYjsUpdate } from "@coppice/crdt/yjs";
 import type * as Yjs from "yjs";
 import { ServerError } from "../error.ts";
 import type { TypeRegistry } from "./operations.ts";
@@ -20,14 +20,17 @@ export interface DocumentFormat {
 /** The formats of those types whose libraries are there. */
 export async function documentFormats(types: TypeRegistry): Promise<ReadonlyMap<string, DocumentFormat>> {
   const formats = new Map<string, DocumentFormat>();
-  if (types.find("yjs") !== undefined) formats.set("yjs", yjsFormat(await import("yjs")));
+  if (types.find("yjs") !== undefined) {
+    const [yjs, { checkYjsUpdate }] = await Promise.all([import("yjs"), import("@coppice/crdt/yjs")]);
+    formats.set("yjs", yjsFormat(yjs, checkYjsUpdate));
+  }
   if (types.find("automerge") !== undefined) {
     formats.set("automerge", automergeFormat(await import("@automerge/automerge")));
   }
   return formats;
 }
 
-function yjsFormat(yjs: typeof Yjs): DocumentFormat {
+function yjsFormat(yjs: typeof Yjs, check: typeof checkYjsUpdate): DocumentFormat {
   return {
     encode: (view, since) => {
       const { doc } = view as YjsView;
@@ -40,11 +43,9 @@ function yjsFormat(yjs: typeof Yjs): DocumentFormat {
     },
     apply: (mutator, update) => {
       const { doc } = mutator as YjsMutator;
-      const { from } = applying(() => yjs.parseUpdateMeta(update));
-      const known = yjs.decodeStateVector(yjs.encodeStateVector(doc));
-      // Yjs would keep it aside, where no event carries it.
-      if ([...from].some(([client, clock]) => clock > (known.get(client) ?? 0))) throw incomplete();
-      applying(() => yjs.applyUpdate(doc, update));
+      // What builds on changes that are not here, Yjs would keep aside, where no event carries it.
+      applying(() => check(doc, update));
+      yjs.applyUpdate(doc, update);
     },
   };
 }
@@ -63,7 +64,9 @@ function automergeFormat(automerge: typeof Automerge): DocumentFormat {
     apply: (mutator, update) => {
       const document = mutator as AutomergeMutator<Content>;
       const copy = applying(() => automerge.loadIncremental(automerge.clone(document.doc), update));
-      if (automerge.getMissingDeps(copy, []).length > 0) throw incomplete();
+      if (automerge.getMissingDeps(copy, []).length > 0) {
+        throw new ServerError("INVALID_OPERATION", "the body builds on changes that are not here: send those, too");
+      }
       document.applyChanges(automerge.getChangesSince(copy, automerge.getHeads(document.doc)));
     },
   };
@@ -81,10 +84,9 @@ function applying<R>(apply: () => R): R {
   try {
     return apply();
   } catch (cause) {
-    throw new ServerError("INVALID_OPERATION", "the body is no update of this type of document", { cause });
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    throw new ServerError("INVALID_OPERATION", `the body is no update that this document can take: ${reason}`, {
+      cause,
+    });
   }
-}
-
-function incomplete(): ServerError {
-  return new ServerError("INVALID_OPERATION", "the update builds on changes that are not here: send those, too");
 }

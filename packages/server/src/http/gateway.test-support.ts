@@ -1,6 +1,8 @@
 import { builtinTypes } from "@coppice/crdt";
 import { type Node, type NodeOptions, createNode } from "@coppice/replication";
 import { request as httpRequest } from "node:http";
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
 import { onTestFinished } from "vitest";
 import { contractOf } from "./openapi.test-support.ts";
 import { type Gateway, type GatewayOptions, startGateway } from "./gateway.ts";
@@ -65,6 +67,13 @@ export async function serve(
       return answer;
     },
   };
+}
+
+/** Of buffers, without those that nobody has any more. */
+export function bytesInUse(): number {
+  setFlagsFromString("--expose-gc");
+  (runInNewContext("gc") as () => void)();
+  return process.memoryUsage().arrayBuffers;
 }
 
 function call(gateway: Gateway, method: string, path: string, options: RequestOptions = {}): Promise<Answer> {

@@ -3,11 +3,12 @@ import { builtinTypes } from "@coppice/crdt";
 import { yjsDoc } from "@coppice/crdt/yjs";
 import { once } from "node:events";
 import { type Socket, connect } from "node:net";
+import { setTimeout as sleep } from "node:timers/promises";
 import { expect, onTestFinished, test } from "vitest";
 import { WebSocket } from "ws";
 import * as Y from "yjs";
-import { type Served, TOKEN, serve } from "./gateway.test-support.ts";
-import { MESSAGE_SYNC, SYNC_UPDATE, WireReader } from "./yjs-wire.ts";
+import { type Served, TOKEN, bytesInUse, serve } from "./gateway.test-support.ts";
+import { MESSAGE_SYNC, SYNC_STEP_1, SYNC_UPDATE, WireReader, wire } from "./yjs-wire.ts";
 
 const types = [...builtinTypes, yjsDoc({ note: "text" })];
 
@@ -170,6 +171,56 @@ test("an editor that was behind gets what it missed as one update", async () => 
   await expect.poll(() => doc.getText("note").toJSON().slice(0, 5), { timeout: 10_000 }).toBe("last ");
   expect(doc.getText("note").length).toBe(replica.read(({ doc: own }) => own.getText("note").length));
   expect(updates).toBeLessThan(rounds);
+});
+
+test("what an editor asks together is answered one after the other, as fast as it reads", async () => {
+  const served = await serve({ types }, { types });
+  const replica = await served.node.open("note", yjsDoc({ note: "text" }));
+  await replica.mutate(({ doc }) => doc.getText("note").insert(0, "x".repeat(2_000_000)));
+  const socket = webSocket(served, "/v1/yjs/note");
+  const answers: number[] = [];
+  await once(socket, "message");
+  socket.on("message", (data: Buffer) => answers.push(data.length));
+  socket.pause();
+  const before = bytesInUse();
+  const question = wire(MESSAGE_SYNC, SYNC_STEP_1, Uint8Array.of(0));
+  // All in one packet.
+  const { _socket: connection } = socket as unknown as { readonly _socket: Socket };
+  connection.cork();
+  for (let count = 0; count < 100; count++) socket.send(question);
+  connection.uncork();
+  await sleep(500);
+  expect(bytesInUse() - before).toBeLessThan(50_000_000);
+  socket.resume();
+  await expect.poll(() => answers.length, { timeout: 10_000 }).toBe(100);
+  expect(Math.min(...answers)).toBeGreaterThan(2_000_000);
+});
+
+test("a document that is too deep for JSON is refused, and ends its watches and nothing else", async () => {
+  const type = yjsDoc({ note: "text" });
+  let isDeep = false;
+  const value: typeof type.value = (state) => {
+    if (isDeep) throw new RangeError("Maximum call stack size exceeded");
+    return type.value(state);
+  };
+  const brittle = { ...type, value };
+  const served = await serve({ types: [brittle] }, { types: [brittle] });
+  const replica = await served.node.open("deep", brittle);
+  const socket = webSocket(served, "/v1/watch");
+  const messages: unknown[] = [];
+  socket.on("message", (data: Buffer) => messages.push(JSON.parse(data.toString())));
+  await once(socket, "open");
+  socket.send('{"watch": "deep"}');
+  await expect.poll(() => messages.length).toBe(1);
+  isDeep = true;
+  await replica.mutate(({ doc }) => doc.getText("note").insert(0, "deeper"));
+  const code = "LIMIT_EXCEEDED";
+  await expect.poll(() => messages.at(1)).toMatchObject({ event: "error", id: "deep", code });
+  expect(await served.call("GET", "/v1/groups/deep/value")).toMatchObject({ status: 422, body: { code } });
+  socket.send('{"watch": "deep"}');
+  await expect.poll(() => messages.at(2)).toMatchObject({ event: "error", id: "deep", code });
+  await expect.poll(async () => (await served.call("GET", "/v1/metrics")).body).toContain("coppice_watchers 0");
+  expect(served.errors).toEqual([]);
 });
 
 test.each([{ bodyBytesMax: 0 }, { requestsPerSecond: 1.5 }, { stalledMs: -1 }, { watchersMax: Number.NaN }])(

@@ -35,7 +35,7 @@ export function collectOpenApi(app: FastifyInstance): OpenApi {
     paths: {},
   };
   app.addHook("onRoute", (route) => {
-    // Fastify answers HEAD wherever it answers GET.
+    // Fastify answers HEAD where it answers GET, but for streams.
     const methods = [route.method].flat().filter((method) => method !== "HEAD");
     if (route.config?.isAsset === true) return;
     for (const method of methods) {

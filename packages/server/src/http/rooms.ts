@@ -1,22 +1,38 @@
 import { type GroupId, encodeGroupId } from "@coppice/storage";
 import type { Places } from "./places.ts";
 
-/** The rooms of one kind of document that have somebody in them: one opens for the first and closes after the last. */
-export class Rooms<Room extends { close(): void }> {
-  readonly #open: (id: GroupId) => Promise<Room>;
-  readonly #places: Places;
-  readonly #rooms = new Map<string, { readonly room: Promise<Room>; users: number }>();
+/** What users of a document have in common. */
+interface Room {
+  /** Whether its group was deleted, on whatever node; perhaps there is another of this name by now. */
+  readonly isGone: boolean;
+  close(): void;
+}
 
-  constructor(places: Places, open: (id: GroupId) => Promise<Room>) {
+interface Entry<R extends Room> {
+  readonly opening: Promise<R>;
+  /** Once it is open. */
+  room: R | undefined;
+  users: number;
+}
+
+/** The rooms of one kind of document that have somebody in them: one opens for the first and closes after the last. */
+export class Rooms<R extends Room> {
+  readonly #open: (id: GroupId) => Promise<R>;
+  readonly #places: Places;
+  readonly #rooms = new Map<string, Entry<R>>();
+
+  constructor(places: Places, open: (id: GroupId) => Promise<R>) {
     this.#places = places;
     this.#open = open;
   }
 
   /** The caller leaves, once. Fails as opening does, and with `RATE_LIMITED` when too many watch or edit already. */
-  async enter(id: GroupId): Promise<{ readonly room: Room; readonly leave: () => void }> {
+  async enter(id: GroupId): Promise<{ readonly room: R; readonly leave: () => void }> {
     const givePlaceBack = this.#places.take();
     const key = encodeGroupId(id);
-    const entry = this.#rooms.get(key) ?? { room: this.#open(id), users: 0 };
+    const known = this.#rooms.get(key);
+    // Those in a room that is gone are on their way out.
+    const entry = known === undefined || known.room?.isGone === true ? this.#newEntry(id) : known;
     this.#rooms.set(key, entry);
     entry.users++;
     const leave = (): void => {
@@ -24,16 +40,22 @@ export class Rooms<Room extends { close(): void }> {
       entry.users--;
       if (entry.users > 0) return;
       if (this.#rooms.get(key) === entry) this.#rooms.delete(key);
-      void entry.room.then(
+      void entry.opening.then(
         (room) => room.close(),
         () => undefined,
       );
     };
     try {
-      return { room: await entry.room, leave };
+      return { room: await entry.opening, leave };
     } catch (error) {
       leave();
       throw error;
     }
+  }
+
+  #newEntry(id: GroupId): Entry<R> {
+    const opening = this.#open(id).then((room) => (entry.room = room));
+    const entry: Entry<R> = { opening, room: undefined, users: 0 };
+    return entry;
   }
 }

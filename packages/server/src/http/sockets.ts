@@ -22,12 +22,14 @@ export interface SocketHandler {
  * One WebSocket, guarded: it ends with `TOKEN_REVOKED` at the moment its token is revoked or expires, with
  * `RATE_LIMITED` when it sends too many messages, and when it shows no life. A peer that reads slower than it is sent
  * things has a bounded queue: `send` tells when that is full, nothing is read from the peer meanwhile, and one that
- * does not catch up in time is disconnected.
+ * does not catch up in time is disconnected. Nor is anything read before `listen`.
  */
 export class GuardedSocket {
   readonly #socket: WebSocket;
   readonly #limits: HttpLimits;
   readonly #heartbeat: NodeJS.Timeout;
+  /** What had arrived already when reading paused: as much as the operating system hands over at a time. */
+  readonly #held: { readonly data: Buffer; readonly isBinary: boolean }[] = [];
   #handler: SocketHandler | undefined;
   #stalled: NodeJS.Timeout | undefined;
   #isAlive = true;
@@ -41,8 +43,12 @@ export class GuardedSocket {
       this.#isAlive = true;
       if (!grant.isValid) this.close(POLICY_VIOLATION, "TOKEN_REVOKED");
       else if (rate.take() > 0) this.close(POLICY_VIOLATION, "RATE_LIMITED");
-      else if (socket.readyState === socket.OPEN) this.#handler?.message(data, isBinary);
+      else if (socket.readyState === socket.OPEN) {
+        this.#held.push({ data, isBinary });
+        this.#handle();
+      }
     });
+    socket.pause();
     socket.on("pong", () => (this.#isAlive = true));
     // An error is followed by a close.
     socket.on("error", () => undefined);
@@ -63,6 +69,8 @@ export class GuardedSocket {
   /** From here on messages arrive. */
   listen(handler: SocketHandler): void {
     this.#handler = handler;
+    this.#handle();
+    this.#readOn();
   }
 
   /** Resolves when the socket has ended, whoever ended it. */
@@ -84,19 +92,35 @@ export class GuardedSocket {
 
   close(code: number, reason: string): void {
     this.#socket.close(code, reason);
+    // The other end's word that it closes, too, must be read.
+    this.#socket.resume();
   }
 
   #onSent(): void {
     if (this.#stalled === undefined || this.#socket.bufferedAmount > this.#limits.queueBytesMax) return;
     clearTimeout(this.#stalled);
     this.#stalled = undefined;
-    this.#socket.resume();
     this.#handler?.drained?.();
+    this.#handle();
+    this.#readOn();
+  }
+
+  /** An answer may fill the queue: what else was asked waits, too. */
+  #handle(): void {
+    while (this.#handler !== undefined && !this.isFull && this.#socket.readyState === this.#socket.OPEN) {
+      const message = this.#held.shift();
+      if (message === undefined) return;
+      this.#handler.message(message.data, message.isBinary);
+    }
+  }
+
+  #readOn(): void {
+    if (!this.isFull) this.#socket.resume();
   }
 
   #beat(): void {
-    // One that is behind shows life by catching up.
-    if (this.#stalled !== undefined) return;
+    // One that is behind shows life by catching up; one that is not read from cannot.
+    if (this.#stalled !== undefined || this.#handler === undefined) return;
     if (!this.#isAlive) {
       this.#socket.terminate();
       return;

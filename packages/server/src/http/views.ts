@@ -126,15 +126,21 @@ export class Views {
   }
 
   /**
-   * Calls a view. A batch needs a list, and must return as many results. Errors: `INVALID_REQUEST`; `TIMEOUT`; what the
-   * handler throws that has a code of ours, and `VIEW_FAILED` for anything else. After a `TIMEOUT` the handler may still run: its signal has fired.
+   * Calls a view, until one of `ends` fires. A batch needs a list, and must return as many results. Errors:
+   * `INVALID_REQUEST`; `TIMEOUT`; what the handler throws that has a code of ours, and `VIEW_FAILED` for anything else.
+   * After a `TIMEOUT` the handler may still run: its signal has fired.
    */
-  async call(view: CheckedView, params: unknown, session: Session | undefined, closing: AbortSignal): Promise<unknown> {
+  async call(
+    view: CheckedView,
+    params: unknown,
+    session: Session | undefined,
+    ends: readonly AbortSignal[],
+  ): Promise<unknown> {
     if (view.kind === "batch" && !Array.isArray(params)) {
       throw new ServerError("INVALID_REQUEST", `the view ${view.name} is a batch: its params must be a list`);
     }
     try {
-      return checkResult(view, params, await this.#withTimeout(view, session, closing, params));
+      return checkResult(view, params, await this.#withTimeout(view, session, ends, params));
     } catch (cause) {
       if (toProblem(cause).code !== "INTERNAL") throw cause;
       throw new ServerError("VIEW_FAILED", `the view ${view.name} failed; the log of its node says why`, { cause });
@@ -144,7 +150,7 @@ export class Views {
   async #withTimeout(
     view: CheckedView,
     session: Session | undefined,
-    closing: AbortSignal,
+    ends: readonly AbortSignal[],
     params: unknown,
   ): Promise<unknown> {
     const controller = new AbortController();
@@ -153,10 +159,9 @@ export class Views {
     const late = (): void =>
       controller.abort(new ReplicationError("TIMEOUT", `the view ${view.name} took more than ${timeoutMs} ms`));
     const timer = timeoutMs === "infinity" ? undefined : setTimeout(late, timeoutMs);
-    const onClosing = (): void => controller.abort(closing.reason);
-    const onSessionEnd = (): void => controller.abort(session?.signal.reason);
-    closing.addEventListener("abort", onClosing, { once: true });
-    session?.signal.addEventListener("abort", onSessionEnd, { once: true });
+    const onEnd = ({ target }: Event): void => controller.abort((target as AbortSignal).reason);
+    const all = session === undefined ? ends : [...ends, session.signal];
+    for (const end of all) end.addEventListener("abort", onEnd, { once: true });
     try {
       const aborted = new Promise<never>((_resolve, reject) => {
         signal.addEventListener("abort", () => reject(signal.reason as Error), { once: true });
@@ -166,8 +171,7 @@ export class Views {
       return await Promise.race([running, aborted]);
     } finally {
       clearTimeout(timer);
-      closing.removeEventListener("abort", onClosing);
-      session?.signal.removeEventListener("abort", onSessionEnd);
+      for (const end of all) end.removeEventListener("abort", onEnd);
     }
   }
 }

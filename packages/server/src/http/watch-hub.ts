@@ -1,11 +1,11 @@
 import { type GroupStatus, type Replica, ReplicationError } from "@coppice/replication";
 import { formatGroupId } from "@coppice/storage";
 import { type RouteContext, openReplica } from "./context.ts";
-import { toJson } from "./wire-json.ts";
+import { toJson, writingJson } from "./wire-json.ts";
 
 /** What a watcher is told: a JSON text that all watchers of the group share. */
 export interface WatchEvent {
-  readonly event: "value" | "deleted";
+  readonly event: "value" | "deleted" | "error";
   /** The group's digest: what to resume from. */
   readonly id: string;
   readonly data: string;
@@ -146,8 +146,7 @@ class GroupWatch {
     // Later than the caller's own preparations, which need what `watch` resolves to.
     setImmediate(() => {
       const event = this.#current();
-      if (event === undefined) this.#checkDeleted();
-      else if (event.id !== after && this.#watchers.has(watcher)) send(watcher, state, event);
+      if (event !== undefined && event.id !== after && this.#watchers.has(watcher)) send(watcher, state, event);
     });
     return () => this.#remove(watcher);
   }
@@ -181,33 +180,37 @@ class GroupWatch {
 
   #tell(): void {
     const event = this.#current();
-    if (event === undefined) {
-      this.#checkDeleted();
-      return;
-    }
+    if (event === undefined) return;
     for (const [watcher, state] of this.#watchers) {
       if (state.isBlocked) state.isBehind = true;
       else send(watcher, state, event);
     }
   }
 
-  /** The present value as an event; undefined when the group is gone. */
+  /** The present value as an event; undefined when there is none to tell: then the watchers are told why. */
   #current(): WatchEvent | undefined {
-    if (this.#event !== undefined) return this.#event;
+    if (this.#event !== undefined || this.#isClosed) return this.#event;
     try {
       const id = this.#replica.digest();
-      const data = JSON.stringify({ id: this.#id, digest: id, value: toJson(this.#replica.value()) });
+      const value = (): unknown => toJson(this.#replica.value());
+      const data = writingJson(() => JSON.stringify({ id: this.#id, digest: id, value: value() }));
       this.#event = { event: "value", id, data };
     } catch (error) {
       if (!(error instanceof ReplicationError)) throw error;
+      this.#checkDeleted();
+      if (error.code === "LIMIT_EXCEEDED") this.#endWith("error", { code: error.code, detail: error.message });
     }
     return this.#event;
   }
 
   #checkDeleted(): void {
-    if (this.#isClosed || this.#replica.status.phase !== "deleted") return;
-    const event: WatchEvent = { event: "deleted", id: "", data: JSON.stringify({ id: this.#id }) };
-    for (const watcher of this.#watchers.keys()) watcher.send(event);
+    if (this.#replica.status.phase === "deleted") this.#endWith("deleted", {});
+  }
+
+  #endWith(event: "deleted" | "error", details: object): void {
+    if (this.#isClosed) return;
+    const data = JSON.stringify({ id: this.#id, ...details });
+    for (const watcher of this.#watchers.keys()) watcher.send({ event, id: "", data });
     this.end();
   }
 

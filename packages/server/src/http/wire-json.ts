@@ -10,6 +10,7 @@
  * | undefined                 | `{"$undefined": true}` inside of a value, `null` at its top |
  * | an object that looks so   | `{"$object": {…}}`                     |
  */
+import { ReplicationError } from "@coppice/replication";
 import { ServerError } from "../error.ts";
 
 /** Most levels of arrays and objects within each other that a request may have. */
@@ -18,6 +19,19 @@ const DEPTH_MAX = 128;
 /** The JSON form of a value. Returns the value itself when it is plain JSON already. */
 export function toJson(value: unknown): unknown {
   return value === undefined ? null : encode(value);
+}
+
+/**
+ * What writes or sends a value as JSON. Documents may be nested deeper than the stack goes, or longer than a text may be:
+ * then `LIMIT_EXCEEDED`.
+ */
+export function writingJson<R>(write: () => R): R {
+  try {
+    return write();
+  } catch (cause) {
+    if (!(cause instanceof RangeError)) throw cause;
+    throw new ReplicationError("LIMIT_EXCEEDED", "the value is too deep or too long for JSON", { cause });
+  }
 }
 
 function encode(value: unknown): unknown {

@@ -1,5 +1,5 @@
 import type { YjsMutator, YjsView, checkYjsUpdate } from "@coppice/crdt/yjs";
-import { BROADCAST_BYTES_MAX, type PeerId, type Replica } from "@coppice/replication";
+import { BROADCAST_BYTES_MAX, type PeerId, type Replica, ReplicationError } from "@coppice/replication";
 import type * as Yjs from "yjs";
 import { ServerError } from "../error.ts";
 import { AwarenessTable, awarenessMessages } from "./yjs-awareness.ts";
@@ -27,6 +27,8 @@ export interface YjsClient {
   send(message: Uint8Array): boolean;
   /** Whether its token allows changes, now. */
   mayWrite(): boolean;
+  /** The group was deleted. */
+  gone(): void;
 }
 
 const SWEEP_MS = 1000;
@@ -67,8 +69,14 @@ export class YjsRoom {
     this.#sweeping.unref();
   }
 
-  get size(): number {
-    return this.#clients.size;
+  /** Whether the group was deleted, on whatever node. One that was created anew has another document. */
+  get isGone(): boolean {
+    try {
+      return this.#replica.read(({ doc }) => doc) !== this.#doc;
+    } catch (error) {
+      if (!(error instanceof ReplicationError)) throw error;
+      return true;
+    }
   }
 
   join(client: YjsClient): void {
@@ -96,8 +104,9 @@ export class YjsRoom {
     this.#share(gone);
   }
 
-  /** Throws for what is no message, and what `Replica.mutate` throws. */
+  /** Throws `GROUP_DELETED`, for what is no message, and what `Replica.mutate` throws. */
   receive(client: YjsClient, message: Uint8Array): void {
+    if (this.isGone) throw new ReplicationError("GROUP_DELETED", "the group was deleted");
     const reader = new WireReader(message);
     const kind = reader.uint();
     if (kind === MESSAGE_SYNC) this.#sync(client, reader);
@@ -167,6 +176,7 @@ export class YjsRoom {
   }
 
   #sweep(): void {
+    if (this.isGone) for (const client of this.#clients.keys()) client.gone();
     const members = this.#members();
     const isJoined = members.some((member) => !this.#met.has(member));
     this.#met = new Set(members);

@@ -10,7 +10,7 @@ import { once } from "node:events";
 import { expect, onTestFinished, test } from "vitest";
 import { WebSocket } from "ws";
 import { TokenStore } from "../../auth/token-store.ts";
-import { READ_TOKEN, type Served, TOKEN, serve } from "../gateway.test-support.ts";
+import { READ_TOKEN, type Served, TOKEN, bytesInUse, serve } from "../gateway.test-support.ts";
 
 interface Note {
   title?: string;
@@ -249,4 +249,26 @@ test("a group of another type, and one that was deleted, are unavailable", async
   // Of a client that has nothing and asks for the document.
   socket.send(encode({ type: "request", senderId: "b", documentId, data: Uint8Array.of(0x42, 0, 0, 0, 0) }));
   await expect.poll(() => messages.at(1)).toMatchObject({ type: "doc-unavailable", documentId, targetId: "b" });
+});
+
+test("what a client says of documents that are nowhere is kept up to a limit", async () => {
+  const served = await start();
+  const socket = new WebSocket(`${served.gateway.url.replace("http", "ws")}/v1/automerge-repo?token=${READ_TOKEN}`);
+  onTestFinished(() => socket.terminate());
+  let refused = 0;
+  socket.on("message", (data: Buffer) => {
+    if ((decode(data) as { type: string }).type === "doc-unavailable") refused++;
+  });
+  await once(socket, "open");
+  socket.send(encode({ type: "join", senderId: "b", peerMetadata: {}, supportedProtocolVersions: ["1"] }));
+  // A sync message of Automerge with one change that is none: nobody looks at it before there is a document.
+  const length = 4_000_000;
+  const data = Buffer.concat([Uint8Array.of(0x42, 0, 0, 0, 1, 0x80, 0x92, 0xf4, 0x01), new Uint8Array(length)]);
+  const before = bytesInUse();
+  for (let number = 0; number < 20; number++) {
+    const documentId = `2akvofn6L1o4RMUEMQi7qzwRjK${"123456789ABCDEFGHJKL"[number] ?? ""}`;
+    socket.send(encode({ type: "request", senderId: "b", documentId, data }));
+  }
+  await expect.poll(() => refused, { timeout: 10_000 }).toBe(20);
+  expect(bytesInUse() - before).toBeLessThan(50_000_000);
 });

@@ -1,8 +1,9 @@
 import type * as Automerge from "@automerge/automerge";
 import type { AutomergeMutator, AutomergeView } from "@coppice/crdt/automerge";
-import { type Replica, ReplicationError } from "@coppice/replication";
-import { type GroupId, formatGroupId } from "@coppice/storage";
+import type { Replica } from "@coppice/replication";
+import type { GroupId } from "@coppice/storage";
 import type { FastifyInstance } from "fastify";
+import { ServerError } from "../../error.ts";
 import { AutomergeRoom } from "../automerge-room.ts";
 import { type AutomergeHost, AutomergeSession } from "../automerge-session.ts";
 import { type RouteContext, withDeadline } from "../context.ts";
@@ -25,7 +26,7 @@ export function automergeRoutes(
     node: context.node,
     rooms: new Rooms(context.watchers, (id) => openRoom(context, automerge, id)),
     groupOf: (documentId) => [domain, documentId],
-    hasHeads: (message) => automerge.decodeSyncMessage(message).heads.length > 0,
+    hasHeads: (message) => headsOf(automerge, message) > 0,
   };
   app.get(
     "/v1/automerge-repo",
@@ -50,13 +51,18 @@ export function automergeRoutes(
   );
 }
 
+function headsOf(automerge: typeof Automerge, message: Uint8Array): number {
+  try {
+    return automerge.decodeSyncMessage(message).heads.length;
+  } catch (cause) {
+    throw new ServerError("INVALID_REQUEST", "this is no sync message of Automerge", { cause });
+  }
+}
+
 async function openRoom(context: RouteContext, automerge: typeof Automerge, id: GroupId): Promise<AutomergeRoom> {
   const { node, types, waitMsMax } = context;
   const type = types.get(AUTOMERGE_TYPE);
   const replica = await withDeadline(context, waitMsMax, (signal) => node.open(id, type, { signal }));
-  if (replica.type.name !== AUTOMERGE_TYPE) {
-    throw new ReplicationError("TYPE_CONFLICT", `the group ${formatGroupId(id)} is no ${AUTOMERGE_TYPE}`);
-  }
   type Content = Record<string, unknown>;
   return new AutomergeRoom(automerge, replica as Replica<Content, AutomergeMutator<Content>, AutomergeView<Content>>);
 }

@@ -141,6 +141,7 @@ export function dashboardRoutes(app: FastifyInstance, context: RouteContext, not
   app.get(
     "/v1/dashboard/stream",
     {
+      exposeHeadRoute: false,
       config: { needs: NEEDS },
       schema: {
         summary: "Server-sent events: an overview of the node every two seconds",

@@ -66,6 +66,12 @@ test("refuses what is no update, what has a hole before it, and other types", as
   const vector = Y.encodeStateVector(doc);
   doc.getText("note").insert(1, "b");
   const late = Y.encodeStateAsUpdate(doc, vector);
+  // The first of its author, but it stands behind what another wrote.
+  const other = new Y.Doc();
+  Y.applyUpdate(other, Y.encodeStateAsUpdate(doc));
+  const seen = Y.encodeStateVector(other);
+  other.getText("note").insert(2, "c");
+  const onOther = Y.encodeStateAsUpdate(other, seen);
   const note = A.from({ a: 1 });
   const after = A.change(note, (draft) => void (draft.a = 2));
   const lateChanges = Buffer.concat(A.getChangesSince(after, A.getHeads(note)));
@@ -73,6 +79,7 @@ test("refuses what is no update, what has a hole before it, and other types", as
   const refused: [path: string, bytes: Uint8Array, status: number, code: string][] = [
     ["y/document?type=yjs", junk, 422, "INVALID_OPERATION"],
     ["y/document?type=yjs", late, 422, "INVALID_OPERATION"],
+    ["y/document?type=yjs", onOther, 422, "INVALID_OPERATION"],
     ["m/document?type=automerge", junk, 422, "INVALID_OPERATION"],
     ["m/document?type=automerge", lateChanges, 422, "INVALID_OPERATION"],
     ["new/document", Y.encodeStateAsUpdate(doc), 404, "UNKNOWN_GROUP"],

@@ -13,6 +13,7 @@ export function exportRoutes(app: FastifyInstance, context: RouteContext, storag
   app.get<ExportRequest>(
     "/v1/export",
     {
+      exposeHeadRoute: false,
       config: { needs: { scope: "read", over: "node" } },
       schema: {
         summary: "The groups as one portable stream: a backup while the node runs, each group whole",

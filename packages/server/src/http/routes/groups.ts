@@ -14,7 +14,7 @@ import {
 import { type RouteContext, findGroup, withDeadline, withReplica } from "../context.ts";
 import { entityTag, isKnown } from "../etag.ts";
 import { group, groupIdParams, numberInQuery } from "../schemas.ts";
-import { toJson } from "../wire-json.ts";
+import { toJson, writingJson } from "../wire-json.ts";
 
 const PAGE_DEFAULT = 100;
 const PAGE_MAX = 1000;
@@ -144,7 +144,7 @@ function valueRoute(app: FastifyInstance, context: RouteContext): void {
         const tag = entityTag(digest);
         void reply.header("etag", tag);
         if (isKnown(headers["if-none-match"], tag)) return reply.code(304).send();
-        const value = toJson(pick(replica.value(), query.key));
+        const value = writingJson(() => toJson(pick(replica.value(), query.key)));
         return { id: formatGroupId(status.id), type: status.type, digest, value };
       });
     },

@@ -146,3 +146,18 @@ test.each([
   expect(answer).toMatchObject({ status, body: { code } });
   expect(served.errors).toEqual([]);
 });
+
+test("a key may be called as what objects inherit", async () => {
+  const served = await serve();
+  const odd = '{"__proto__":{"x":1},"constructor":{"prototype":2}}';
+  const steps = '[{"key":"__proto__","type":"gcounter"}]';
+  const body = `{"type":"struct","operations":[{"path":${steps},"op":"increment"},
+    {"path":[{"key":"r","type":"lww"}],"op":"set","args":[${odd}]}]}`;
+  expect(await post(served, "odd", body)).toMatchObject({ status: 200 });
+  expect(JSON.stringify(await value(served, "odd"))).toBe(`{"__proto__":1,"r":${odd}}`);
+  const refused = await post(served, "odd", '{"operations":[{"op":"get"}],"__proto__":{"type":"gcounter"}}');
+  expect(refused).toMatchObject({ status: 400, body: { detail: 'body cannot have "__proto__"' } });
+  expect(await post(served, "odd", "")).toMatchObject({ body: { detail: "the body is empty, and declared as JSON" } });
+  const broken = await post(served, "odd", '{"operations": [}');
+  expect((broken.body as { detail: string }).detail).toMatch(/^the body is no JSON: Unexpected token/);
+});

@@ -166,3 +166,15 @@ test("does not wait for a client that has gone without a word", async () => {
   await gateway.close();
   expect(performance.now() - startedAt).toBeLessThan(8000);
 });
+
+test("a watch that ends with its group gives its place back", async () => {
+  const served = await serve({ limits: { watchersMax: 1 } });
+  const socket = await new Socket(served).opened();
+  for (const id of ["a", "b"]) {
+    await increment(served, id);
+    socket.say({ watch: id });
+    await expect.poll(() => socket.messages.at(-1)).toMatchObject({ event: "value", id });
+    await served.call("DELETE", `/v1/groups/${id}`);
+    await expect.poll(() => socket.messages.at(-1), { timeout: 5000 }).toMatchObject({ event: "deleted", id });
+  }
+});

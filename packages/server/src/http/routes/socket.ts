@@ -127,6 +127,7 @@ class SocketSession {
       },
       end: () => {
         if (this.#isWatched(id, watched)) this.#watches.delete(id);
+        watched.place?.stop();
       },
     };
   }

@@ -224,3 +224,20 @@ test("a reload builds aside, and swaps when all loaders have succeeded", async (
   expect(JSON.stringify(failed.body)).toContain("second failed: no data today");
   expect(await results()).toEqual([2, 2]);
 });
+
+test("the signal of a view fires when its caller has gone", async () => {
+  let fired: unknown;
+  const handler: View["handler"] = (_params, { signal }) =>
+    new Promise((_resolve, reject) => {
+      signal.addEventListener("abort", () => {
+        fired = signal.reason;
+        reject(fired as Error);
+      });
+    });
+  const served = await serve({ views: [{ ...double, timeoutMs: "infinity", handler }] });
+  const headers = { authorization: `Bearer ${READ_TOKEN}`, "content-type": "application/json" };
+  const signal = AbortSignal.timeout(300);
+  const call = fetch(`${served.gateway.url}/v1/views/double`, { method: "POST", headers, body: "{}", signal });
+  await expect(call).rejects.toThrow();
+  await expect.poll(() => fired).toMatchObject({ code: "CLOSED" });
+});

@@ -1,4 +1,5 @@
-import type { FastifyInstance } from "fastify";
+import { ReplicationError } from "@coppice/replication";
+import type { FastifyInstance, FastifyReply } from "fastify";
 import type { Grant } from "../../auth/grant.ts";
 import { ServerError } from "../../error.ts";
 import type { RouteContext } from "../context.ts";
@@ -114,7 +115,7 @@ export function viewRoutes(app: FastifyInstance, context: RouteContext, views: V
         response: { 200: resultSchema },
       },
     },
-    async (request) => {
+    async (request, reply) => {
       const { body, params, grant } = request;
       const view = views.get(params.name);
       checkPermission(view, grant);
@@ -122,7 +123,8 @@ export function viewRoutes(app: FastifyInstance, context: RouteContext, views: V
       if (view.scope === "session" && session === undefined) {
         throw new ServerError("INVALID_REQUEST", `the view ${view.name} needs a session: POST /v1/sessions`);
       }
-      return { result: toJson(await views.call(view, fromJson(body.params), session, context.closing)) };
+      const ends = [context.closing, leaving(reply)];
+      return { result: toJson(await views.call(view, fromJson(body.params), session, ends)) };
     },
   );
   sessionRoutes(app, sessions);
@@ -158,6 +160,13 @@ function sessionRoutes(app: FastifyInstance, sessions: Sessions): void {
       return reply.code(204).send();
     },
   );
+}
+
+/** Fires when the caller has gone. */
+function leaving({ raw }: FastifyReply): AbortSignal {
+  const controller = new AbortController();
+  raw.once("close", () => controller.abort(new ReplicationError("CLOSED", "the caller went away")));
+  return controller.signal;
 }
 
 function checkPermission({ permission, domains }: CheckedView, grant: Grant): void {

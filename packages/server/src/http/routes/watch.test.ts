@@ -138,3 +138,16 @@ test("connections that carry no request do not hold up the end", async () => {
   await new Promise((resolve) => sockets[1]?.once("data", resolve));
   await served.gateway.close();
 });
+
+test.each(["/v1/groups/a/watch", "/v1/dashboard/stream", "/v1/export"])(
+  "HEAD %s is refused: streams have no end",
+  async (path) => {
+    const served = await serve();
+    await increment(served);
+    const response = await fetch(served.gateway.url + path, {
+      method: "HEAD",
+      headers: { authorization: `Bearer ${TOKEN}` },
+    });
+    expect(response.status).toBe(path === "/v1/export" ? 404 : 405);
+  },
+);

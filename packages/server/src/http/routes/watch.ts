@@ -15,6 +15,7 @@ export function watchRoutes(app: FastifyInstance, context: RouteContext, hub: Wa
   app.get<WatchRequest>(
     "/v1/groups/:id/watch",
     {
+      exposeHeadRoute: false,
       config: { needs: { scope: "read", over: "group" } },
       schema: {
         summary: "Server-sent events: the value now and after each change; `Last-Event-ID` resumes",

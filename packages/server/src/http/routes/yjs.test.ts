@@ -168,3 +168,20 @@ test("a group of another type is refused", async () => {
   const reason = new Promise((resolve) => socket.on("close", (_code, text: Buffer) => resolve(text.toString())));
   expect(await reason).toBe("TYPE_CONFLICT");
 });
+
+test("who edits a document that is deleted is disconnected, and does not keep others from the one after it", async () => {
+  const served = await serve({ types }, { types });
+  const reader = new WebSocket(`${served.gateway.url.replace("http", "ws")}/v1/yjs/n`, {
+    headers: { authorization: `Bearer ${TOKEN}` },
+  });
+  const reason = new Promise((resolve) => reader.on("close", (_code, text: Buffer) => resolve(text.toString())));
+  await new Promise((resolve) => reader.once("message", resolve));
+  await served.node.delete("n");
+  const again = await served.node.open("n", yjsDoc({ note: "text" }), { recreate: true });
+  again.mutate(({ doc }) => doc.getText("note").insert(0, "anew"));
+  const late = edit(served, "n");
+  await expect.poll(() => late.read()).toBe("anew");
+  late.text.insert(0, "all ");
+  await expect.poll(() => again.value().note).toBe("all anew");
+  expect(await reason).toBe("GROUP_DELETED");
+});

@@ -1,6 +1,6 @@
 import type { YjsMutator, YjsView } from "@coppice/crdt/yjs";
-import { type Replica, ReplicationError } from "@coppice/replication";
-import { type GroupId, formatGroupId, parseGroupId } from "@coppice/storage";
+import type { Replica } from "@coppice/replication";
+import { type GroupId, parseGroupId } from "@coppice/storage";
 import type { FastifyInstance } from "fastify";
 import { type RouteContext, withDeadline } from "../context.ts";
 import type { Grant } from "../../auth/grant.ts";
@@ -44,30 +44,22 @@ async function serveEditor(socket: GuardedSocket, rooms: Rooms<YjsRoom>, grant: 
   const client: YjsClient = {
     send: (message) => socket.send(message),
     mayWrite: () => grant.permits("write"),
+    gone: () => socket.close(POLICY_VIOLATION, "GROUP_DELETED"),
   };
-  // Listening begins at once: what arrives while the group is being opened waits.
-  const early: Buffer[] = [];
-  let room: YjsRoom | undefined;
-  const receive = (message: Buffer): void => {
-    try {
-      room?.receive(client, message);
-    } catch (error) {
-      socket.close(POLICY_VIOLATION, toProblem(error).code);
-    }
-  };
-  socket.listen({
-    message: (message) => {
-      if (room === undefined) early.push(message);
-      else receive(message);
-    },
-    drained: () => room?.catchUp(client),
-  });
   try {
-    const { room: opened, leave } = await rooms.enter(id);
+    const { room, leave } = await rooms.enter(id);
     try {
-      room = opened;
       room.join(client);
-      for (const message of early) receive(message);
+      socket.listen({
+        message: (message) => {
+          try {
+            room.receive(client, message);
+          } catch (error) {
+            socket.close(POLICY_VIOLATION, toProblem(error).code);
+          }
+        },
+        drained: () => room.catchUp(client),
+      });
       await socket.closed;
       room.leave(client);
     } finally {
@@ -82,8 +74,5 @@ async function openRoom(context: RouteContext, yjs: YjsLibrary, id: GroupId): Pr
   const { node, types, waitMsMax } = context;
   const type = types.get(YJS_TYPE);
   const replica = await withDeadline(context, waitMsMax, (signal) => node.open(id, type, { signal }));
-  if (replica.type.name !== YJS_TYPE) {
-    throw new ReplicationError("TYPE_CONFLICT", `the group ${formatGroupId(id)} is no ${YJS_TYPE}`);
-  }
   return new YjsRoom(yjs, replica as Replica<unknown, YjsMutator, YjsView>, () => node.members(id));
 }
