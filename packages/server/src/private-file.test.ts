@@ -20,7 +20,7 @@ test.runIf(process.platform === "linux")(
   "one that is private already is read where nothing can be changed",
   async () => {
     const path = "/proc/self/environ";
-    await expect(chmod(path, 0o600)).rejects.toThrow();
+    await expect(chmod(path, 0o600)).rejects.toThrow("/proc/self/environ");
     expect(typeof (await readPrivate(path))).toBe("string");
   },
 );

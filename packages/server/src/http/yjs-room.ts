@@ -52,6 +52,8 @@ export class YjsRoom {
   readonly #awareness = new AwarenessTable<YjsClient>();
   readonly #members: () => readonly PeerId[];
   readonly #sweeping: NodeJS.Timeout;
+  /** The last answer, good until the document changes: those who come back after a cut mostly ask the same. */
+  #answer: { readonly since: Uint8Array; readonly message: Uint8Array } | undefined;
   #met: ReadonlySet<PeerId>;
 
   /** The replica is the room's from now on. `members`: the nodes that replicate the group now. */
@@ -61,7 +63,10 @@ export class YjsRoom {
     this.#members = members;
     this.#met = new Set(members());
     this.#doc = replica.read(({ doc }) => doc);
-    this.#onUpdate = (update, origin) => this.#tell(wire(MESSAGE_SYNC, SYNC_UPDATE, update), origin);
+    this.#onUpdate = (update, origin) => {
+      this.#answer = undefined;
+      this.#tell(wire(MESSAGE_SYNC, SYNC_UPDATE, update), origin);
+    };
     this.#doc.on("update", this.#onUpdate);
     replica.onBroadcast((message) => this.#hear(message));
     this.#ask();
@@ -124,11 +129,19 @@ export class YjsRoom {
     const step = reader.uint();
     const bytes = reader.bytes();
     if (step === SYNC_STEP_1) {
-      client.send(wire(MESSAGE_SYNC, SYNC_STEP_2, this.#yjs.encodeStateAsUpdate(this.#doc, bytes)));
+      client.send(this.#answerTo(bytes));
     } else if (step === SYNC_STEP_2 || step === SYNC_UPDATE) {
       // An editor without permission still answers the question it was asked.
       if (client.mayWrite()) this.#apply(client, bytes);
     }
+  }
+
+  #answerTo(since: Uint8Array): Uint8Array {
+    if (this.#answer === undefined || Buffer.compare(this.#answer.since, since) !== 0) {
+      const update = this.#yjs.encodeStateAsUpdate(this.#doc, since);
+      this.#answer = { since: since.slice(), message: wire(MESSAGE_SYNC, SYNC_STEP_2, update) };
+    }
+    return this.#answer.message;
   }
 
   #apply(client: YjsClient, update: Uint8Array): void {

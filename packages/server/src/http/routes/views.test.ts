@@ -238,6 +238,6 @@ test("the signal of a view fires when its caller has gone", async () => {
   const headers = { authorization: `Bearer ${READ_TOKEN}`, "content-type": "application/json" };
   const signal = AbortSignal.timeout(300);
   const call = fetch(`${served.gateway.url}/v1/views/double`, { method: "POST", headers, body: "{}", signal });
-  await expect(call).rejects.toThrow();
+  await expect(call).rejects.toMatchObject({ name: "TimeoutError" });
   await expect.poll(() => fired).toMatchObject({ code: "CLOSED" });
 });

@@ -6,6 +6,7 @@ import { WebSocket } from "ws";
 import { WebsocketProvider } from "y-websocket";
 import * as Y from "yjs";
 import { READ_TOKEN, TOKEN, type Served, serve } from "../gateway.test-support.ts";
+import { MESSAGE_SYNC, SYNC_STEP_1, SYNC_STEP_2, WireReader, wire } from "../yjs-wire.ts";
 
 const types = [...builtinTypes, yjsDoc({ note: "text" })];
 
@@ -184,4 +185,30 @@ test("who edits a document that is deleted is disconnected, and does not keep ot
   late.text.insert(0, "all ");
   await expect.poll(() => again.value().note).toBe("all anew");
   expect(await reason).toBe("GROUP_DELETED");
+});
+
+test("the same question is answered with what the document holds by then", async () => {
+  const served = await serve({ types }, { types });
+  const replica = await served.node.open("n", yjsDoc({ note: "text" }));
+  const socket = new WebSocket(`${served.gateway.url.replace("http", "ws")}/v1/yjs/n`, {
+    headers: { authorization: `Bearer ${TOKEN}` },
+  });
+  onTestFinished(() => socket.terminate());
+  const answers: string[] = [];
+  socket.on("message", (data: Buffer) => {
+    const reader = new WireReader(data);
+    if (reader.uint() !== MESSAGE_SYNC || reader.uint() !== SYNC_STEP_2) return;
+    const doc = new Y.Doc();
+    Y.applyUpdate(doc, reader.bytes());
+    answers.push(doc.getText("note").toJSON());
+  });
+  await new Promise((resolve) => socket.once("message", resolve));
+  for (const held of ["a", "ab"]) {
+    await replica.mutate(({ doc }) => doc.getText("note").insert(held.length - 1, held.slice(-1)));
+    for (const since of [[0], [0], [1, 7, 1]]) {
+      socket.send(wire(MESSAGE_SYNC, SYNC_STEP_1, Uint8Array.from(since)));
+    }
+    await expect.poll(() => answers).toEqual([held, held, held]);
+    answers.length = 0;
+  }
 });
