@@ -53,10 +53,14 @@ describe.skipIf(executable === undefined)(name, () => {
     await increment(url, token, "counter/<b>views</b>");
     const problems: string[] = [];
     const page = await newPage(problems);
-    await page.goto(url);
-    await page.fill("#token", "cop_wrong");
-    await page.keyboard.press("Enter");
-    await page.waitForSelector(".error:not(:empty)");
+    await page.goto(`${url}/#/group/%zz`);
+    for (const wrong of ["日本", "cop_wrong"]) {
+      await page.fill("#token", wrong);
+      await page.keyboard.press("Enter");
+      await page.waitForSelector(
+        `.error:has-text("${wrong === "日本" ? "this is no token" : "the token is not one"}")`,
+      );
+    }
     const made = await coppice(["token", "create", "--json", "--data", daemon.data]);
     const reader = JSON.parse(made.out) as { token: string; id: string };
     await page.fill("#token", reader.token);

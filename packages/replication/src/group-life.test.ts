@@ -345,3 +345,18 @@ describe("a node", () => {
     await expect(node.open("", gCounter)).rejects.toMatchObject({ code: "INVALID_GROUP_ID" });
   });
 });
+
+describe("the list of groups", () => {
+  it("is in the order of the keys when asked for, behind a group, and without those that were deleted", async () => {
+    await using grove = new Grove();
+    const node = await grove.start("a", []);
+    for (const id of ["b", "c", "a", ["w", 1], ["w", 2]]) await node.open(id, gCounter);
+    await node.delete("c");
+    const ids = (options: Parameters<typeof node.groups>[0]): unknown[] =>
+      [...node.groups(options)].map(({ id }) => id);
+    expect(ids({ sorted: true })).toEqual(["a", "b", ["w", 1], ["w", 2]]);
+    expect(ids({ sorted: true, after: "a" })).toEqual(["b", ["w", 1], ["w", 2]]);
+    expect(ids({ sorted: true, after: ["w", 1], prefix: ["w"] })).toEqual([["w", 2]]);
+    expect(ids({ sorted: true, after: "a", deleted: true })).toContain("c");
+  });
+});

@@ -46,13 +46,31 @@ export function groupPage(app, id) {
     value.classList.toggle("figure", typeof known === "number" || typeof known === "boolean");
     setLive("good", changes === 0 ? "Live" : `Live · ${count(changes)} ${changes === 1 ? "change" : "changes"}`);
     changes++;
-    void load();
+    void loadSoon();
   });
   stream.addEventListener("deleted", () => {
     stream.close();
     setLive("warn", "Deleted");
   });
-  stream.addEventListener("error", () => setLive("lost", "Not live"));
+  stream.addEventListener("error", ({ data }) => {
+    if (data === undefined) setLive("lost", "Not live");
+    else {
+      stream.close();
+      setLive("bad", JSON.parse(data).detail);
+    }
+  });
+
+  /** A group may change many times a second: its facts are asked for once at a time, and once more afterwards. */
+  let loading = false;
+  let again = false;
+  async function loadSoon() {
+    again = loading;
+    if (loading) return;
+    loading = true;
+    await load();
+    loading = false;
+    if (again) void loadSoon();
+  }
 
   async function load() {
     try {
@@ -65,10 +83,10 @@ export function groupPage(app, id) {
     }
   }
 
-  void load();
+  void loadSoon();
   return {
     element,
-    update: () => void load(),
+    update: () => void loadSoon(),
     close: () => stream.close(),
   };
 }

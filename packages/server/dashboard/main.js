@@ -1,5 +1,5 @@
 import { h, setText } from "./dom.js";
-import { ends, span } from "./format.js";
+import { ends, plain, span } from "./format.js";
 import { groupPage } from "./group.js";
 import { overviewPage } from "./overview.js";
 import { openLink, signInPage, signOut } from "./sign-in.js";
@@ -24,6 +24,8 @@ const app = {
   onOverview: undefined,
 };
 
+const RETRY_MS = 2000;
+
 let page;
 let stream;
 
@@ -36,13 +38,21 @@ function show(next, title) {
 }
 
 function route() {
-  const [, group] = /^#\/group\/(.+)$/.exec(location.hash) ?? [];
+  const group = groupOf(location.hash);
   if (group === undefined) show(overviewPage(app));
   else {
-    const id = decodeURIComponent(group);
-    show(groupPage(app, id), id);
+    show(groupPage(app, group), plain(group));
     main.focus({ preventScroll: true });
     scrollTo(0, 0);
+  }
+}
+
+/** The group that an address leads to; one that somebody has mistyped leads to none. */
+function groupOf(hash) {
+  try {
+    return decodeURIComponent(/^#\/group\/(.+)$/.exec(hash)?.[1] ?? "") || undefined;
+  } catch {
+    return undefined;
   }
 }
 
@@ -59,7 +69,7 @@ function listen() {
     setState("lost", "Not connected");
     // With data it is the server's own event: the token was revoked.
     if (data !== undefined) showSignIn("Your token was revoked or has expired.");
-    else if (stream.readyState === EventSource.CLOSED) void start();
+    else if (stream?.readyState === EventSource.CLOSED) startLater();
   });
 }
 
@@ -95,7 +105,7 @@ async function start() {
     response = await fetch("/v1/status");
   } catch {
     setState("lost", "Not connected");
-    setTimeout(() => void start(), 2000);
+    startLater();
     return;
   }
   if (response.status === 401) {
@@ -104,6 +114,11 @@ async function start() {
   }
   listen();
   route();
+}
+
+/** Not at once: a node that refuses, as it has too many watchers, is not to be asked all the time. */
+function startLater() {
+  setTimeout(() => void start(), RETRY_MS);
 }
 
 signOutButton.addEventListener("click", () => {

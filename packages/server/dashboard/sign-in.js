@@ -9,12 +9,28 @@ export async function openLink() {
   // The code is good once; a page that is loaded again, or bookmarked, must not carry it.
   history.replaceState(null, "", "/");
   const body = JSON.stringify({ code });
-  const response = await fetch("/v1/dashboard/links/open", { method: "POST", headers: JSON_BODY, body });
-  return response.ok ? undefined : "This link was used already, or has ended.";
+  try {
+    const response = await fetch("/v1/dashboard/links/open", { method: "POST", headers: JSON_BODY, body });
+    return response.ok ? undefined : "This link was used already, or has ended.";
+  } catch {
+    return "The node does not answer.";
+  }
 }
 
 export async function signOut() {
   await fetch("/v1/dashboard/sessions", { method: "DELETE" });
+}
+
+/** What is wrong; nothing when the browser is signed in. */
+async function signIn(token) {
+  if (!/^[\w-]+$/.test(token)) return "this is no token";
+  const headers = { ...JSON_BODY, authorization: `Bearer ${token}` };
+  try {
+    const response = await fetch("/v1/dashboard/sessions", { method: "POST", headers, body: "{}" });
+    return response.ok ? undefined : (await response.json()).detail;
+  } catch {
+    return "the node does not answer";
+  }
 }
 
 export function signInPage(done, reason) {
@@ -33,14 +49,12 @@ export function signInPage(done, reason) {
       class: "card sign-in",
       async onsubmit(event) {
         event.preventDefault();
-        const headers = { ...JSON_BODY, authorization: `Bearer ${input.value.trim()}` };
-        const response = await fetch("/v1/dashboard/sessions", { method: "POST", headers, body: "{}" });
-        if (response.ok) {
+        const trouble = await signIn(input.value.trim());
+        if (trouble === undefined) {
           await done();
           return;
         }
-        const { detail } = await response.json().catch(() => ({ detail: response.statusText }));
-        message.textContent = `That did not work: ${detail}.`;
+        message.textContent = `That did not work: ${trouble}.`;
         input.select();
       },
     },

@@ -10,6 +10,8 @@ export interface Groups {
   readonly size: number;
   has(key: string): boolean;
   get(key: string): Group | undefined;
+  /** Of every group, in no order. */
+  keys(): Iterable<string>;
   /** A group to look at: one that rests goes on resting. */
   view(key: string): GroupView | undefined;
   /** Every group; each is woken. */
@@ -80,6 +82,10 @@ export class GroupDirectory implements Groups {
 
   *values(): Generator<Group> {
     for (let row = 0; row < this.#rows.size; row++) yield this.#wake(row);
+  }
+
+  *keys(): Generator<string> {
+    for (let row = 0; row < this.#rows.size; row++) yield recordKey(this.#rows.record(row));
   }
 
   *views(): Generator<GroupView> {

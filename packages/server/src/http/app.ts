@@ -24,7 +24,6 @@ export interface AppOptions {
 
 const HEADERS_TIMEOUT_MS = 10_000;
 const REQUEST_TIMEOUT_MS = 30_000;
-const PARAM_LENGTH_MAX = 4096;
 const TLS_VERSION_MIN = "TLSv1.2";
 
 /** An application without routes that answers every failure as a problem. Throws `INVALID_OPTIONS` for a bad certificate. */
@@ -34,7 +33,8 @@ export function createApp({ limits, tls, onError }: AppOptions): FastifyInstance
     bodyLimit: limits.bodyBytesMax,
     forceCloseConnections: "idle" as const,
     requestTimeout: REQUEST_TIMEOUT_MS,
-    routerOptions: { maxParamLength: PARAM_LENGTH_MAX },
+    // What is too long for an id is told as such.
+    routerOptions: { maxParamLength: limits.headerBytesMax },
     // A number sent as a text, or a misspelt field, is a mistake to report and not to correct.
     ajv: { customOptions: { coerceTypes: false, removeAdditional: false, useDefaults: false } } as const,
     // The default answers to a failed connection or request would bypass the problem format.

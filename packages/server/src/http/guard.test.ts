@@ -106,3 +106,21 @@ test("an address that other machines reach needs to be asked for", async () => {
 test("a server without a token does not start", async () => {
   await expect(serve({ tokens: new Map() })).rejects.toMatchObject({ code: "INVALID_OPTIONS" });
 });
+
+test("what is asked in a way that does not fit is told so", async () => {
+  const { call } = await serve();
+  const cases: [method: string, path: string, options: RequestOptions, status: number, detail: RegExp][] = [
+    ["PUT", "/v1/groups/a", {}, 405, /^there is no PUT .*, but GET, HEAD, DELETE$/],
+    ["POST", "/v1/nothing", {}, 404, /^there is no POST/],
+    ["GET", `/v1/groups/${"a".repeat(6000)}`, {}, 400, /its key has \d+ bytes, the limit is 512/],
+    ["GET", "/v1/status", { headers: { upgrade: "h2c", connection: "upgrade" } }, 400, /^there is no upgrade to "h2c"/],
+  ];
+  for (const [method, path, options, status, detail] of cases) {
+    const answer = await call(method, path, options);
+    expect({ path, ...answer }).toMatchObject({
+      path,
+      status,
+      body: { detail: expect.stringMatching(detail) as string },
+    });
+  }
+});

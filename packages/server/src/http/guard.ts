@@ -82,8 +82,11 @@ export function addGuard(app: FastifyInstance, options: GuardOptions): void {
       perToken.check(request.grant.info.id, "requests with this token");
       authorize(request, needs);
     }
-    checkMediaType(request);
-    checkUpgrade(request);
+    // What is no route is told as such.
+    if (!request.is404) {
+      checkMediaType(request);
+      checkUpgrade(request);
+    }
     done();
   });
 }
@@ -188,6 +191,11 @@ function checkMediaType(request: FastifyRequest): void {
 }
 
 function checkUpgrade({ method, routeOptions, headers }: FastifyRequest): void {
-  if (routeOptions.config.isSocket !== true || headers.upgrade !== undefined) return;
-  throw new ServerError("INVALID_REQUEST", `${method} ${routeOptions.url ?? ""} is a WebSocket: connect with one`);
+  const isSocket = routeOptions.config.isSocket === true;
+  if (isSocket === (headers.upgrade !== undefined)) return;
+  const what = `${method} ${routeOptions.url ?? ""}`;
+  const reason = isSocket
+    ? `${what} is a WebSocket: connect with one`
+    : `there is no upgrade to ${JSON.stringify(headers.upgrade)} for ${what}: send it as HTTP/1.1, without one`;
+  throw new ServerError("INVALID_REQUEST", reason);
 }

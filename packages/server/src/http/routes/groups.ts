@@ -1,5 +1,5 @@
 import type { GroupStatus } from "@coppice/replication";
-import { encodeGroupId, encodeGroupPrefix, formatGroupId, parseGroupId } from "@coppice/storage";
+import { encodeGroupPrefix, formatGroupId, parseGroupId } from "@coppice/storage";
 import type { FastifyInstance, FastifyReply } from "fastify";
 import type { Grant } from "../../auth/grant.ts";
 import { ServerError } from "../../error.ts";
@@ -158,9 +158,13 @@ function listGroups({ node }: RouteContext, query: ListQuery, grant: Grant): Gro
   }
   const prefix = query.prefix === undefined || query.prefix === "" ? undefined : parseGroupId(query.prefix);
   if (prefix !== undefined) encodeGroupPrefix(prefix);
-  const after = query.after === undefined ? "" : encodeGroupId(parseGroupId(query.after));
-  const groups = reachable(node.groups(prefix === undefined ? {} : { prefix }), grant);
-  const page = firstAfter(groups, after, limit + 1);
+  const after = query.after === undefined ? undefined : parseGroupId(query.after);
+  const groups = node.groups({
+    sorted: true,
+    ...(prefix === undefined ? {} : { prefix }),
+    ...(after === undefined ? {} : { after }),
+  });
+  const page = first(reachable(groups, grant), limit + 1);
   const bodies = page.slice(0, limit).map(groupBody);
   return { groups: bodies, next: page.length > limit ? (bodies.at(-1)?.id ?? null) : null };
 }
@@ -169,11 +173,13 @@ function* reachable(groups: Iterable<GroupStatus>, grant: Grant): Iterable<Group
   for (const status of groups) if (grant.isUnlimited || grant.reaches(status.id)) yield status;
 }
 
-/** The first `count` living groups behind the key `after`, by key. */
-function firstAfter(groups: Iterable<GroupStatus>, after: string, count: number): GroupStatus[] {
+function first(groups: Iterable<GroupStatus>, count: number): GroupStatus[] {
   const found: GroupStatus[] = [];
-  for (const status of groups) if (status.phase !== "deleted" && status.key > after) found.push(status);
-  return found.toSorted((left, right) => (left.key < right.key ? -1 : 1)).slice(0, count);
+  for (const status of groups) {
+    found.push(status);
+    if (found.length === count) break;
+  }
+  return found;
 }
 
 function pick(value: unknown, key: ValueQuery["key"]): unknown {
