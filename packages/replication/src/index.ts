@@ -14,6 +14,7 @@ export {
 export type { Verdict } from "./core/verification.ts";
 export type { PeerEvent } from "./driver.ts";
 export { type Node, createNode } from "./node.ts";
+export type { GroupListOptions } from "./group-list.ts";
 export type { ChangedGroups, CollectionReport, Lag, PeerStatus, VerificationReport } from "./node-reports.ts";
 export type { DomainPolicy, NodeOptions, Notice, OpenOptions } from "./node-options.ts";
 export type { SignalOptions } from "./option-checks.ts";

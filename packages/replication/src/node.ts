@@ -1,8 +1,8 @@
 /// <reference lib="esnext.disposable" preserve="true" />
 import type { AnyCrdtType, CrdtType } from "@coppice/crdt";
-import { type GroupId, type GroupStorage, decodeGroupKey, encodeGroupId, encodeGroupPrefix } from "@coppice/storage";
+import { type GroupId, type GroupStorage, decodeGroupKey, encodeGroupId } from "@coppice/storage";
 import { bytesToHex, randomBytes } from "@noble/hashes/utils.js";
-import type { Group, GroupView } from "./core/group.ts";
+import type { Group } from "./core/group.ts";
 import type { StabilityReport } from "./core/stability.ts";
 import type { Verdict } from "./core/verification.ts";
 import { Driver, type PeerEvent } from "./driver.ts";
@@ -31,6 +31,7 @@ import {
   sumOf,
 } from "./node-reports.ts";
 import { openStorage } from "./node-storage.ts";
+import { type GroupListOptions, listGroups } from "./group-list.ts";
 import { type SignalOptions, checkNames, checkSignal } from "./option-checks.ts";
 import { randomSample } from "./random-sample.ts";
 import { RECOVER_OPTIONS, type RecoverOptions, type RecoveryReport, recoverGroups } from "./recovery.ts";
@@ -229,31 +230,9 @@ export class Node implements AsyncDisposable {
     }
   }
 
-  /**
-   * Every group known here, from memory; deleted ones only with `deleted`. With `sorted` by key, and then only those
-   * behind `after`: who needs but a page of them stops there.
-   */
-  *groups(
-    options: { prefix?: GroupId; deleted?: boolean; sorted?: boolean; after?: GroupId } = {},
-  ): Generator<GroupStatus> {
-    checkNames("groups", options, { prefix: true, deleted: true, sorted: true, after: true });
-    const prefix = options.prefix === undefined ? "" : encodeGroupPrefix(options.prefix);
-    const after = options.after === undefined ? "" : encodeGroupId(options.after);
-    const { groups } = this.#driver.core;
-    for (const group of options.sorted === true ? this.#sorted(prefix, after) : groups.views()) {
-      if (!group.key.startsWith(prefix) || (group.phase === "deleted" && !options.deleted)) continue;
-      yield this.#driver.status(group);
-    }
-  }
-
-  *#sorted(prefix: string, after: string): Generator<GroupView> {
-    const { groups } = this.#driver.core;
-    const keys: string[] = [];
-    for (const key of groups.keys()) if (key > after && key.startsWith(prefix)) keys.push(key);
-    for (const key of keys.sort()) {
-      const group = groups.view(key);
-      if (group !== undefined) yield group;
-    }
+  /** The groups known here, from memory, without those that were deleted, unless `options` say otherwise. */
+  *groups(options: GroupListOptions = {}): Generator<GroupStatus> {
+    for (const group of listGroups(this.#driver.core.groups, options)) yield this.#driver.status(group);
   }
 
   /** How many groups each domain has here; at once, however many there are. Deleted ones do not count. */

@@ -134,6 +134,7 @@ export {
   type DomainPolicy,
   type Durability,
   FRAME_BYTES_MAX,
+  type GroupListOptions,
   type GroupStatus,
   type Lag,
   type Limits,
