@@ -168,6 +168,73 @@ describe("a node that starts empty", () => {
     await (await alone.open("x", gCounter)).synced();
   });
 
+  it.each([1, 300])(
+    "is synced once it has all of a group that it opened before it was linked, of %i",
+    async (groups) => {
+      await using grove = new Grove();
+      const writers = [await grove.start("a", [], { limits: { tailBytesMax: 1024 } }), await grove.start("b", ["a"])];
+      for (const writer of writers) {
+        for (let i = 0; i < groups; i++) {
+          const group = await writer.open(["list", i], notes);
+          group.mutate((m) => m.set(writer.id, "x"));
+          if (i === 0) for (let j = 0; j < 500; j++) group.mutate((m) => m.set(`${writer.id} ${j}`, "y".repeat(1000)));
+        }
+      }
+      await grove.converged();
+      grove.network.setFaults({ delayMs: [0, 5] });
+      const late = await grove.start("late");
+      const replicas = await Promise.all([0, groups - 1].map((i) => late.open(["list", i], notes)));
+      const linked = late.connect("memory:/a");
+      const first = replicas[0]?.synced().then(() => replicas[0]?.read((m) => m.size));
+      const last = replicas[1]?.synced().then(() => replicas[1]?.read((m) => [m.get("a"), m.get("b")]));
+      expect(await first).toBe(1002);
+      expect(await last).toEqual(["x", "x"]);
+      await linked;
+    },
+  );
+
+  it.each([0, 1])(
+    "is not synced by a part of what its peers answer, nor by what %i of them writes meanwhile",
+    async (busy) => {
+      await using grove = new Grove();
+      const limits = { tailBytesMax: 64 * 1024 * 1024 };
+      const writers = [await grove.start("a", [], { limits })];
+      for (const name of ["b", "c"]) writers.push(await grove.start(name, ["a"], { limits }));
+      const replicas = await Promise.all(writers.map((writer) => writer.open("list", notes)));
+      for (let i = 0; i < 500; i++) {
+        for (const [at, replica] of replicas.entries()) replica.mutate((m) => m.set(`${at} ${i}`, "y".repeat(1000)));
+      }
+      await grove.converged();
+      grove.network.setFaults({ bytesPerSecond: 2_000_000 });
+      const late = await grove.start("late");
+      const replica = await late.open("list", notes);
+      const linked = late.connect("memory:/a");
+      let count = 0;
+      const write = (): unknown => replicas.slice(0, busy).map((own) => own.mutate((m) => m.set("busy", `${count++}`)));
+      const writing = setInterval(write, 1);
+      await replica.synced();
+      clearInterval(writing);
+      expect(replica.read((m) => m.size)).toBeGreaterThanOrEqual(1500);
+      await linked;
+    },
+  );
+
+  it("is synced at once with a peer that has nothing either, whichever of the two has the higher id", async () => {
+    await using grove = new Grove();
+    const options = { syncIntervalMs: 1_000_000 };
+    for (const [early, late] of [
+      ["a", "b"],
+      ["d", "c"],
+    ] as const) {
+      await grove.start(early, [], options);
+      const node = await grove.start(late, [], options);
+      const group = await node.open(["list", late], notes);
+      await node.connect(`memory:/${early}`);
+      await group.synced({ signal: AbortSignal.timeout(1500) });
+      expect(group.value()).toEqual({});
+    }
+  });
+
   it("waits for nobody who has other interests", async () => {
     await using grove = new Grove();
     const storage = memoryStorage();

@@ -136,8 +136,10 @@ export class AntiEntropy {
       return peer.post(encodeMessage({ kind: "want", hashes: list.entries.map(({ hash }) => hash) }));
     }
     const { differing, unknown } = domain.compare(list);
-    this.#core.comparedDomain(list.domain, differing, list.from, list.to);
-    this.#core.watch.equalDomain(peer, list.domain, differing, list.from, list.to);
+    // What says nothing here yet, such as a group that was just opened, is in no list of ours, and may be one of the unknown.
+    const others = new Set([...differing, ...unknown]);
+    this.#core.comparedDomain(list.domain, others, list.from, list.to);
+    this.#core.watch.equalDomain(peer, list.domain, others, list.from, list.to);
     this.#inquire(peer, domain, differing);
     if (unknown.length > 0) peer.post(encodeMessage({ kind: "want", hashes: unknown }));
   }
@@ -218,6 +220,7 @@ export class AntiEntropy {
     }
     // It knows an older epoch, or nothing of the group.
     if (group.epoch > ref.epoch) {
+      if (intent === "answer") this.#pulls.answered(peer, group, true);
       this.#core.compared(group);
       return this.tell(peer, group, intent === "ask" ? "answer" : "tell");
     }

@@ -142,7 +142,6 @@ export class Gossip {
     if (isNew && message.repaired) this.#antiEntropy.learnt(group, peer);
     if (!isNew && server.contradicts(run)) this.#alarm(peer, group, run);
     if (hasGap) this.#antiEntropy.pull(peer, group);
-    else this.#core.compared(group);
     if (message.wants !== "nothing") this.#acknowledgements.answer(peer, group, run, message.wants === "durable");
   }
 }

@@ -57,14 +57,25 @@ export class Pulls {
     this.#send(peer, group);
   }
 
-  /** Someone waits for a group: if it was asked for among many others, it is asked for again, which brings it first. */
+  /**
+   * Someone waits for a group: if nobody was asked for it, some peer is, and if it was asked for among many others, it is
+   * asked for again, which brings it first.
+   */
   hurry(group: Group): void {
     const source = this.#sources.get(group.key);
-    if (source === undefined) return;
+    if (source === undefined) return this.#askSomeone(group);
     const { asked, hurried } = source.pulls;
     if (asked.size <= MANY || !asked.has(group.key) || hurried.has(group.key)) return;
     hurried.add(group.key);
     this.#send(source, group);
+  }
+
+  #askSomeone(group: Group): void {
+    const { key, domain } = group;
+    for (const peer of this.#core.peers.values()) {
+      if (!peer.isInterestedIn(domain) || peer.deferred.has(key) || peer.pulls.rested.has(key)) continue;
+      return this.ask(peer, group);
+    }
   }
 
   /** A peer has something of a group that is missing here: all of `vector`, if that is known. */
