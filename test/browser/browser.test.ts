@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { gCounter, orMap, struct } from "@coppice/crdt";
+import { gCounter, lwwMap, orMap, struct } from "@coppice/crdt";
 import { createNode } from "@coppice/replication";
 import { libp2pTransport } from "@coppice/replication/libp2p";
 import { createGroupStore, exportGroups, importGroups } from "@coppice/storage";
@@ -180,6 +180,20 @@ describe.skipIf(executable === undefined)(name, () => {
     await page.reload();
     expect(await call(page, "count", "linked", "tree", peer, 5)).toEqual({ words: { alone: 1, tree: 2 }, total: 6 });
     expect(replica.value()).toEqual({ words: { alone: 1, tree: 2 }, total: 6 });
+  });
+
+  it("several tabs are nodes of their own, which find each other's writes through the node that they dial", async () => {
+    const transport = libp2pTransport({ listen: ["/ip4/127.0.0.1/tcp/0/ws"], allow: "any" });
+    await using node = await createNode({ types: [lwwMap()], transport });
+    const [peer = ""] = node.addresses();
+    const tabs = [await newPage(), await newPage()];
+    const [first, second] = [
+      await call(tabs[0] ?? page, "startTab", peer),
+      await call(tabs[1] ?? page, "startTab", peer),
+    ];
+    expect(second.id).not.toBe(first.id);
+    expect(second.notes).toEqual({ [first.id]: "was here", [second.id]: "was here" });
+    for (const tab of tabs) await tab.close();
   });
 
   it("a page is told that a peer could not be reached, as far as a browser tells", async () => {

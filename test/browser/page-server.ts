@@ -1,3 +1,4 @@
+import { readFile } from "node:fs/promises";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
@@ -12,13 +13,26 @@ const browserOnly: Plugin = {
   },
 };
 
+/** The program of docs/network.md, as the page imports it. */
+const networkPage: Plugin = {
+  name: "network-page",
+  enforce: "pre",
+  resolveId: (source) => (source === "docs/network.md" ? join(import.meta.dirname, "network-page.ts") : undefined),
+  async load(id) {
+    if (id !== join(import.meta.dirname, "network-page.ts")) return undefined;
+    const document = await readFile(join(import.meta.dirname, "../../docs/network.md"), "utf8");
+    const blocks = [...document.matchAll(/^```ts\n(.*?)^```$/gms)].map(([, code = ""]) => code);
+    return blocks.find((code) => code.includes("function startTab"));
+  },
+};
+
 /** Bundles `page.ts` with the built packages, as an application's bundler would. */
 export async function bundlePage(): Promise<string> {
   const result = await build({
     configFile: false,
     logLevel: "warn",
     root: import.meta.dirname,
-    plugins: [browserOnly],
+    plugins: [browserOnly, networkPage],
     build: {
       write: false,
       minify: false,

@@ -23,6 +23,7 @@ import {
 import { levelStorage } from "coppice/level";
 import { libp2pTransport } from "coppice/libp2p";
 import { backendSuite } from "@coppice/storage/testing";
+import { startTab } from "docs/network.md";
 
 /** A stored group as the test compares it; bytes as what {@link fingerprint} makes of them. */
 export interface PageGroup {
@@ -267,6 +268,15 @@ const api = {
     await until(() => (replica.value().total ?? 0) >= total);
     if (peer !== undefined) await replica.mutate((group) => group.total.increment(1), { ack: { replicas: 1 } });
     return replica.value();
+  },
+
+  /** Starts a node as docs/network.md shows for several tabs, and keeps it open; returns the ids of its groups. */
+  async startTab(peer: string): Promise<{ readonly id: string; readonly notes: unknown }> {
+    const node = await startTab(types, [peer]);
+    const note = await node.open("tabs", notes);
+    await note.synced();
+    await note.mutate((map) => map.set(node.id, "was here"), { ack: { replicas: 1 } });
+    return { id: node.id, notes: note.value() };
   },
 
   /** Why a peer cannot be reached. */
