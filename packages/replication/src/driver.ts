@@ -51,6 +51,9 @@ export class Driver {
   readonly #broadcastWatchers = new Map<Group, Set<(message: Uint8Array, origin: PeerId) => void>>();
   readonly #deletionWatchers = new Map<Group, Set<() => void>>();
   readonly #peerWatchers = new Set<(event: PeerEvent, peer: PeerId) => void>();
+  readonly #groupWatchers = new Set<(groups: readonly GroupId[]) => void>();
+  /** Of the groups that those are still to be told of. */
+  readonly #changedKeys = new Set<string>();
   readonly #waiters = new Map<Group, Set<() => void>>();
   /** Where the peers seen in this run said last that they can be dialled; latest first. */
   readonly #addresses = new Map<PeerId, readonly string[]>();
@@ -336,6 +339,30 @@ export class Driver {
       told = deletionsOf(group);
       queueMicrotask(() => this.#guard(group, watcher));
     });
+  }
+
+  /** Calls back with the groups that have changed, those of a turn together. */
+  watchGroups(watcher: (groups: readonly GroupId[]) => void): () => void {
+    this.#groupWatchers.add(watcher);
+    this.core.changes.onNote = (key) => {
+      if (this.#changedKeys.size === 0) queueMicrotask(() => this.#tellGroups());
+      this.#changedKeys.add(key);
+    };
+    return () => {
+      this.#groupWatchers.delete(watcher);
+      if (this.#groupWatchers.size === 0) this.core.changes.onNote = undefined;
+    };
+  }
+
+  #tellGroups(): void {
+    const groups = [...this.#changedKeys].map(decodeGroupKey);
+    this.#changedKeys.clear();
+    for (const watcher of this.#groupWatchers) {
+      callBack(
+        () => watcher(groups),
+        (error) => this.notice("SUBSCRIBER_FAILED", `a watcher of groups threw: ${String(error)}`),
+      );
+    }
   }
 
   watchPeers(watcher: (event: PeerEvent, peer: PeerId) => void): () => void {

@@ -31,6 +31,32 @@ describe("the feed of changed groups", () => {
       expect(a.changedSince(foreign)).toMatchObject({ groups: [], startOver: true });
     }
   });
+
+  it("tells those who watch of each change as it comes, of a turn together", async () => {
+    await using grove = new Grove();
+    const [a, b] = [await grove.start("a"), await grove.start("b", ["a"])];
+    const told: unknown[][] = [];
+    const stop = a.onChange((groups) => void told.push([...groups]));
+    const [x, y] = [await a.open(["list", "x"], gCounter), await a.open(["list", "y"], gCounter)];
+    told.length = 0;
+    for (const counter of [x, y, x]) counter.mutate((c) => c.increment(1));
+    await expect
+      .poll(() => told)
+      .toEqual([
+        [
+          ["list", "x"],
+          ["list", "y"],
+        ],
+      ]);
+    await (await b.open(["list", "z"], gCounter)).mutate((c) => c.increment(1), { ack: { replicas: 1 } });
+    expect(told.flat()).toContainEqual(["list", "z"]);
+    told.length = 0;
+    await b.delete(["list", "z"]);
+    await expect.poll(() => told).toEqual([[["list", "z"]]]);
+    stop();
+    await y.mutate((c) => c.increment(1), { ack: { replicas: 1 } });
+    expect(told).toHaveLength(1);
+  });
 });
 
 describe("restart", () => {

@@ -72,6 +72,7 @@ describe("a replica", () => {
     expect(() => views.presence.subscribe(undefined as never)).toThrow("subscribe takes a function");
     expect(() => views.onBroadcast(null as never)).toThrow("onBroadcast takes a function, not null");
     expect(() => node.onPeer({} as never)).toThrow("onPeer takes a function");
+    expect(() => node.onChange("x" as never)).toThrow("onChange takes a function");
     expect(() => views.onDelete(1 as never)).toThrow("onDelete takes a function");
     expect(() => views.broadcast("hello" as never)).toThrow(TypeError);
   });

@@ -1,5 +1,6 @@
 import { type GroupId, decodeGroupKey } from "@coppice/storage";
 import type { ChangeLog } from "./core/change-log.ts";
+import type { Peer } from "./core/peer.ts";
 import type { Verdict } from "./core/verification.ts";
 import type { PeerId } from "./transport.ts";
 
@@ -25,6 +26,20 @@ export interface PeerStatus {
   readonly lagMs: number;
   /** Differing groups that do not come together. */
   readonly stuckGroups: number;
+}
+
+export function peerStatus(peer: Peer, lags: readonly Lag[]): PeerStatus {
+  return {
+    id: peer.id,
+    addresses: peer.link.addresses,
+    domains: peer.hello?.domains,
+    events: peer.counts.events,
+    bytesIn: peer.counts.bytesIn,
+    bytesOut: peer.counts.bytesOut,
+    queueBytes: peer.queueBytes,
+    lastSyncAt: peer.lastSyncAt,
+    ...sumOf(lags.filter((lag) => lag.peer === peer.id)),
+  };
 }
 
 /** How far this node and a peer are apart in one group, as far as they have told each other. */
@@ -84,9 +99,7 @@ export interface CollectionReport {
 }
 
 /** What is known of the differences to one peer. */
-export function sumOf(
-  lags: readonly Lag[],
-): Pick<PeerStatus, "differingGroups" | "lagEvents" | "lagMs" | "stuckGroups"> {
+function sumOf(lags: readonly Lag[]): Pick<PeerStatus, "differingGroups" | "lagEvents" | "lagMs" | "stuckGroups"> {
   return {
     differingGroups: lags.length,
     lagEvents: lags.reduce((sum, { missingHere }) => sum + missingHere, 0),

@@ -28,7 +28,7 @@ import {
   type PeerStatus,
   type VerificationReport,
   changedGroups,
-  sumOf,
+  peerStatus,
 } from "./node-reports.ts";
 import { openStorage } from "./node-storage.ts";
 import { type GroupListOptions, listGroups } from "./group-list.ts";
@@ -250,6 +250,15 @@ export class Node implements AsyncDisposable {
     return changedGroups(this.#driver.core.changes, this.incarnation, cursor, options.limit ?? 1000);
   }
 
+  /**
+   * Calls `fn` with the groups that have changed, whoever changed them, those of a turn together: also with those that
+   * were created, deleted, or have come from a peer. Returns how to stop. See `changedSince` for what went before.
+   */
+  onChange(fn: (groups: readonly GroupId[]) => void): () => void {
+    checkFunction(fn, "onChange");
+    return this.#driver.watchGroups(fn);
+  }
+
   /** One group's status, if it is known here. */
   group(id: GroupId): GroupStatus | undefined {
     const group = this.#driver.core.groups.get(encodeGroupId(id));
@@ -391,17 +400,7 @@ export class Node implements AsyncDisposable {
   /** The linked peers. */
   peers(): readonly PeerStatus[] {
     const lags = this.lags();
-    return [...this.#driver.core.peers.values()].map((peer) => ({
-      id: peer.id,
-      addresses: peer.link.addresses,
-      domains: peer.hello?.domains,
-      events: peer.counts.events,
-      bytesIn: peer.counts.bytesIn,
-      bytesOut: peer.counts.bytesOut,
-      queueBytes: peer.queueBytes,
-      lastSyncAt: peer.lastSyncAt,
-      ...sumOf(lags.filter((lag) => lag.peer === peer.id)),
-    }));
+    return [...this.#driver.core.peers.values()].map((peer) => peerStatus(peer, lags));
   }
 
   /** Where this node and its linked peers are known to differ now: of one group, or of all. */

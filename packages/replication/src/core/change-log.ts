@@ -20,6 +20,8 @@ export class ChangeLog {
   readonly #latest = new Map<string, number>();
   #last = 0;
   #floor = 0;
+  /** Called for each change as it is noted. */
+  onNote: ((key: string) => void) | undefined;
 
   /** The number of the latest change. */
   get last(): number {
@@ -31,6 +33,7 @@ export class ChangeLog {
     this.#latest.delete(key);
     this.#latest.set(key, ++this.#last);
     if (this.#latest.size > CHANGED_MAX) this.#forget(0.1 * CHANGED_MAX);
+    this.onNote?.(key);
   }
 
   /** Many at once: what was deleted from a map is passed over until it is laid out anew. */
