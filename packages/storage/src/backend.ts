@@ -158,6 +158,20 @@ export abstract class StorageBackend implements AsyncDisposable {
     await this.close();
   }
 
+  /**
+   * Has the engine mend its own files, where `open` or a read fails with `CORRUPT`; false where it cannot. What it cannot
+   * read stays apart, and what was removed lately may be there again: `repairStorage` puts that right. Throws `LOCKED`
+   * unless closed.
+   */
+  async repairEngine(): Promise<boolean> {
+    if (this.status !== "closed") throw new StorageError("LOCKED", `${this.name} is ${this.status}: close it first`);
+    try {
+      return await this.doRepair();
+    } catch (error) {
+      throw this.#coded(error, "repair");
+    }
+  }
+
   /** Applies all of `ops` in order, or none of them. */
   async write(ops: readonly Op[], options: WriteOptions = {}): Promise<void> {
     this.#checkOpen();
@@ -237,6 +251,11 @@ export abstract class StorageBackend implements AsyncDisposable {
   protected abstract doSync(): Promise<void>;
   protected abstract doReadSecret(name: string): Promise<Uint8Array | undefined>;
   protected abstract doWriteSecret(name: string, bytes: Uint8Array): Promise<void>;
+
+  /** For {@link repairEngine}; runs while the backend is closed. */
+  protected async doRepair(): Promise<boolean> {
+    return false;
+  }
 
   /** The coded error for an engine's error, with advice in its message; undefined leaves it to the base class. */
   protected explain(_cause: unknown): StorageError | undefined {

@@ -1,13 +1,23 @@
 import { hasCode } from "./backend.ts";
 import { StorageError } from "./error.ts";
 
+export interface DiskErrorAdvice {
+  /** Free space with which the engine goes on for certain after a full disk, where that is more than little. */
+  readonly bytesToGoOn?: number;
+  /** Whether the engine can mend its own files. */
+  readonly canRepair?: boolean;
+}
+
 /**
  * What engines on a file system fail with, in words that say what to do. Undefined for all else.
  *
  * @param name the backend's name, which holds the directory
- * @param bytesToGoOn free space with which the engine goes on for certain after a full disk, where that is more than little
  */
-export function explainDiskError(name: string, cause: unknown, bytesToGoOn?: number): StorageError | undefined {
+export function explainDiskError(
+  name: string,
+  cause: unknown,
+  { bytesToGoOn, canRepair = false }: DiskErrorAdvice = {},
+): StorageError | undefined {
   const text = messages(cause);
   if (hasCode(cause, "LEVEL_LOCKED") || /database is locked|SQLITE_BUSY/i.test(text)) {
     const holder = "another process, or by another backend of this one";
@@ -29,9 +39,14 @@ export function explainDiskError(name: string, cause: unknown, bytesToGoOn?: num
     const advice = "something on the path is a file: name a directory, or a place where one can be made";
     return new StorageError("IO", `${name} is no directory: ${advice}`, { cause });
   }
-  // A file that another one of the engine names: which of the two has rotted, it does not tell.
-  if (/Corruption: |IO error: [^]*No such file|file is not a database|database disk image is malformed/.test(text)) {
-    const advice = "restore the directory from a backup, or move it away and let peers fill a new one";
+  // LevelDB says so of a file that another one names, and of a table that is too short.
+  if (
+    /Corruption: |IO error: [^]*(No such file|ldb: Invalid argument)|file is not a database|database disk image is malformed/.test(
+      text,
+    )
+  ) {
+    const first = canRepair ? "repair it (`coppice repair`, or `repairEngine`), " : "";
+    const advice = `${first}restore the directory from a backup, or move it away and let peers fill a new one`;
     return new StorageError("CORRUPT", `${name} is damaged, and its engine cannot read it: ${advice}`, { cause });
   }
   return undefined;

@@ -17,6 +17,7 @@ import {
   quarantineOther,
   recordKey,
   SLOTS,
+  TAILS_KEY,
 } from "./store-keys.ts";
 import { sweepGroup } from "./sweep.ts";
 
@@ -42,6 +43,8 @@ export async function repairStorage(backend: StorageBackend, options: CheckOptio
   let groups: Map<string, Finding[]>;
   try {
     before = await findAll(backend, options);
+    // An engine that has mended its files may have brought the mark back that it had removed.
+    await backend.write([{ op: "del", key: TAILS_KEY }]);
     groups = await moveStrays(backend, before.findings, options.signal);
     for (const group of groups.keys()) await restoreRecord(backend, encodeGroupId(parseGroupId(group)));
   } finally {

@@ -105,6 +105,10 @@ export class WriteBehindBackend extends StorageBackend {
     }
   }
 
+  protected override async doRepair(): Promise<boolean> {
+    return await this.#backend.repairEngine();
+  }
+
   protected override async doWrite(ops: readonly Op[], sync: boolean): Promise<void> {
     while (this.#unsaved() + ops.length > this.capabilities.atomicOpsMax) await this.#save(false);
     for (const op of ops) {

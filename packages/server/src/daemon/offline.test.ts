@@ -1,7 +1,7 @@
 import { gCounter } from "@coppice/crdt";
 import { createNode } from "@coppice/replication";
 import { levelStorage } from "@coppice/storage/level";
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
@@ -29,6 +29,25 @@ test("checks and repairs a whole directory, and refuses one that is none or in u
   onTestFinished(() => node.close());
   await expect(checkDirectory(data)).rejects.toMatchObject({ code: "LOCKED" });
   await expect(importDirectory(data, exportDirectory(data))).rejects.toMatchObject({ code: "LOCKED" });
+});
+
+test("has an engine mend its own files where it cannot read them, and then finds all that was there", async () => {
+  for (const file of ["CURRENT", "MANIFEST"]) {
+    const data = await directory();
+    await count(data, ["a", "b"]);
+    const names = await readdir(join(data, "db"));
+    const path = join(data, "db", names.find((name) => name.startsWith(file)) ?? "");
+    const bytes = await readFile(path);
+    bytes[9] = (bytes[9] ?? 0) ^ 4;
+    await writeFile(path, bytes);
+    await expect(checkDirectory(data)).rejects.toMatchObject({ code: "CORRUPT", message: /coppice repair/ });
+    const report = await repairDirectory(data);
+    expect(report).toMatchObject({ engines: [`level:${data}`], before: { groups: 2 }, after: { damaged: 0 } });
+    expect(await repairDirectory(data)).toMatchObject({ engines: [], before: { damaged: 0 } });
+    const node = await createNode({ types: [gCounter], storage: levelStorage(data) });
+    onTestFinished(() => node.close());
+    for (const id of ["a", "b"]) expect((await node.open(["n", id], gCounter)).value()).toBe(2);
+  }
 });
 
 test("exports, and imports into another directory, twice", async () => {

@@ -6,6 +6,7 @@ import {
   type ImportReport,
   type RepairReport,
   type StorageBackend,
+  StorageError,
   type TransferProgress,
   checkStorage,
   domainOf,
@@ -93,14 +94,29 @@ export async function checkDirectory(data: string, options: CheckDirectoryOption
   return reports.reduce(addReports);
 }
 
+/** How often an engine is to mend its files: it may find the next damage only when it uses what it mended. */
+const MENDS_MAX = 3;
+
+/** What a repair did; `engines`: the storages whose engine had to mend its own files before they could be read. */
+export interface RepairedDirectory extends RepairReport {
+  readonly engines: readonly string[];
+}
+
 /** Repairs what can be repaired without peers; what is damaged is moved aside and never deleted. */
-export async function repairDirectory(data: string, options: CheckDirectoryOptions = {}): Promise<RepairReport> {
-  const reports = await withBackends(data, (backend) => repairStorage(backend, options));
-  return reports.reduce((sum, report) => ({
-    before: addReports(sum.before, report.before),
-    after: addReports(sum.after, report.after),
-    degraded: [...sum.degraded, ...report.degraded],
+export async function repairDirectory(data: string, options: CheckDirectoryOptions = {}): Promise<RepairedDirectory> {
+  const engines = new Set<string>();
+  const repair = (backend: StorageBackend): Promise<RepairReport> => repairStorage(backend, options);
+  const reports = await withBackends(data, repair, async (backend) => {
+    const isRepaired = await backend.repairEngine();
+    if (isRepaired) engines.add(backend.name);
+    return isRepaired;
+  });
+  const report = reports.reduce((sum, next) => ({
+    before: addReports(sum.before, next.before),
+    after: addReports(sum.after, next.after),
+    degraded: [...sum.degraded, ...next.degraded],
   }));
+  return { ...report, engines: [...engines] };
 }
 
 /** The groups as one portable stream; a backup has their histories, too. */
@@ -143,18 +159,41 @@ function addReports(sum: CheckReport, report: CheckReport): CheckReport {
   };
 }
 
-/** One backend after the other, the node's own first: a node that runs has that one locked. */
-async function withBackends<R>(data: string, use: (backend: StorageBackend) => Promise<R>): Promise<readonly R[]> {
+/**
+ * Uses one backend after the other, the node's own first: a node that runs has that one locked. Where an engine cannot
+ * read its own files, `mend` may make them readable, and it is used again.
+ */
+async function withBackends<R>(
+  data: string,
+  use: (backend: StorageBackend) => Promise<R>,
+  mend: (backend: StorageBackend) => Promise<boolean> = () => Promise.resolve(false),
+): Promise<readonly R[]> {
   const results: R[] = [];
-  for (const backend of await backendsOf(data, await existing(data))) {
-    await open(data, backend);
-    try {
-      results.push(await use(backend));
-    } finally {
-      await backend.close();
+  const backends = await backendsOf(data, await existing(data));
+  for (const [index, backend] of backends.entries()) {
+    for (let mends = 0; results.length <= index; mends++) {
+      try {
+        results.push(await useOne(data, backend, use));
+      } catch (error) {
+        const isCorrupt = error instanceof StorageError && error.code === "CORRUPT";
+        if (!isCorrupt || mends === MENDS_MAX || !(await mend(backend))) throw error;
+      }
     }
   }
   return results;
+}
+
+async function useOne<R>(
+  data: string,
+  backend: StorageBackend,
+  use: (backend: StorageBackend) => Promise<R>,
+): Promise<R> {
+  await open(data, backend);
+  try {
+    return await use(backend);
+  } finally {
+    await backend.close();
+  }
 }
 
 async function opened(data: string, layout: Layout): Promise<Domains> {

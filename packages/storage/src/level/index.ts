@@ -38,7 +38,7 @@ import {
   valueRange,
 } from "../flat-keys.ts";
 import { findHidden } from "./hidden-keys.ts";
-import { type Database, type LevelBatch, LevelDatabase } from "./level-database.ts";
+import { type Database, type LevelBatch, LevelDatabase, repairLevel } from "./level-database.ts";
 
 /** After a failed write two logs can have to become tables: of the buffer that fills, and of the one before it. */
 const ROOM = 2;
@@ -130,9 +130,18 @@ class LevelBackend extends StorageBackend {
       else throw database.failure;
     } finally {
       this.#database = undefined;
-      await database.close();
-      this.#unlock?.();
+      await database.close().finally(() => this.#unlock?.());
       this.#unlock = undefined;
+    }
+  }
+
+  protected override async doRepair(): Promise<boolean> {
+    const path = await prepareDirectory(this.#location, "db");
+    const unlock = await lockLocation(this.#location, path);
+    try {
+      return await repairLevel(path);
+    } finally {
+      unlock?.();
     }
   }
 
@@ -253,7 +262,10 @@ class LevelBackend extends StorageBackend {
   }
 
   protected override explain(cause: unknown): StorageError | undefined {
-    if (this.#files !== undefined) return explainDiskError(this.name, cause, ROOM * this.#options.writeBufferBytes);
+    if (this.#files !== undefined) {
+      const bytesToGoOn = ROOM * this.#options.writeBufferBytes;
+      return explainDiskError(this.name, cause, { bytesToGoOn, canRepair: true });
+    }
     if (hasCode(cause, "LEVEL_LOCKED")) {
       const advice = "close that tab, or use another name";
       return new StorageError("LOCKED", `${this.name} is in use by another tab: ${advice}`, { cause });

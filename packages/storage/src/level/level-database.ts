@@ -3,6 +3,16 @@ import { spaceFor } from "#platform";
 
 export type Database = Level<string, Uint8Array>;
 
+/**
+ * Has LevelDB make a new `MANIFEST` from its tables and logs, and move what it cannot read into `lost/`. Nobody may have it
+ * open: it takes no lock. False where it cannot (IndexedDB).
+ */
+export async function repairLevel(path: string): Promise<boolean> {
+  const { repair } = Level as { repair?: (location: string) => Promise<void> };
+  await repair?.call(Level, path);
+  return repair !== undefined;
+}
+
 /** What one write puts and deletes. */
 export interface LevelBatch {
   put(key: string, value: Uint8Array): unknown;

@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Level } from "level";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { memoryStorage } from "../memory.ts";
 import { levelStorage } from "./index.ts";
 
 let directory: string;
@@ -121,6 +122,29 @@ describe("levelStorage", () => {
     await writeFile(path, whole);
     await using backend = levelStorage(directory);
     await backend.open();
+  });
+
+  it("mends a table whose end has rotted, as far as it goes, and not while it is open", async () => {
+    const backend = levelStorage(directory);
+    for (const key of ["a", "b"]) {
+      await backend.open();
+      await backend.write([{ op: "put", key, value: Uint8Array.of(1) }]);
+      await backend.close();
+    }
+    await backend.open();
+    await expect(backend.repairEngine()).rejects.toMatchObject({ code: "LOCKED" });
+    await backend.close();
+    const [table = ""] = (await readdir(join(directory, "db"))).filter((name) => name.endsWith(".ldb"));
+    const bytes = await readFile(join(directory, "db", table));
+    await writeFile(join(directory, "db", table), bytes.subarray(0, -1));
+    await expect(backend.open().then(() => backend.get("a"))).rejects.toMatchObject({ code: "CORRUPT" });
+    await backend.close();
+    expect(await backend.repairEngine()).toBe(true);
+    await backend.open();
+    expect(await backend.get("b")).toEqual(Uint8Array.of(1));
+    await backend.close();
+    expect(await readdir(join(directory, "db", "lost"))).toContain(table);
+    expect(await memoryStorage().repairEngine()).toBe(false);
   });
 
   it("syncs what is to be synced, once for writes that come together, and nothing else", async () => {

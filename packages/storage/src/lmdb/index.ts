@@ -119,8 +119,8 @@ class LmdbBackend extends StorageBackend {
     this.#space = undefined;
     try {
       await database?.close();
-      await space?.close();
     } finally {
+      await space?.close();
       await this.#lock.release();
     }
   }

@@ -62,11 +62,16 @@ function repairCommand(program: Command, { streams }: CliContext): void {
   offline(command).action(async (options: OfflineOptions) => {
     const { data, json } = options;
     const { repairDirectory } = await import("../../daemon/offline.ts");
-    const { before, after, degraded } = await withProgress(streams, options, ["repairing", "groups"], (progress) =>
-      interruptible((signal) => repairDirectory(data, { onProgress: tellGroups(progress), signal })),
+    const { before, after, degraded, engines } = await withProgress(
+      streams,
+      options,
+      ["repairing", "groups"],
+      (progress) => interruptible((signal) => repairDirectory(data, { onProgress: tellGroups(progress), signal })),
     );
-    if (json === true) streams.out(`${JSON.stringify({ before, after, degraded })}\n`);
+    if (json === true) streams.out(`${JSON.stringify({ before, after, degraded, engines })}\n`);
     else {
+      for (const engine of engines)
+        streams.out(`${engine}: its engine could not read its own files, and has mended them\n`);
       streams.out(
         `${figure(before.damaged)} damaged before, ${figure(after.damaged)} now, ${counted(degraded.length, "group")} to get from peers\n`,
       );
