@@ -14,6 +14,15 @@ test("numbers and sizes stand to the right, the rest to the left", () => {
   ]);
 });
 
+test("a table may have very many rows", () => {
+  expect(
+    table(
+      ["ID"],
+      Array.from({ length: 200_000 }, () => ["a"]),
+    ),
+  ).toMatch(/^ID\na\n/);
+});
+
 test("what is counted has its plural", () => {
   expect([0, 1, 2, 100_000].map((count) => counted(count, "group"))).toEqual([
     "0 groups",

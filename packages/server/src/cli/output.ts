@@ -13,7 +13,9 @@ const FIGURE = /^\d+(?:\.\d)? (?:[KMGT]i)?B$/;
 /** A table with aligned columns, for people: numbers and sizes to the right, the rest to the left, no trailing spaces. */
 export function table(head: readonly string[], rows: readonly (readonly (string | number)[])[]): string {
   const lines = [head, ...rows];
-  const widths = head.map((_, column) => Math.max(...lines.map((line) => String(line[column] ?? "").length)));
+  const widths = head.map((_, column) =>
+    lines.reduce((widest, line) => Math.max(widest, String(line[column] ?? "").length), 0),
+  );
   const numeric = head.map((_, column) => rows.length > 0 && rows.every((row) => isFigure(row[column])));
   return lines
     .map((line) =>

@@ -85,3 +85,17 @@ test("entries are told in messages of a bounded size, and what is larger is left
   expect(awarenessMessages([long], 150)).toEqual([]);
   expect(awarenessMessages([], 150)).toEqual([]);
 });
+
+test("what clients say of themselves is kept up to a length, each and all together", () => {
+  const known = new AwarenessTable<string>();
+  const state = (length: number): string => JSON.stringify("x".repeat(length - 2));
+  expect(known.take([entry(1, 1, state(65_537))], "a", 0).news).toEqual([]);
+  const large = Array.from({ length: 300 }, (_, client) => entry(client, 1, state(65_536)));
+  expect(known.take(large, undefined, 0).news).toHaveLength(256);
+  expect(known.take([entry(0, 2, state(65_536))], undefined, 0).news).toHaveLength(1);
+  expect(known.take([entry(300, 1)], undefined, 0).news).toEqual([]);
+  known.expire(30_000);
+  known.expire(60_000);
+  expect(known.all()).toEqual([]);
+  expect(known.take(large, undefined, 60_000).news).toHaveLength(256);
+});

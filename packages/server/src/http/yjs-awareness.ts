@@ -4,6 +4,9 @@ import { type AwarenessEntry, GONE, awarenessMessage } from "./yjs-wire.ts";
 const OF_ONE_OWNER_MAX = 100;
 /** Clients known of one document. */
 const ENTRIES_MAX = 10_000;
+/** Characters of what one client says of itself, and all clients of one document. */
+const STATE_LENGTH_MAX = 64 << 10;
+const STATES_LENGTH_MAX = 16 << 20;
 /** How long a client is there without a word, as in y-protocols, which says something every 15 seconds. */
 const EXPIRE_MS = 30_000;
 
@@ -29,6 +32,8 @@ interface Reply<Owner> {
  */
 export class AwarenessTable<Owner> {
   readonly #known = new Map<number, Known<Owner>>();
+  /** Of all states. */
+  #length = 0;
 
   /**
    * Takes what a connection, or another node, has said. `news` is for everybody; `replies` for those who say that a
@@ -43,8 +48,9 @@ export class AwarenessTable<Owner> {
     const replies: Reply<Owner>[] = [];
     for (const entry of entries) {
       const known = this.#known.get(entry.client);
-      if (known === undefined ? this.#isRoomFor(entry, owner) : isNewer(entry, owner, known)) {
-        this.#known.set(entry.client, { entry, owner, heardAt: nowMs });
+      const isNews = known === undefined ? this.#isRoomFor(entry, owner) : isNewer(entry, owner, known);
+      if (isNews && this.#fits(entry)) {
+        this.#put({ entry, owner, heardAt: nowMs });
         news.push(entry);
       } else if (known !== undefined && known.entry.state === GONE) {
         if (entry.state !== GONE) replies.push({ to: owner, entry: known.entry });
@@ -66,7 +72,9 @@ export class AwarenessTable<Owner> {
   expire(nowMs: number): AwarenessEntry[] {
     const isOld = ({ heardAt }: Known<Owner>): boolean => heardAt + EXPIRE_MS <= nowMs;
     for (const [client, known] of this.#known) {
-      if (known.entry.state === GONE && isOld(known)) this.#known.delete(client);
+      if (known.entry.state !== GONE || !isOld(known)) continue;
+      this.#known.delete(client);
+      this.#length -= GONE.length;
     }
     return this.#end(isOld, nowMs);
   }
@@ -88,13 +96,29 @@ export class AwarenessTable<Owner> {
 
   #end(isEnded: (known: Known<Owner>) => boolean, nowMs: number): AwarenessEntry[] {
     const gone: AwarenessEntry[] = [];
-    for (const [client, known] of this.#known) {
+    for (const known of this.#known.values()) {
       if (known.entry.state === GONE || !isEnded(known)) continue;
       const entry = { ...known.entry, state: GONE };
-      this.#known.set(client, { entry, owner: known.owner, heardAt: nowMs });
+      this.#put({ entry, owner: known.owner, heardAt: nowMs });
       gone.push(entry);
     }
     return gone;
+  }
+
+  #put(known: Known<Owner>): void {
+    const { client, state } = known.entry;
+    this.#length += state.length - this.#lengthOf(client);
+    this.#known.set(client, known);
+  }
+
+  #fits({ client, state }: AwarenessEntry): boolean {
+    return (
+      state.length <= STATE_LENGTH_MAX && this.#length - this.#lengthOf(client) + state.length <= STATES_LENGTH_MAX
+    );
+  }
+
+  #lengthOf(client: number): number {
+    return this.#known.get(client)?.entry.state.length ?? 0;
   }
 
   #isRoomFor({ state }: AwarenessEntry, owner: Owner | undefined): boolean {
