@@ -51,6 +51,8 @@ export type YjsMutator = YjsView;
 class YjsState {
   readonly doc: Y.Doc;
   readonly outbox: Uint8Array[] = [];
+  /** The shared types that what is in the outbox has changed. */
+  readonly unsettled: Set<string> = new Set();
   transaction: Transaction | undefined;
   wake: (() => void) | undefined;
   /** While a remote update is applied. */
@@ -60,26 +62,28 @@ class YjsState {
     this.doc = new Y.Doc();
     this.doc.clientID = freshClientId();
     this.doc.on("update", (update: Uint8Array, origin: unknown, _doc: Y.Doc, change: Y.Transaction) => {
-      if (origin === REMOTE) this.#onRemote(change);
-      else this.#onLocal(update);
+      if (origin === REMOTE) this.#touch(change, this.applying?.touched);
+      else this.#onLocal(update, change);
     });
   }
 
-  #onLocal(update: Uint8Array): void {
+  // Observers that write while a remote update is applied find no open transaction: theirs is a local one, with an update
+  // of its own.
+  #onLocal(update: Uint8Array, change: Y.Transaction): void {
     const { transaction } = this;
     if (transaction === undefined || !isOpen(transaction)) {
       this.outbox.push(update);
+      this.#touch(change, this.unsettled);
       if (this.applying === undefined) this.wake?.();
       return;
     }
     transaction.delta.bytes(update);
+    this.#touch(change, transaction.touched);
     // Yjs cannot take a change back: it is published after all, in an event of its own. The last change comes first.
     transaction.onRollback(() => this.outbox.unshift(update));
   }
 
-  // Observers that write find no open transaction: what they write is a local one, with an update of its own.
-  #onRemote(change: Y.Transaction): void {
-    const touched = this.applying?.touched;
+  #touch(change: Y.Transaction, touched: Set<string> | undefined): void {
     if (touched === undefined) return;
     const changed: ReadonlyMap<unknown, unknown> = change.changedParentTypes;
     for (const [name, type] of this.doc.share) if (changed.has(type)) touched.add(name);
@@ -287,6 +291,8 @@ export function yjsDoc<const Shape extends YjsShape>(
     canonical: writeCanonical,
     settle: (state, transaction) => {
       for (const update of state.outbox.splice(0)) transaction.delta.bytes(update);
+      for (const name of state.unsettled) transaction.touched?.add(name);
+      state.unsettled.clear();
     },
     watch: (state, wake) => {
       state.wake = wake;

@@ -116,6 +116,23 @@ describe("mutate", () => {
     expect((await again.open("g", gCounter)).value()).toBe(13);
   });
 
+  it("shows within a callback what it has done by then, and nothing of it once that was taken back", async () => {
+    await using grove = new Grove();
+    const replica = await (await grove.start("a")).open("notes", notes);
+    const act = (): void => {
+      replica.mutate((m) => {
+        m.set("a", "1");
+        expect(replica.value()).toEqual({ a: "1" });
+        m.set("b", "2");
+        expect(replica.value()).toEqual({ a: "1", b: "2" });
+        throw new Error("no");
+      });
+    };
+    expect(replica.value()).toEqual({});
+    expect(act).toThrow("no");
+    expect(replica.value()).toEqual({});
+  });
+
   it("keeps the value's identity until the next change", async () => {
     await using grove = new Grove();
     const node = await grove.start("a");

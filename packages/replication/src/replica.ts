@@ -189,9 +189,10 @@ export class Replica<Value, Mutator extends View, View = Mutator> implements Dis
     return this.mutate(fn, options);
   }
 
-  /** The value as plain frozen data: the same object until the next change. */
+  /** The value as plain frozen data: the same object until the next change; within a `mutate` callback as it is by then. */
   value(): Value {
     const server = this.#host.server();
+    if (server.isMutating) return server.value(this.type) as Value;
     if (this.#known?.server !== server || this.#known.version !== server.version) {
       this.#known = { server, version: server.version, value: server.value(this.type) as Value };
     }

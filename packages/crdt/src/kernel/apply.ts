@@ -58,11 +58,11 @@ export function applyOperations(state: KernelState, source: Reader, at: Stamp, t
 }
 
 // Before anything is applied: a key that an event both makes and removes is no change for a watcher anyway.
-function touch(root: MapStore, { length, paths, keys, details }: Operations, touched: Set<string>): void {
+function touch(root: MapStore, { length, paths, keys, kinds, details }: Operations, touched: Set<string>): void {
   for (let index = 0; index < length; index++) {
     const first = paths[index]?.keys[0];
     if (first !== undefined) touched.add(first);
-    else if (details[index]?.code !== OP_CLEAR) touched.add(keys[index] as string);
+    else if ((kinds[index] as number) >= 0 || details[index]?.code !== OP_CLEAR) touched.add(keys[index] as string);
     else for (const present of root.children.keys()) touched.add(present);
   }
 }

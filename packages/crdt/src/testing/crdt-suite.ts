@@ -162,6 +162,9 @@ export function crdtSuite<State, Value, Mutator extends View, View>(
         });
       });
     }
+    if (isRecord(type.value(type.create()))) {
+      law("the top-level keys that changed are told, here and there", (random) => assertTouched(options, random));
+    }
     law("join is commutative, associative and idempotent", (random) => assertJoinLaws(options, random));
     law("a state joined equals its events applied; since a vector too", (random) => assertDeltaState(options, random));
     law("encoding and decoding give the same state", (random) => {
@@ -173,6 +176,28 @@ export function crdtSuite<State, Value, Mutator extends View, View>(
       }
     });
     law("garbage never throws untyped and never changes the state", (random) => assertGarbage(options, random));
+  });
+}
+
+function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+function assertTouched<State, Value, Mutator extends View, View>(
+  options: CrdtSuiteOptions<State, Value, Mutator, View>,
+  random: Random,
+): void {
+  const { type } = options;
+  const former = new Map<unknown, unknown>();
+  randomHistory(options, random, 40, (replica) => {
+    const before = former.get(replica) ?? type.value(type.create());
+    const after: unknown = replica.value();
+    former.set(replica, after);
+    if (!isRecord(before) || !isRecord(after)) return;
+    for (const key of new Set([...Object.keys(before), ...Object.keys(after)])) {
+      if (!replica.touched.has(key)) equal(after[key], before[key], `${key} has changed, and was not told`);
+    }
+    replica.touched.clear();
   });
 }
 

@@ -34,12 +34,13 @@ class TestTransaction implements Transaction {
   serial = 0;
   readonly delta: Writer = new Writer();
   scratch: unknown = undefined;
-  readonly touched: Set<string> = new Set();
+  readonly touched: Set<string>;
   undos: (() => void)[] = [];
   #open = false;
 
-  constructor(actor: Actor) {
+  constructor(actor: Actor, touched: Set<string>) {
     this.actor = actor;
+    this.touched = touched;
   }
 
   start(seq: number, time: number): void {
@@ -73,6 +74,8 @@ export class TestReplica<State, Value, Mutator extends View, View> {
   readonly vector: VersionVector = new VersionVector();
   /** Every event known, in the order of application: empty of what came as a state. */
   readonly events: Map<string, TestEvent> = new Map();
+  /** The top-level keys that the type said were touched, until somebody clears it. */
+  readonly touched: Set<string> = new Set();
   readonly #pending: Map<string, TestEvent> = new Map();
   readonly #clock: HybridClock;
   #transaction: TestTransaction;
@@ -83,7 +86,7 @@ export class TestReplica<State, Value, Mutator extends View, View> {
     this.type = type;
     this.actor = actor;
     this.#clock = new HybridClock(now);
-    this.#transaction = new TestTransaction(actor);
+    this.#transaction = new TestTransaction(actor, this.touched);
     this.#state = type.create();
   }
 
@@ -94,7 +97,7 @@ export class TestReplica<State, Value, Mutator extends View, View> {
   /** Runs `change` as one event; takes everything back when it throws. Returns the event, if something was written. */
   mutate(change: (mutator: Mutator) => unknown): TestEvent | undefined {
     this.settle();
-    if (this.#transaction.delta.length > 1000) this.#transaction = new TestTransaction(this.actor);
+    if (this.#transaction.delta.length > 1000) this.#transaction = new TestTransaction(this.actor, this.touched);
     const transaction = this.#start();
     const start = transaction.delta.length;
     let notes: unknown;
@@ -169,9 +172,9 @@ export class TestReplica<State, Value, Mutator extends View, View> {
   /** In both ways that a shell may choose. */
   #apply(event: TestEvent): void {
     if (event.seq % 2 === 0 || this.type.applyAll === undefined) {
-      this.type.apply(this.#state, event.delta, event, new Set());
+      this.type.apply(this.#state, event.delta, event, this.touched);
     } else {
-      this.type.applyAll(this.#state, walkOver(event, event.delta), new Set());
+      this.type.applyAll(this.#state, walkOver(event, event.delta), this.touched);
     }
   }
 
@@ -181,7 +184,7 @@ export class TestReplica<State, Value, Mutator extends View, View> {
       since && this.type.encodeSince !== undefined
         ? this.type.encodeSince(other.state, this.vector)
         : this.type.encode(other.state);
-    this.type.join(this.#state, body, this.vector, other.vector);
+    this.type.join(this.#state, body, this.vector, other.vector, this.touched);
     this.vector.merge(other.vector);
     this.#clock.observe(other.#clock.last);
     for (const [id, event] of other.events) if (!this.events.has(id)) this.events.set(id, event);
@@ -193,7 +196,7 @@ export class TestReplica<State, Value, Mutator extends View, View> {
   reload(): void {
     this.settle();
     this.#state = this.type.decode(this.type.encode(this.#state));
-    this.#transaction = new TestTransaction(this.actor);
+    this.#transaction = new TestTransaction(this.actor, this.touched);
   }
 
   /** Collects garbage, given that every replica knows `stable`; returns how many items went. */

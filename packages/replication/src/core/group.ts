@@ -210,7 +210,7 @@ export class Group {
 
   /** Puts a replication server behind the group. */
   activate(server: ReplicationServer): void {
-    if (this.#issued !== undefined) server.resume(this.#issued);
+    if (this.#issued !== undefined) server.incarnation.resume(this.#issued, server.vector);
     this.#server = server;
     this.#meta = KNOWN_BY_SERVER;
     server.watchers = this.#watchers;

@@ -121,11 +121,6 @@ export class ReplicationServer {
     return this.incarnation.issued;
   }
 
-  /** See `Incarnation.resume`. */
-  resume(issued: Issued): void {
-    this.incarnation.resume(issued, this.#past.vector);
-  }
-
   /** The group's digest: O(1) for each event since it was last asked for. */
   digest(): Digest {
     return this.#past.digest();
@@ -175,7 +170,7 @@ export class ReplicationServer {
 
   /** Makes an event of what the type changed by itself, or was changed to behind our back; see `CrdtType.settle`. */
   settleType(): void {
-    if (this.#type.settle === undefined || this.#own?.isOpen === true) return;
+    if (this.#type.settle === undefined || this.isMutating) return;
     const own = this.#ownEvents();
     const before = own.count;
     own.settle(this.#type, this.#state, this.#touchedIfWatched("local"));
@@ -248,6 +243,11 @@ export class ReplicationServer {
       this.#wrote(own, before);
       this.settleType();
     }
+  }
+
+  /** Whether a `mutate` callback runs. */
+  get isMutating(): boolean {
+    return this.#own?.isOpen === true;
   }
 
   /** The own events of this tick. */
