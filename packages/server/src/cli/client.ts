@@ -144,14 +144,14 @@ export class Client {
     const response = await this.#head("POST", path, body, "text/event-stream");
     const { body: events } = response;
     if (events === null) throw new CliError(EXIT.unreachable, "UNREACHABLE", "the node answered without a stream");
-    for await (const { event, data } of readEvents(events)) {
+    for await (const { event, data } of readEvents(unlessLost(events))) {
       const parsed = JSON.parse(data) as unknown;
       if (event === "result") return parsed as Body;
       if (event === "error") throw this.#refused(response, data);
       const { done, total } = parsed as { readonly done: number; readonly total: number };
       tell(done, total);
     }
-    throw new CliError(EXIT.unreachable, "UNREACHABLE", "the node went away before it was done");
+    throw nodeLost();
   }
 
   /** A response that goes on: the time limit is for its head only. */
@@ -235,6 +235,19 @@ export class Client {
     }
     return new CliError(exitStatus(code), code, detail);
   }
+}
+
+/** The body of a stream, whose loss is a failure that can be shown. */
+export async function* unlessLost(body: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+  try {
+    yield* body;
+  } catch (cause) {
+    throw nodeLost(cause);
+  }
+}
+
+function nodeLost(cause?: unknown): CliError {
+  return new CliError(EXIT.unreachable, "UNREACHABLE", "the node went away before it was done", { cause });
 }
 
 function parseProblem(text: string): Problem | undefined {

@@ -1,7 +1,7 @@
 /** Files of exported groups, as they come in and go to the disk. */
 import { open, stat } from "node:fs/promises";
 import { parseGroupId } from "@coppice/storage";
-import { isServed } from "./client.ts";
+import { isServed, unlessLost } from "./client.ts";
 import { type ClientOptions, connect } from "./context.ts";
 import { CliError, EXIT } from "./failure.ts";
 import { interruptible } from "./interrupt.ts";
@@ -104,12 +104,4 @@ async function exported(
   if (body === null) throw new CliError(EXIT.unreachable, "UNREACHABLE", "the node answered without a stream");
   const chunks = unlessLost(body);
   return prefix === undefined ? { chunks, total: groups } : { chunks };
-}
-
-async function* unlessLost(body: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
-  try {
-    yield* body;
-  } catch (cause) {
-    throw new CliError(EXIT.unreachable, "UNREACHABLE", "the node went away before it was done", { cause });
-  }
 }

@@ -12,8 +12,7 @@ import type { CliContext } from "../context.ts";
 import { CliError, EXIT } from "../failure.ts";
 
 const SAME_SIGNAL_MS = 300;
-/** The shell's convention for a process that a signal ended. */
-/** SIGHUP: the terminal was closed. */
+/** The shell's convention for a process that a signal ended. SIGHUP: the terminal was closed. */
 const SIGNAL_STATUS = { SIGHUP: 129, SIGINT: 130, SIGTERM: 143 } as const;
 
 /** The flags of a command that has settings, as texts; {@link resolveSettings} reads them. */
