@@ -1,5 +1,5 @@
 import { existsSync } from "node:fs";
-import { readFile, stat, writeFile } from "node:fs/promises";
+import { readFile, readdir, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { Daemon, coppice, temporaryDirectory, until } from "./daemon.test-support.ts";
@@ -194,6 +194,9 @@ test("tokens are made, used and revoked by the command line, with a node and wit
   await Daemon.start(data);
   expect(await coppice(get)).toMatchObject({ status: 0 });
   expect((await coppice(["token", "list", "--data", data])).out).toMatch(/read +all +never +offline/);
+  const other = await temporaryDirectory();
+  expect(await coppice(["token", "list", "--data", other])).toMatchObject({ status: 2 });
+  expect(await readdir(other)).toEqual([]);
   const nowhere = await coppice(["token", "list", "--data", join(data, "none")]);
   expect(nowhere).toMatchObject({ status: 3 });
 });

@@ -2,7 +2,9 @@
 import { stat } from "node:fs/promises";
 import { type Command, InvalidArgumentError, Option } from "commander";
 import type { Scope } from "../../auth/grant.ts";
+import { readTokenText, readTokens } from "../../auth/token-files.ts";
 import { TokenStore } from "../../auth/token-store.ts";
+import { tokenPath } from "../../daemon/files.ts";
 import type { NewTokenBody, TokenBody, TokensBody } from "../../http/api.ts";
 import { tokenBody } from "../../http/token-body.ts";
 import { isServed } from "../client.ts";
@@ -113,8 +115,11 @@ async function isStopped(data: string): Promise<boolean> {
   return (await stat(data).catch(() => undefined)) !== undefined && !(await isServed(data));
 }
 
-/** No node runs: whoever may write into the directory decides. */
+/** No node runs: whoever may write into the directory decides. Where none ever ran, nothing is made. */
 async function offline(data: string): Promise<Tokens> {
+  if ((await readTokens(data)).length === 0 && (await readTokenText(tokenPath(data))) === undefined) {
+    throw new CliError(EXIT.usage, "INVALID_OPTIONS", `${data} is no data directory of a node`);
+  }
   const store = await TokenStore.open(data);
   return {
     create: async ({ scope, domain, label, expires }) => {
