@@ -3,6 +3,7 @@ import type { AutomergeMutator, AutomergeView } from "@coppice/crdt/automerge";
 import { type Replica, ReplicationError } from "@coppice/replication";
 import { ServerError } from "../error.ts";
 import { type EphemeralMessage, readRepoMessage, relayedMessage } from "./automerge-wire.ts";
+import { oncePerTurn } from "./once-per-turn.ts";
 import { tellOtherRooms } from "./room-broadcast.ts";
 
 type Content = Record<string, unknown>;
@@ -41,7 +42,6 @@ export class AutomergeRoom {
   #copy: Automerge.Doc<Content>;
   /** Of the group as it was then: one that is deleted, and perhaps created anew, has another. */
   readonly #epoch: number;
-  #isScheduled = false;
 
   /** The replica is the room's from now on. */
   constructor(
@@ -52,7 +52,7 @@ export class AutomergeRoom {
     this.#replica = replica;
     this.#epoch = replica.status.epoch;
     this.#copy = this.#copied();
-    this.#stop = replica.subscribe(() => this.#schedule());
+    this.#stop = replica.subscribe(oncePerTurn(() => this.#tell()));
     replica.onBroadcast((message) => this.#hear(message));
   }
 
@@ -164,16 +164,6 @@ export class AutomergeRoom {
     const { heads, need, have } = automerge.decodeSyncMessage(message);
     const known = heads.filter((hash) => automerge.hasHeads(this.#copy, [hash]));
     return automerge.encodeSyncMessage({ heads: known, need, have, changes: [] });
-  }
-
-  /** Changes of one turn of the event loop are told together. */
-  #schedule(): void {
-    if (this.#isScheduled) return;
-    this.#isScheduled = true;
-    setImmediate(() => {
-      this.#isScheduled = false;
-      this.#tell();
-    });
   }
 
   #tell(): void {

@@ -1,6 +1,7 @@
 import { type GroupStatus, type Replica, ReplicationError } from "@coppice/replication";
 import { formatGroupId } from "@coppice/storage";
 import { type RouteContext, openReplica } from "./context.ts";
+import { oncePerTurn } from "./once-per-turn.ts";
 import { toJson, writingJson } from "./wire-json.ts";
 
 /** What a watcher is told: a JSON text that all watchers of the group share. */
@@ -125,7 +126,6 @@ class GroupWatch {
   readonly #stopWatching: () => void;
   readonly #timer: NodeJS.Timeout;
   readonly #watchers = new Map<Watcher, WatcherState>();
-  #isScheduled = false;
   #event: WatchEvent | undefined;
   #isClosed = false;
 
@@ -133,7 +133,11 @@ class GroupWatch {
     this.#replica = replica;
     this.#id = formatGroupId(replica.id);
     this.#onEmpty = onEmpty;
-    this.#stopWatching = replica.subscribe(() => this.#schedule());
+    const tell = oncePerTurn(() => this.#tell());
+    this.#stopWatching = replica.subscribe(() => {
+      this.#event = undefined;
+      tell();
+    });
     this.#timer = setInterval(() => this.#checkDeleted(), CHECK_MS);
     this.#timer.unref();
   }
@@ -165,17 +169,6 @@ class GroupWatch {
       watcher.end();
     }
     this.#close();
-  }
-
-  /** Changes of one turn of the event loop are told together. */
-  #schedule(): void {
-    this.#event = undefined;
-    if (this.#isScheduled) return;
-    this.#isScheduled = true;
-    setImmediate(() => {
-      this.#isScheduled = false;
-      this.#tell();
-    });
   }
 
   #tell(): void {
