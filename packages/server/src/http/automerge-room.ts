@@ -5,6 +5,7 @@ import { ServerError } from "../error.ts";
 import { type EphemeralMessage, readRepoMessage, relayedMessage } from "./automerge-wire.ts";
 import { oncePerTurn } from "./once-per-turn.ts";
 import { tellOtherRooms } from "./room-broadcast.ts";
+import { followEnd } from "./rooms.ts";
 
 type Content = Record<string, unknown>;
 
@@ -40,8 +41,7 @@ export class AutomergeRoom {
   /** The count of the latest ephemeral message of each session; latest last. */
   readonly #counts = new Map<string, number>();
   #copy: Automerge.Doc<Content>;
-  /** Of the group as it was then: one that is deleted, and perhaps created anew, has another. */
-  readonly #epoch: number;
+  readonly #isGone: () => boolean;
 
   /** The replica is the room's from now on. */
   constructor(
@@ -50,7 +50,7 @@ export class AutomergeRoom {
   ) {
     this.#automerge = automerge;
     this.#replica = replica;
-    this.#epoch = replica.status.epoch;
+    this.#isGone = followEnd(replica);
     this.#copy = this.#copied();
     this.#stop = replica.subscribe(oncePerTurn(() => this.#tell()));
     replica.onBroadcast((message) => this.#hear(message));
@@ -58,7 +58,7 @@ export class AutomergeRoom {
 
   /** Whether the group was deleted, on whatever node. */
   get isGone(): boolean {
-    return this.#replica.status.epoch !== this.#epoch;
+    return this.#isGone();
   }
 
   join(client: AutomergeClient): void {

@@ -1,5 +1,23 @@
+import { ReplicationError } from "@coppice/replication";
 import { type GroupId, encodeGroupId } from "@coppice/storage";
 import type { Places } from "./places.ts";
+
+/**
+ * Tells whether the group of a replica has been deleted since, on whatever node. One that was created anew is another: it
+ * has another view.
+ */
+export function followEnd<View>(replica: { read<R>(fn: (view: View) => R): R }): () => boolean {
+  const current = (): View => replica.read((view) => view);
+  const known = current();
+  return () => {
+    try {
+      return current() !== known;
+    } catch (error) {
+      if (!(error instanceof ReplicationError)) throw error;
+      return true;
+    }
+  };
+}
 
 /** What users of a document have in common. */
 interface Room {

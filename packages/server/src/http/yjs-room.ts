@@ -4,6 +4,7 @@ import type * as Yjs from "yjs";
 import { ServerError } from "../error.ts";
 import { AwarenessTable, awarenessMessages } from "./yjs-awareness.ts";
 import { tellOtherRooms } from "./room-broadcast.ts";
+import { followEnd } from "./rooms.ts";
 import {
   type AwarenessEntry,
   MESSAGE_AWARENESS,
@@ -47,6 +48,7 @@ export class YjsRoom {
   readonly #yjs: YjsLibrary;
   readonly #replica: Replica<unknown, YjsMutator, YjsView>;
   readonly #doc: Yjs.Doc;
+  readonly #isGone: () => boolean;
   readonly #clients = new Map<YjsClient, Seat>();
   readonly #onUpdate: (update: Uint8Array, origin: unknown) => void;
   readonly #awareness = new AwarenessTable<YjsClient>();
@@ -63,6 +65,7 @@ export class YjsRoom {
     this.#members = members;
     this.#met = new Set(members());
     this.#doc = replica.read(({ doc }) => doc);
+    this.#isGone = followEnd(replica);
     this.#onUpdate = (update, origin) => {
       this.#answer = undefined;
       this.#tell(wire(MESSAGE_SYNC, SYNC_UPDATE, update), origin);
@@ -76,12 +79,7 @@ export class YjsRoom {
 
   /** Whether the group was deleted, on whatever node. One that was created anew has another document. */
   get isGone(): boolean {
-    try {
-      return this.#replica.read(({ doc }) => doc) !== this.#doc;
-    } catch (error) {
-      if (!(error instanceof ReplicationError)) throw error;
-      return true;
-    }
+    return this.#isGone();
   }
 
   join(client: YjsClient): void {

@@ -272,3 +272,18 @@ test("what a client says of documents that are nowhere is kept up to a limit", a
   await expect.poll(() => refused, { timeout: 10_000 }).toBe(20);
   expect(bytesInUse() - before).toBeLessThan(50_000_000);
 });
+
+test("who edits a document that is deleted does not keep others from the one after it", async () => {
+  const served = await start();
+  const mine = client(served.gateway.url, "a").create<Note>({ title: "x" });
+  await stored(served.node, mine);
+  const id = ["automerge", mine.documentId];
+  await served.node.delete(id);
+  const again = await served.node.open(id, automergeDoc<Note>(), { recreate: true });
+  await again.mutate((note) => note.change((draft) => void (draft.title = "anew")));
+  const reader = client(served.gateway.url, "b", READ_TOKEN);
+  const found = await reader.find<Note>(mine.url);
+  expect(title(found)).toBe("anew");
+  await again.mutate((note) => note.change((draft) => void (draft.title = "and on")));
+  await expect.poll(() => title(found)).toBe("and on");
+});
