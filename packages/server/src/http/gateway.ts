@@ -92,8 +92,8 @@ export interface GatewayOptions {
 
 const AUTOMERGE_DOMAIN = "automerge";
 const SWEEP_MS = 50;
-/** How long running requests may take when the server closes. */
-const CLOSE_MS_MAX = 10_000;
+/** How long running requests may take when the server closes. Supervisors kill after ten seconds: the node needs some, too. */
+const CLOSE_MS_MAX = 5000;
 /** How long the other end of a WebSocket may take to close it, too: one that is gone without a word never does. */
 const SOCKET_CLOSE_MS_MAX = 1000;
 
@@ -122,7 +122,7 @@ export class Gateway implements AsyncDisposable {
   }
 
   /**
-   * Stops listening, ends what waits, closes WebSockets (1001), and lets running requests finish, for ten seconds;
+   * Stops listening, ends what waits, closes WebSockets (1001), and lets running requests finish, for five seconds;
    * idempotent. The node stays open.
    */
   async close(): Promise<void> {

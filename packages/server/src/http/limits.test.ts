@@ -223,6 +223,23 @@ test("a document that is too deep for JSON is refused, and ends its watches and 
   expect(served.errors).toEqual([]);
 });
 
+test("a reader that takes nothing does not hold up the end of the server", async () => {
+  const served = await serve({ types }, { types });
+  const replica = await served.node.open("note", yjsDoc({ note: "text" }));
+  for (let round = 0; round < 8; round++) {
+    await replica.mutate(({ doc }) => doc.getText("note").insert(0, "x".repeat(2_000_000)));
+  }
+  const reader = raw(served);
+  const host = new URL(served.gateway.url).host;
+  reader.write(`GET /v1/groups/note/watch HTTP/1.1\r\nHost: ${host}\r\nAuthorization: Bearer ${TOKEN}\r\n\r\n`);
+  await once(reader, "data");
+  reader.pause();
+  await sleep(500);
+  const begunAt = performance.now();
+  await served.gateway.close();
+  expect(performance.now() - begunAt).toBeLessThan(4000);
+});
+
 test.each([{ bodyBytesMax: 0 }, { requestsPerSecond: 1.5 }, { stalledMs: -1 }, { watchersMax: Number.NaN }])(
   "refuses the limits %j",
   async (limits) => {
