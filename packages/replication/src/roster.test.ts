@@ -1,13 +1,16 @@
 import {
+  type Actor,
   type BoundedCounterMutator,
   type BoundedCounterView,
+  VersionVector,
   boundedCounter,
   gCounter,
   orMap,
   parseActor,
 } from "@coppice/crdt";
+import { encodeGroupId } from "@coppice/storage";
 import { describe, expect, it } from "vitest";
-import { Grove } from "./nodes.test-support.ts";
+import { Ghost, Grove } from "./nodes.test-support.ts";
 import type { Replica } from "./replica.ts";
 
 const counts = orMap(gCounter);
@@ -68,6 +71,23 @@ describe("a roster", () => {
     await grove.start("c", ["a", "b"], options);
     await group.mutate((g) => g.at("x").increment(1), { ack: { replicas: "all" } });
     expect(group.value()).toEqual({ x: 3 });
+  });
+
+  it("takes a member's word only once it was asked: one sent before may say less than is known there", async () => {
+    await using grove = new Grove();
+    const a = await grove.start("a", [], { types: [counts], rosters: { shop: ["a", "ghost"] } });
+    const onA = await a.open(["shop", 1], counts);
+    onA.mutate((g) => g.at("k").increment(1));
+    onA.mutate((g) => g.clear());
+    const ghost = new Ghost(grove, "ghost");
+    await ghost.haunt("a");
+    await expect.poll(() => a.peers().length).toBe(1);
+    const group = { key: encodeGroupId(["shop", 1]), type: counts.name, epoch: 1 };
+    const collected = a.collect(["shop", 1], { timeoutMs: 5000 });
+    ghost.say({ kind: "vector", group, intent: "tell", vector: new VersionVector() });
+    const all = new VersionVector(Object.entries(onA.status.vector) as [Actor, number][]);
+    ghost.say({ kind: "vector", group, intent: "answer", vector: all });
+    expect(await collected).toMatchObject({ collected: 1 });
   });
 
   it("lets every member forget what all of them know to be cancelled, and nothing before", async () => {

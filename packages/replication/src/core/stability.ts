@@ -49,10 +49,15 @@ export class Stability {
   }
 
   /** A peer tells its vector, asked or not. */
-  onVector(peer: Peer, { group: ref, vector }: Vector): void {
+  onVector(peer: Peer, { group: ref, intent, vector }: Vector): void {
     for (const round of this.#rounds) {
       const { group, left, vectors } = round;
       if (group.key !== ref.key || group.epoch !== ref.epoch || !left.has(peer.id)) continue;
+      if (intent !== "answer") {
+        // It may have set out before the round, and say less than is known there; or its sender has just come.
+        this.#antiEntropy.ask(peer, group);
+        continue;
+      }
       // It knows more: what is missing here has just been asked for, so ask again once that is here.
       if (!group.vector.includes(vector)) continue;
       left.delete(peer.id);
