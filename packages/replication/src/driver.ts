@@ -257,7 +257,8 @@ export class Driver {
       notice: (code, message, peer) => this.notice(code, message, peer === undefined ? {} : { peer }),
       damaged: ({ id, record, action, reason }) => {
         const what = id === undefined ? "the storage" : `group ${formatGroupId(id)}`;
-        const message = `${what}: a ${record} record was ${action}: ${reason}`;
+        const one = record === "engine" ? "a file of the engine" : `a ${record} record`;
+        const message = `${what}: ${one} was ${action}: ${reason}`;
         this.notice("STORAGE_DAMAGED", message, id === undefined ? {} : { group: id });
       },
     };

@@ -1,7 +1,11 @@
 import { gCounter } from "@coppice/crdt";
 import { type StorageBackend, StorageError, createGroupStore, encodeGroupId, memoryStorage } from "@coppice/storage";
+import { levelStorage } from "@coppice/storage/level";
 import { SimulatedDisk } from "@coppice/storage/testing";
-import { describe, expect, it } from "vitest";
+import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { describe, expect, it, onTestFinished } from "vitest";
 import { Grove, altered, gate, notes } from "./nodes.test-support.ts";
 
 /** The storage of a node that left a counter of 3 in it. */
@@ -119,6 +123,31 @@ describe("a storage that is damaged", () => {
     await node.connect("memory:/b");
     await grove.converged();
     expect((await node.open("c", gCounter)).value()).toBe(3);
+  });
+});
+
+describe("a storage whose engine has lost writes", () => {
+  it("is told of, and they come back from peers", async () => {
+    const data = await mkdtemp(join(tmpdir(), "coppice-trouble-"));
+    onTestFinished(() => rm(data, { recursive: true, force: true }));
+    await using grove = new Grove();
+    const first = await grove.start("a", [], { storage: levelStorage(data) });
+    const peer = await grove.start("b", ["a"]);
+    for (const id of ["c", "d", "e"]) {
+      await (await first.open(id, gCounter)).mutate((c) => c.increment(3), { ack: { replicas: 1 } });
+    }
+    await grove.stop("a");
+    const [log = ""] = (await readdir(join(data, "db"))).filter((name) => name.endsWith(".log"));
+    const bytes = await readFile(join(data, "db", log));
+    bytes[bytes.length >> 1] = 255 - (bytes[bytes.length >> 1] ?? 0);
+    await writeFile(join(data, "db", log), bytes);
+    const node = await grove.start("a", [], { storage: levelStorage(data) });
+    const [notice] = grove.notices.filter(({ code }) => code === "STORAGE_DAMAGED");
+    expect(notice?.message).toMatch(/a file of the engine was quarantined: .*rotten.* has rotted at byte \d+/);
+    await node.connect("memory:/b");
+    await grove.converged();
+    for (const id of ["c", "d", "e"]) expect((await node.open(id, gCounter)).value()).toBe(3);
+    expect(peer.group("c")?.events).toBe(1);
   });
 });
 

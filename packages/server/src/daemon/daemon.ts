@@ -193,7 +193,9 @@ async function openNode(
 function logDamage({ id, record, action, reason }: Damage, notices: NoticeLog, log: Log): void {
   const group = id === undefined ? "" : formatGroupId(id);
   const code = "STORAGE_DAMAGED";
-  const message = `the ${record} record of ${group || "the node"} was ${action}: ${reason}`;
+  const what =
+    record === "engine" ? "a file of the storage's engine" : `the ${record} record of ${group || "the node"}`;
+  const message = `${what} was ${action}: ${reason}`;
   notices.add({ code, message });
   log("warn", "notice", `${message} (${code})`, { code, group, record, action, reason });
 }
