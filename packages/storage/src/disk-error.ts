@@ -41,7 +41,7 @@ export function explainDiskError(
   }
   // LevelDB says so of a file that another one names, and of a table that is too short.
   if (
-    /Corruption: |IO error: [^]*(No such file|ldb: Invalid argument)|file is not a database|database disk image is malformed/.test(
+    /Corruption: |IO error: [^]*(No such file|ldb: Invalid argument)|MDB_PAGE_NOTFOUND|MDB_CORRUPTED|file is not a database|database disk image is malformed/.test(
       text,
     )
   ) {

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { expect, it } from "vitest";
 import type { Op } from "../backend.ts";
 import { SmallDisk } from "../small-disk.test-support.ts";
+import { explainDiskError } from "../disk-error.ts";
 import { lmdbStorage } from "./index.ts";
 import { pagesNeeded } from "./pages-needed.ts";
 
@@ -100,4 +101,9 @@ it("meets a full disk itself, so that the engine does not, whatever the transact
   expect(reasons.get("ENOSPC")).toBeGreaterThan(20);
   const found = await backend.getMany([...stored.keys()]);
   expect(found.map((value) => value?.length)).toEqual([...stored.values()]);
+
+  it("says that it is damaged when the engine finds no page where one should be", () => {
+    const cause = new Error("MDB_PAGE_NOTFOUND: Requested page not found");
+    expect(explainDiskError("lmdb:data", cause)).toMatchObject({ code: "CORRUPT", cause });
+  });
 });
