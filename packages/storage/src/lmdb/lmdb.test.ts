@@ -101,9 +101,9 @@ it("meets a full disk itself, so that the engine does not, whatever the transact
   expect(reasons.get("ENOSPC")).toBeGreaterThan(20);
   const found = await backend.getMany([...stored.keys()]);
   expect(found.map((value) => value?.length)).toEqual([...stored.values()]);
+});
 
-  it("says that it is damaged when the engine finds no page where one should be", () => {
-    const cause = new Error("MDB_PAGE_NOTFOUND: Requested page not found");
-    expect(explainDiskError("lmdb:data", cause)).toMatchObject({ code: "CORRUPT", cause });
-  });
+it("says that it is damaged when the engine finds no page where one should be", () => {
+  const cause = new Error("MDB_PAGE_NOTFOUND: Requested page not found");
+  expect(explainDiskError("lmdb:data", cause)).toMatchObject({ code: "CORRUPT", cause });
 });
