@@ -81,7 +81,7 @@ answerCommands({
     );
   },
 
-  /** Joins a host with a new node; answers how long it takes until its groups, in order, have the digests that they have there. */
+  /** Joins a host with a new node; answers how long it takes until the groups have the digests, in order, of there. */
   async join({ address, data, digests }: { address: string; data?: string; digests: readonly string[] }) {
     const joining = await createNode({
       types: [lwwMap()],

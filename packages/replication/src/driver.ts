@@ -469,12 +469,12 @@ function unknown(id: GroupId): never {
   throw new ReplicationError("UNKNOWN_GROUP", `no group ${formatGroupId(id)} is known here`);
 }
 
-/** Adds to the set under a key; returns how to take it out again. */
 /** How often a group was deleted: epochs are odd while it lives, even once it is deleted. */
 function deletionsOf({ epoch }: Group): number {
   return epoch >> 1;
 }
 
+/** Adds to the set under a key; returns how to take it out again. */
 function addTo<Key, Item>(sets: Map<Key, Set<Item>>, key: Key, item: Item): () => void {
   const set = sets.get(key) ?? new Set();
   sets.set(key, set);

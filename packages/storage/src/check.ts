@@ -33,8 +33,9 @@ export interface Finding {
   readonly group: string | undefined;
   /**
    * "catalogue" (one of a group's two records), "snapshot" (a body that lies apart), "journal", "node": the record is
-   * damaged or missing. "engine": a file of the engine has rotted, and writes may be missing. "superseded": a damaged state of a former epoch. "orphan": what no record refers to, and what
-   * has the key of nothing. "quarantined": moved aside by an earlier repair; not counted as damage.
+   * damaged or missing. "engine": a file of the engine has rotted, and writes may be missing. "superseded": a damaged
+   * state of a former epoch. "orphan": what no record refers to, and what has the key of nothing. "quarantined": moved
+   * aside by an earlier repair; not counted as damage.
    */
   readonly kind: "catalogue" | "snapshot" | "journal" | "node" | "engine" | "superseded" | "orphan" | "quarantined";
   /** The key in the backend, the log with a space and a sequence number, or a file. */
