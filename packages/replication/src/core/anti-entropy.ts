@@ -12,9 +12,12 @@ import type { DomainSum, GroupRef, List, State, Sums, Vector, VectorIntent, Want
 import type { Peer, PeerSketch } from "./peer.ts";
 import { Pulls } from "./pulls.ts";
 import { CELL_WORDS, SKETCH_CELLS_MAX } from "./sketch.ts";
+import { Wants } from "./wants.ts";
 
 /** Domains of fewer groups are compared by list. */
 const SKETCH_GROUPS_MIN = 256;
+/** Groups up to this are sent to whoever does not know them. Of others it hears first, and shares them out among its peers. */
+const SMALL_BYTES_MAX = 1024;
 /** Cells sent at first: enough for about ten differing groups. */
 const SKETCH_CELLS = 32;
 
@@ -29,6 +32,7 @@ export class AntiEntropy {
   readonly #core: CoreContext;
   readonly #acknowledgements: Acknowledgements;
   readonly #pulls: Pulls;
+  readonly #wants: Wants;
   readonly #answers: Answers;
   /** Groups of which something was learnt by repair that the other neighbours have not been told of, with its source. */
   readonly #learnt = new Map<Group, PeerId>();
@@ -37,6 +41,7 @@ export class AntiEntropy {
     this.#core = core;
     this.#acknowledgements = acknowledgements;
     this.#pulls = new Pulls(core, (peer, group) => this.tell(peer, group, "ask"));
+    this.#wants = new Wants(core, (peer) => this.begin(peer));
     this.#answers = new Answers(core, {
       bring: (peer, group, vector) => this.#bring(peer, group, vector),
       end: (peer, group) => this.tell(peer, group, "answer"),
@@ -109,7 +114,7 @@ export class AntiEntropy {
       if (groups.length === 0) unknown.push(hash);
       for (const group of groups) this.#differs(peer, group);
     }
-    if (unknown.length > 0) peer.post(encodeMessage({ kind: "want", hashes: unknown }));
+    this.#wants.listed(peer, domain.name, unknown);
   }
 
   /** The peer needs more cells, or the whole list where that would be shorter or there are no more. */
@@ -132,16 +137,16 @@ export class AntiEntropy {
   onList(peer: Peer, list: List): void {
     const domain = this.#core.groups.domains.get(list.domain);
     if (domain === undefined) {
-      if (!this.#core.isInterestedIn(list.domain) || list.entries.length === 0) return;
-      return peer.post(encodeMessage({ kind: "want", hashes: list.entries.map(({ hash }) => hash) }));
+      if (!this.#core.isInterestedIn(list.domain)) return;
+      const hashes = list.entries.map(({ hash }) => hash);
+      return this.#wants.listed(peer, list.domain, hashes);
     }
     const { differing, unknown } = domain.compare(list);
-    // What says nothing here yet, such as a group that was just opened, is in no list of ours, and may be one of the unknown.
+    // What says nothing here yet, such as a group that was just opened, is in no list of ours, so it may be one of the unknown.
     const others = new Set([...differing, ...unknown]);
     this.#core.comparedDomain(list.domain, others, list.from, list.to);
     this.#core.watch.equalDomain(peer, list.domain, others, list.from, list.to);
-    this.#inquire(peer, domain, differing);
-    if (unknown.length > 0) peer.post(encodeMessage({ kind: "want", hashes: unknown }));
+    this.#inquire(peer, domain, others);
   }
 
   #differs(peer: Peer, group: Group): void {
@@ -149,10 +154,14 @@ export class AntiEntropy {
     this.pull(peer, group);
   }
 
+  /** A peer knows nothing of these groups. It gets small ones at once; of the others it is told, and asks for them. */
   onWant(peer: Peer, { hashes }: Want): void {
+    const nothing = new VersionVector();
     for (const hash of new Set(hashes)) {
       for (const group of this.#core.groups.withHash(hash)) {
-        if (peer.isInterestedIn(group.domain)) this.tell(peer, group, "tell");
+        if (!peer.isInterestedIn(group.domain)) continue;
+        if (group.bytes <= SMALL_BYTES_MAX) this.#answer(peer, group, nothing);
+        else this.tell(peer, group, "tell");
       }
     }
   }
@@ -187,6 +196,7 @@ export class AntiEntropy {
   /** A peer has gone. */
   left(peer: Peer): void {
     this.#pulls.left(peer);
+    this.#wants.left();
     peer.answers.owed.clear();
   }
 
@@ -212,6 +222,7 @@ export class AntiEntropy {
 
   onVector(peer: Peer, message: Vector): void {
     const { group: ref, intent, vector } = message;
+    if (intent !== "ask") this.#wants.answered(peer, ref.key);
     const group = this.groupFor(ref, vector.size > 0 || ref.epoch > 1);
     if (group === undefined) return this.#tellUnknown(peer, message);
     const isNewEpoch = group.epoch < ref.epoch;
@@ -367,6 +378,7 @@ export class AntiEntropy {
   /** Call at every heartbeat: answers may have been lost, as a whole or their end. */
   tick(): void {
     this.#pulls.tick();
+    this.#wants.tick();
     for (const group of this.#learnt.keys()) this.#spreadLearnt(group);
   }
 }

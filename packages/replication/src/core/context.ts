@@ -22,6 +22,8 @@ export interface CoreContext {
   isInterestedIn(domain: string): boolean;
   /** Adds a group that was never stored here. */
   add(id: GroupId, group: GroupRef): Group | undefined;
+  /** How many groups more this node may take from peers; tells its users once when there is no room. */
+  room(): number;
   /** Loads the group if need be, then calls back; not at all when it cannot be loaded. */
   load(group: Group, then: (group: Group) => void): void;
   /** See `CommitPipeline.respond`. */

@@ -197,6 +197,7 @@ export class Core {
       limits: this.#options.limits,
       isInterestedIn: (domain) => this.#table.isInterestedIn(domain),
       add: (id, ref) => this.#table.addFromPeer(id, ref),
+      room: () => this.#table.room(),
       load: (group, then) => this.#table.load(group, then),
       respond: (group, prepare) => {
         this.pipeline.respond(group, prepare);

@@ -2,7 +2,7 @@ import { type CatalogueRow, type Digest, type GroupId, decodeGroupKey, domainOf 
 import { equalDigest } from "./digest.ts";
 import { DomainIndex } from "./domain-index.ts";
 import { Group, type GroupView, emptyMeta } from "./group.ts";
-import { COUNTED, DEGRADED, DELETED, GroupRows, type RowNumber, STORED, UNSETTLED } from "./group-rows.ts";
+import { DEGRADED, DELETED, GroupRows, type RowNumber, STORED, UNSETTLED } from "./group-rows.ts";
 import { RestingCodec, type RestingGroup, recordKey } from "./resting-group.ts";
 
 /** What is known of the groups of a node, by key. */
@@ -72,12 +72,9 @@ export class GroupDirectory implements Groups {
     return row === undefined ? undefined : this.#read(row);
   }
 
-  /** The groups whose keys have this hash and that have something to tell. */
+  /** The groups whose keys have this hash; mostly one or none. */
   withHash(hash: number): Group[] {
-    return this.#rows
-      .withHash(hash)
-      .filter((row) => this.#rows.has(row, COUNTED))
-      .map((row) => this.#wake(row));
+    return this.#rows.withHash(hash).map((row) => this.#wake(row));
   }
 
   *values(): Generator<Group> {
@@ -151,9 +148,11 @@ export class GroupDirectory implements Groups {
 
   /** A group that was not known so far, with no events. */
   add(id: GroupId, key: string, type: string, epoch: number): Group {
-    const resting = { snapshotAt: 0, snapshotBytes: 0, journalBytes: 0 };
-    const row = this.#add({ ...resting, key, meta: emptyMeta(id, key, type, epoch), issued: undefined });
-    const group = this.#wake(row, key);
+    const meta = emptyMeta(id, key, type, epoch);
+    const resting = { key, meta, snapshotAt: 0, snapshotBytes: 0, journalBytes: 0, issued: undefined };
+    const row = this.#add(resting);
+    const group = new Group(this.#rows, row, this.#indexOf(row).name, resting);
+    this.#awake.set(key, group);
     this.update(group);
     return group;
   }

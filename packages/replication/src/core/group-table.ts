@@ -102,7 +102,7 @@ export class GroupTable {
   }
 
   #add(id: GroupId, { key, type, epoch }: GroupRef): Group {
-    if (this.#isFull) {
+    if (this.#directory.size >= this.#parts.server.limits.groupsMax) {
       throw new ReplicationError(
         "LIMIT_EXCEEDED",
         `this node holds ${this.#directory.size} groups, its limit (groupsMax)`,
@@ -111,14 +111,10 @@ export class GroupTable {
     return this.#directory.add(id, key, type, epoch);
   }
 
-  get #isFull(): boolean {
-    return this.#directory.size >= this.#parts.server.limits.groupsMax;
-  }
-
   /** A group that a peer tells of; undefined when it is of no interest here, or there is no room for it. */
   addFromPeer(id: GroupId, ref: GroupRef): Group | undefined {
     if (!this.isInterestedIn(domainOf(id))) return undefined;
-    if (this.#isFull) return this.#tellFull(id);
+    if (this.room() === 0) return undefined;
     const group = this.#add(id, ref);
     if (this.#types.get(ref.type) === undefined && group.phase !== "deleted") {
       this.#parts.server.notice(
@@ -136,12 +132,14 @@ export class GroupTable {
     if (this.#directory.update(group)) this.#parts.changes.note(group.key);
   }
 
-  /** Once: groups do not go, and the peers tell of theirs again and again. */
-  #tellFull(id: GroupId): undefined {
-    if (this.#hasToldFull) return;
+  /** How many groups more may be taken from peers. When there is no room, that is told once: they offer theirs again and again. */
+  room(): number {
+    const room = Math.max(0, this.#parts.server.limits.groupsMax - this.#directory.size);
+    if (room > 0 || this.#hasToldFull) return room;
     this.#hasToldFull = true;
-    const message = `this node holds ${this.#directory.size} groups, its limit (groupsMax), and takes no other from peers, such as ${formatGroupId(id)}`;
-    this.#parts.server.notice("LIMIT_EXCEEDED", message, { group: id });
+    const message = `this node holds ${this.#directory.size} groups, its limit (groupsMax), and takes no other from peers`;
+    this.#parts.server.notice("LIMIT_EXCEEDED", message, {});
+    return room;
   }
 
   isInterestedIn(domain: string): boolean {

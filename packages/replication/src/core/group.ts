@@ -188,6 +188,11 @@ export class Group {
     return this.#server?.isEmpty ?? this.#meta.vector.size === 0;
   }
 
+  /** About how long it is for peers: as stored, or what is newer. */
+  get bytes(): number {
+    return Math.max(this.snapshotBytes + this.journalBytes, this.#server?.tailBytes ?? 0);
+  }
+
   digest(): Digest {
     return this.#server?.digest() ?? this.#meta.digest;
   }

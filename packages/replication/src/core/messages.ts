@@ -11,7 +11,7 @@
  * | 3    | events    | byte flags, group, bytes run (`run.ts`)                                                    |
  * | 4    | sums      | byte reply, uint n, n * (string domain, uint groups, digest)                               |
  * | 5    | list      | string domain, hash from, hash to, uint n, n * (uint hashes left out before, digest)       |
- * | 6    | want      | uint n, n * hash: tell me these groups' vectors                                            |
+ * | 6    | want      | uint n, n * hash: I know nothing of these groups                                       |
  * | 7    | vector    | uint n, n * actor, group, n * uint seq, byte intent (0 ask, 1 answer, 2 tell)              |
  * | 8    | state     | group, byte whole, vector, uint n, n * actor frontier, uint time, bytes body               |
  * | 9    | ack       | string key, uint epoch, actor, uint seq, byte durable                                      |

@@ -8,7 +8,7 @@ const QUESTIONS_MAX = 256;
 /** The same while there is no other peer: then there is nothing to share out, and waiting would cost round trips. */
 const QUESTIONS_MAX_ALONE = 4096;
 /** A question is as good as lost when nothing of any answer comes for so long; one that brought nothing rests so long. */
-const AGAIN_MS = 1000;
+export const AGAIN_MS = 1000;
 /** And when its own answer has not ended after this, whatever else comes. */
 const LOST_MS = 60_000;
 /** Open questions to a peer among which one may wait for long. */
@@ -28,6 +28,28 @@ export class PeerPulls {
   readonly rested: Map<string, number> = new Map();
   /** What the peer knows of groups of which something is missing here; undefined when that is not known. */
   readonly offers: Map<string, VersionVector | undefined> = new Map();
+  /** Hashes of groups that it has and this node does not know, with their domains: still to be asked for, in its order. */
+  readonly listed: Map<number, string> = new Map();
+  /** And those that it was asked for, without the end of an answer, with when that was. */
+  readonly wanted: Map<number, number> = new Map();
+  /** Whether another peer has brought some that it listed. */
+  hasSkipped = false;
+
+  /** Questions without the end of an answer. */
+  get open(): number {
+    return this.asked.size + this.wanted.size;
+  }
+}
+
+/** Questions that may be open to one of so many peers. */
+export function questionsMax(peers: number): number {
+  return peers > 1 ? QUESTIONS_MAX : QUESTIONS_MAX_ALONE;
+}
+
+/** Whether there is no use in waiting for the answer to a question that was asked then. */
+export function isLost({ progressAt }: PeerPulls, askedAt: number, now: number): boolean {
+  const since = now - AGAIN_MS;
+  return askedAt <= since && (progressAt <= since || askedAt <= now - LOST_MS);
 }
 
 /**
@@ -107,16 +129,16 @@ export class Pulls {
     const now = this.#core.now();
     const since = now - AGAIN_MS;
     for (const peer of this.#core.peers.values()) {
-      const { asked, hurried, rested, progressAt } = peer.pulls;
+      const { asked, hurried, rested } = peer.pulls;
       for (const [key, at] of rested) if (at <= since) rested.delete(key);
       for (const [key, at] of asked) {
-        if (at > since || (progressAt > since && at > now - LOST_MS)) continue;
+        if (!isLost(peer.pulls, at, now)) continue;
         asked.delete(key);
         hurried.delete(key);
         this.#ended(peer, key);
       }
       this.#fill(peer);
-      if (asked.size === 0 && peer.pulls.offers.size > 0) this.#takeOver(peer, since);
+      if (peer.pulls.open === 0 && peer.pulls.offers.size > 0) this.#takeOver(peer, since);
     }
   }
 
@@ -151,7 +173,7 @@ export class Pulls {
     const { offers } = peer.pulls;
     let looks = 0;
     for (const [key, vector] of offers) {
-      if (peer.pulls.asked.size >= this.#questionsMax || ++looks > LOOKS_MAX) return;
+      if (peer.pulls.open >= questionsMax(this.#core.peers.size) || ++looks > LOOKS_MAX) return;
       const group = this.#core.groups.get(key);
       // What must wait goes to the end, so that the others have a turn.
       offers.delete(key);
@@ -159,10 +181,6 @@ export class Pulls {
       offers.set(key, vector);
       this.#take(peer, group);
     }
-  }
-
-  get #questionsMax(): number {
-    return this.#core.peers.size > 1 ? QUESTIONS_MAX : QUESTIONS_MAX_ALONE;
   }
 
   /** Asks for what a peer offers, unless it is here by now or must wait. */
@@ -181,7 +199,7 @@ export class Pulls {
     }
     const source = this.#sources.get(key);
     const isAsked = source !== undefined && this.#core.peers.get(source.id) === source;
-    if (isAsked || asked.size >= this.#questionsMax) return false;
+    if (isAsked || peer.pulls.open >= questionsMax(this.#core.peers.size)) return false;
     this.ask(peer, group);
     return true;
   }
