@@ -73,13 +73,17 @@ export class AntiEntropy {
         this.#core.watch.equalDomain(peer, name);
         // A journal that is still to be read may hold own writes that are not in the sum.
         if (this.#core.groups.isSettled(name)) this.#core.unseen.sawDomain(name);
-      } else if (!isReply) {
-        // Of few groups a list is as short.
-        if (Math.min(sum?.groups ?? 0, ours.groups) >= SKETCH_GROUPS_MIN) this.#sketch(peer, name, 0, SKETCH_CELLS);
-        else this.#list(peer, name);
-      }
+      } else if (!isReply) this.#begin(peer, ours, sum?.groups ?? 0);
     }
     if (!isReply) peer.post(encodeMessage({ kind: "sums", isReply: true, sums: equal }));
+  }
+
+  /** Has a domain compared that a peer has otherwise. */
+  #begin(peer: Peer, { domain, groups: ours }: DomainSum, theirs: number): void {
+    if (Math.min(ours, theirs) >= SKETCH_GROUPS_MIN) return this.#sketch(peer, domain, 0, SKETCH_CELLS);
+    // Of few groups a list is as short. Whoever has fewer compares: it learns at once what it may want.
+    if (ours >= theirs) return this.#list(peer, domain);
+    peer.post(encodeMessage({ kind: "more", domain, version: 0, from: 0, upto: 0 }));
   }
 
   #sketch(peer: Peer, name: string, from: number, to: number): void {

@@ -20,7 +20,7 @@
  * | 12   | check     | string key, uint epoch, uint id, byte reply, digest, string hash (hexadecimal, or empty)   |
  * | 13   | presence  | string key, string origin, uint clock, bytes state (at most 4 KiB; empty: gone)            |
  * | 14   | sketch    | string domain, uint version, uint from, uint n, n * cell (`sketch.ts`)                      |
- * | 15   | more      | string domain, uint version, uint from, uint upto: these cells were too few, send so many   |
+ * | 15   | more      | string domain, uint version, uint from, uint upto: these cells were too few, send so many; from 0: send the list |
  * | 16   | members   | uint n, n * (string peer, strings addresses, strings domains): linked here (`peer-exchange.ts`) |
  * | 17   | point     | string key, uint epoch, uint id, byte reply, vector: the frontier; empty in a question       |
  * | 18   | broadcast | string key, string origin, uint clock, bytes message (at most 64 KiB)                       |
@@ -186,7 +186,7 @@ export interface Sketch {
   readonly cells: Uint32Array;
 }
 
-/** The cells of that version were too few: more of them, `from` to `upto`. */
+/** The cells of that version were too few: more of them, `from` to `upto`. From 0: the whole list instead. */
 export interface More {
   readonly kind: "more";
   readonly domain: string;

@@ -9,6 +9,8 @@ import { CELL_WORDS, SKETCH_CELLS_MAX } from "./sketch.ts";
 
 /** The part of the queue beyond which answers wait: what is queued can no longer be left to another node. */
 const ANSWERS_PART = 1 / 8;
+/** Bytes of answers that are sent before there are more: the peer works on them meanwhile. Each time twice as many. */
+const FIRST_ANSWERS_BYTES = 16 * 1024;
 /** The part of it for each group while the transport takes no more: what comes on top is old before it leaves. */
 const BLOCKED_PART = 1 / 32;
 
@@ -32,6 +34,8 @@ export class Peer {
   /** Messages that wait to be packed into frames. */
   #queue: Uint8Array[] = [];
   #queueBytes = 0;
+  /** Bytes in the queue from which on answers wait. */
+  #answersBytesMax: number;
   #isBlocked = false;
   /** Bytes of each group queued since the transport takes no more. */
   readonly #blockedBytes = new Map<string, number>();
@@ -69,6 +73,7 @@ export class Peer {
     this.meter = meter;
     this.reassembly = new Reassembly(limits.messageBytesMax);
     this.#queueBytesMax = limits.queueBytesMax;
+    this.#answersBytesMax = Math.min(FIRST_ANSWERS_BYTES, ANSWERS_PART * limits.queueBytesMax);
   }
 
   get id(): PeerId {
@@ -142,7 +147,7 @@ export class Peer {
 
   /** Whether an answer may be queued. */
   get hasRoom(): boolean {
-    return this.#queueBytes < ANSWERS_PART * this.#queueBytesMax;
+    return this.#queueBytes < this.#answersBytesMax;
   }
 
   /** Queues a part of an answer, for which there was room when it was begun. */
@@ -167,6 +172,8 @@ export class Peer {
     if (this.#isBlocked) return [];
     if (this.#queue.length === 0) return this.#takeDropped();
     const frames = packFrames(this.#queue, () => this.#fragments++);
+    const nextMax = this.hasRoom ? FIRST_ANSWERS_BYTES : 2 * this.#answersBytesMax;
+    this.#answersBytesMax = Math.min(nextMax, ANSWERS_PART * this.#queueBytesMax);
     this.#queue = [];
     this.#queueBytes = 0;
     this.#blockedBytes.clear();
