@@ -32,10 +32,10 @@ it("a late joiner gets each group once, a part from each of its peers, and all o
 const ONCE = { heartbeatMs: 1_000_000, syncIntervalMs: 1_000_000 };
 const LONG = "v".repeat(10_000);
 
-async function fill(node: Node, groups: number): Promise<void> {
+async function fill(node: Node, groups: number, text: string = LONG): Promise<void> {
   for (let index = 0; index < groups; index++) {
     const replica = await node.open(["late", index], notes);
-    replica.mutate((map) => map.set("text", LONG));
+    replica.mutate((map) => map.set("text", text));
     replica.close();
   }
 }
@@ -65,6 +65,39 @@ it("a late joiner whose peer is slow gets the rest from one that links later", a
   const bytesOf = (id: string): number => late.peers().find((peer) => peer.id === id)?.bytesIn ?? 0;
   expect(bytesOf("b")).toBeGreaterThan(30 * LONG.length);
   expect(bytesOf("b")).toBeLessThan(44 * LONG.length);
+});
+
+it("a late joiner whose peer is slow gets the rest of many small groups from one that links later", async () => {
+  await using grove = new Grove();
+  const first = await grove.start("a");
+  await fill(first, 400, VALUE);
+  await grove.start("b", ["a"]);
+  await grove.converged();
+  // Ten groups a second, of which more than the half are given in advance.
+  grove.network.setFaults({ bytesPerSecond: 10 * VALUE.length }, "a", "late");
+  const late = await grove.start("late", ["a"]);
+  await late.connect("memory:/b");
+  await grove.converged();
+  const bytesOf = (id: string): number => late.peers().find((peer) => peer.id === id)?.bytesIn ?? 0;
+  expect(bytesOf("b")).toBeGreaterThan(300 * VALUE.length);
+  // Each has some 100 bytes beside its value; twice the content is none.
+  expect(bytesOf("b")).toBeLessThan(1.4 * 400 * VALUE.length);
+});
+
+it("a late joiner has what either of its peers knows of a group, though both have it", async () => {
+  await using grove = new Grove();
+  const [a, b] = [await grove.start("a", [], ONCE), await grove.start("b", [], ONCE)];
+  await fill(a, 10, "old");
+  await a.connect("memory:/b");
+  await grove.converged();
+  await a.disconnect("b");
+  const [left, right] = [await a.open(["late", 1], notes), await b.open(["late", 2], notes)];
+  left.mutate((map) => map.set("left", "new"));
+  right.mutate((map) => map.set("right", "new"));
+  const late = await grove.start("late", ["a", "b"], ONCE);
+  await expect.poll(() => late.group(["late", 1])?.digest).toBe(left.digest());
+  await expect.poll(() => late.group(["late", 2])?.digest).toBe(right.digest());
+  expect([...late.groups()].map(({ events }) => events).filter((events) => events > 0)).toHaveLength(10);
 });
 
 it("a late joiner gets first what someone waits for", async () => {

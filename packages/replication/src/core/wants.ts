@@ -2,14 +2,14 @@ import type { CoreContext } from "./context.ts";
 import { groupHash } from "./digest.ts";
 import { encodeMessage } from "./message-codec.ts";
 import type { Peer } from "./peer.ts";
-import { AGAIN_MS, type PeerPulls, type Pulls, isLost, questionsMax } from "./pulls.ts";
+import { AGAIN_MS, type PeerPulls, isLost, questionsMax } from "./pulls.ts";
 
 /** As long as fewer questions may be asked, they wait until they make a message that is worth while. */
 const QUESTIONS_MIN = 64;
 
 /**
  * Groups that this node does not know, and peers have. All that is known of them is the hash in the lists of those peers,
- * and that is enough to ask for them: small ones come at once, others are told of, and shared out by {@link Pulls}. Several
+ * and that is enough to ask for them: small ones come at once, others are told of, and shared out (`pulls.ts`). Several
  * peers often list the same: each group is asked of one of them, so many at a time that a node that comes late gets its
  * groups from all its peers, a part from each.
  */
@@ -33,12 +33,12 @@ export class Wants {
   /** A peer has said what it has of a group that may have been wanted: if that was brought, it came before. */
   answered(peer: Peer, key: string): void {
     const { wanted } = peer.pulls;
-    if (wanted.size > 0 && wanted.delete(groupHash(key))) this.#fill(peer);
+    if (wanted.size > 0 && wanted.delete(groupHash(key))) this.#fillAll();
   }
 
   /** A peer has gone: the others are asked for what it owes. */
   left(): void {
-    for (const peer of this.#core.peers.values()) this.#fill(peer);
+    this.#fillAll();
   }
 
   /** Gives up what got lost, which the next comparison will find, and shares out what waits for a slow peer. */
@@ -47,10 +47,14 @@ export class Wants {
     for (const { pulls } of this.#core.peers.values()) {
       for (const [hash, at] of pulls.wanted) if (isLost(pulls, at, now)) pulls.wanted.delete(hash);
     }
+    this.#fillAll();
     for (const peer of this.#core.peers.values()) {
-      this.#fill(peer);
       if (peer.pulls.open === 0 && peer.pulls.listed.size > 0) this.#takeOver(peer, now - AGAIN_MS);
     }
+  }
+
+  #fillAll(): void {
+    for (const peer of this.#core.peers.values()) this.#fill(peer);
   }
 
   /** Wants as much of a peer as it has places for. */
