@@ -147,6 +147,8 @@ function sendProblem(error: unknown, reply: FastifyReply, onError: AppOptions["o
   const problem = toProblem(error);
   if (problem.code === "INTERNAL") onError?.(error);
   if (problem.code === "VIEW_FAILED" && error instanceof Error) onError?.(error.cause);
+  // A connection that was to become a WebSocket ends with the refusal.
+  if (reply.request.ws) void reply.header("connection", "close");
   if (problem.status === 401) void reply.header("www-authenticate", "Bearer");
   if (problem.retryAfterSeconds !== undefined) void reply.header("retry-after", String(problem.retryAfterSeconds));
   void reply.code(problem.status).type("application/problem+json").send(JSON.stringify(problem));

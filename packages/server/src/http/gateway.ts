@@ -3,6 +3,7 @@ import { fastifyWebsocket } from "@fastify/websocket";
 import { type Node, ReplicationError } from "@coppice/replication";
 import type { GroupStorage } from "@coppice/storage";
 import { setMaxListeners } from "node:events";
+import type { Server } from "node:http";
 import type { FastifyInstance } from "fastify";
 import type { Invites } from "../admission/invites.ts";
 import { BrowserSessions } from "../auth/browser-sessions.ts";
@@ -18,7 +19,7 @@ import { addGuard } from "./guard.ts";
 import { Metrics } from "./metrics.ts";
 import { TypeRegistry } from "./operations.ts";
 import { collectOpenApi } from "./openapi.ts";
-import { followRequests } from "./connections.ts";
+import { Connections } from "./connections.ts";
 import { DomainRegistry, type GatewayDomain } from "./domains.ts";
 import { documentFormats } from "./document-formats.ts";
 import { NoticeLog } from "./notice-log.ts";
@@ -45,6 +46,7 @@ import { viewRoutes } from "./routes/views.ts";
 import { watchRoutes } from "./routes/watch.ts";
 import { yjsRoutes } from "./routes/yjs.ts";
 import { GOING_AWAY } from "./sockets.ts";
+import { webSocketUpgrades } from "./upgrades.ts";
 import { type View, Views } from "./views.ts";
 import { WatchHub } from "./watch-hub.ts";
 
@@ -103,14 +105,14 @@ export class Gateway implements AsyncDisposable {
   readonly url: string;
   readonly #app: FastifyInstance;
   readonly #closing: AbortController;
-  readonly #closeUnused: () => void;
+  readonly #connections: Connections;
 
   /** @internal Use {@link startGateway}. */
-  constructor(url: string, app: FastifyInstance, closing: AbortController, closeUnused: () => void) {
+  constructor(url: string, app: FastifyInstance, closing: AbortController, connections: Connections) {
     this.url = url;
     this.#app = app;
     this.#closing = closing;
-    this.#closeUnused = closeUnused;
+    this.#connections = connections;
   }
 
   /**
@@ -128,7 +130,7 @@ export class Gateway implements AsyncDisposable {
   async close(): Promise<void> {
     this.#closing.abort(new ReplicationError("CLOSED", "the server closes"));
     // Connections would be kept alive for another request.
-    const sweep = setInterval(this.#closeUnused, SWEEP_MS);
+    const sweep = setInterval(() => this.#connections.closeUnused(), SWEEP_MS);
     const force = setTimeout(() => this.#app.server.closeAllConnections(), CLOSE_MS_MAX);
     const sockets = [...this.#app.websocketServer.clients];
     for (const socket of sockets) socket.close(GOING_AWAY, "CLOSED");
@@ -163,10 +165,15 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   // One listener for each request that waits is no leak.
   setMaxListeners(0, closing.signal);
   const app = createApp({ limits, tls, onError });
-  const closeUnused = followRequests(app.server);
+  const connections = new Connections(app.server);
   // Before the guard: it destroys the socket of an upgrade that was refused, which it must know of by then.
   await app.register(fastifyWebsocket, {
-    options: { maxPayload: limits.messageBytesMax, handleProtocols: chooseProtocol },
+    options: {
+      // All that it does with a server is to listen for upgrades.
+      server: webSocketUpgrades(app.server, connections) as Server,
+      maxPayload: limits.messageBytesMax,
+      handleProtocols: chooseProtocol,
+    },
   });
   const hosts = new Set(options.allowHosts);
   const sessions = new BrowserSessions();
@@ -208,7 +215,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   const bound = await listen(app, host, port);
   for (const name of hostNames(scheme, host, bound)) hosts.add(name);
   url = `${scheme}://${bracketed(host)}:${bound}`;
-  return new Gateway(url, app, closing, closeUnused);
+  return new Gateway(url, app, closing, connections);
 }
 
 /** Each family of routes has its file in `routes`. */

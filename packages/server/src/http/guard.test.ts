@@ -113,7 +113,21 @@ test("what is asked in a way that does not fit is told so", async () => {
     ["PUT", "/v1/groups/a", {}, 405, /^there is no PUT .*, but GET, HEAD, DELETE$/],
     ["POST", "/v1/nothing", {}, 404, /^there is no POST/],
     ["GET", `/v1/groups/${"a".repeat(6000)}`, {}, 400, /its key has \d+ bytes, the limit is 512/],
-    ["GET", "/v1/status", { headers: { upgrade: "h2c", connection: "upgrade" } }, 400, /^there is no upgrade to "h2c"/],
+    [
+      "GET",
+      "/v1/status",
+      { headers: { upgrade: "websocket", connection: "upgrade" } },
+      400,
+      /^GET .* is no WebSocket$/,
+    ],
+    [
+      "GET",
+      "/v1/watch",
+      { headers: { upgrade: "websocket" } },
+      400,
+      /^GET .* is a WebSocket: connect with one; a proxy/,
+    ],
+    ["GET", "/v1/watch", { headers: { upgrade: "h2c", connection: "upgrade" } }, 400, /^GET .* is a WebSocket/],
   ];
   for (const [method, path, options, status, detail] of cases) {
     const answer = await call(method, path, options);

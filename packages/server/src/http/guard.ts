@@ -190,12 +190,12 @@ function checkMediaType(request: FastifyRequest): void {
   throw new ServerError("UNSUPPORTED_MEDIA_TYPE", `the body must be declared as "Content-Type: ${wanted}"`);
 }
 
-function checkUpgrade({ method, routeOptions, headers }: FastifyRequest): void {
+function checkUpgrade({ method, routeOptions, ws }: FastifyRequest): void {
   const isSocket = routeOptions.config.isSocket === true;
-  if (isSocket === (headers.upgrade !== undefined)) return;
+  if (isSocket === ws) return;
   const what = `${method} ${routeOptions.url ?? ""}`;
   const reason = isSocket
-    ? `${what} is a WebSocket: connect with one`
-    : `there is no upgrade to ${JSON.stringify(headers.upgrade)} for ${what}: send it as HTTP/1.1, without one`;
+    ? `${what} is a WebSocket: connect with one; a proxy must pass on "Upgrade" and "Connection"`
+    : `${what} is no WebSocket`;
   throw new ServerError("INVALID_REQUEST", reason);
 }

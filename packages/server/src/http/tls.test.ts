@@ -48,6 +48,7 @@ test("serves HTTPS and secure WebSockets with a certificate", async () => {
   const gateway = await start();
   expect(gateway.url).toMatch(/^https:\/\/127\.0\.0\.1:\d+$/);
   expect(await status(gateway, {})).toBe(200);
+  expect(await status(gateway, { connection: "upgrade", upgrade: "h2c" })).toBe(200);
   const own = new URL(gateway.url).host;
   expect(await status(gateway, { origin: `https://${own}` })).toBe(200);
   // What came over plain HTTP from the same place may be anybody's.
