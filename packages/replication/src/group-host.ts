@@ -347,6 +347,8 @@ export class GroupHost implements ReplicaHost {
     if (this.#isReleased) return;
     this.#isReleased = true;
     this.#group.handles--;
-    if (this.#group.handles === 0) this.#core.presence.set(this.#group, undefined);
+    if (this.#group.handles > 0) return;
+    this.#core.presence.set(this.#group, undefined);
+    this.#core.released(this.#group);
   }
 }

@@ -338,15 +338,49 @@ describe("a group that nobody has open", () => {
     expect(Object.keys(a.group("c")?.vector ?? {})).toHaveLength(2);
   });
 
-  it("is unloaded when it was never written to, and can be written to later", async () => {
+  it("is as if it had never been opened when it was never written to, with its type and its place", async () => {
     await using grove = new Grove();
-    const a = await grove.start("a", [], { idleGraceMs: 20, heartbeatMs: 20, storage: memoryStorage() });
+    const a = await grove.start("a", [], { limits: { groupsMax: 1 }, heartbeatMs: 20, storage: memoryStorage() });
+    for (let index = 0; index < 50; index++) {
+      const [first, second] = [await a.open(`c${index}`, gCounter), await a.open(`c${index}`, gCounter)];
+      first.close();
+      expect(a.group(`c${index}`)).toMatchObject({ phase: "active", events: 0 });
+      expect(() => second.mutate((c) => c.increment(-1))).toThrow(RangeError);
+      second.close();
+      expect(a.group(`c${index}`)).toBeUndefined();
+      expect([...a.groups({ deleted: true })]).toEqual([]);
+      expect(a.countGroups().get("") ?? 0).toBe(0);
+    }
+    await expect(a.delete("c0")).rejects.toMatchObject({ code: "UNKNOWN_GROUP" });
+    const list = await a.open("c0", notes);
+    await list.mutate((m) => m.set("k", "v"));
+    list.close();
+    expect(a.group("c0")).toMatchObject({ type: notes.name, events: 1 });
+    await expect(a.open("c1", gCounter)).rejects.toMatchObject({ code: "LIMIT_EXCEEDED" });
+  });
+
+  it("comes from a peer all the same, to whoever opens it meanwhile", async () => {
+    await using grove = new Grove();
+    const [a, b] = [await grove.start("a"), await grove.start("b", ["a"])];
     (await a.open("c", gCounter)).close();
-    await expect.poll(() => a.group("c")?.phase).toBe("stored");
-    const counter = await a.open("c", gCounter);
-    expect(counter.value()).toBe(0);
-    await counter.mutate((c) => c.increment(1));
-    expect(counter.value()).toBe(1);
+    await (await b.open("c", gCounter)).mutate((c) => c.increment(2), { ack: { replicas: 1 } });
+    expect(a.group("c")).toMatchObject({ events: 1 });
+    const [closed, open] = [await a.open("d", gCounter), await a.open("d", gCounter)];
+    closed.close();
+    await (await b.open("d", gCounter)).mutate((c) => c.increment(3), { ack: { replicas: 1 } });
+    expect(open.value()).toBe(3);
+  });
+
+  it("is not lost when one who opens it waits while another lets go of it", async () => {
+    await using grove = new Grove();
+    const a = await grove.start("a");
+    const openings = Array.from({ length: 20 }, async (_, index) => {
+      const counter = await a.open("c", gCounter);
+      if (index % 2 === 1) counter.mutate((c) => c.increment(1));
+      counter.close();
+    });
+    await Promise.all(openings);
+    expect((await a.open("c", gCounter)).value()).toBe(10);
   });
 });
 

@@ -1,5 +1,5 @@
 /// <reference lib="esnext.disposable" preserve="true" />
-import type { AnyCrdtType, CrdtType } from "@coppice/crdt";
+import type { CrdtType } from "@coppice/crdt";
 import { type GroupId, type GroupStorage, decodeGroupKey, encodeGroupId } from "@coppice/storage";
 import { bytesToHex, randomBytes } from "@noble/hashes/utils.js";
 import type { Group } from "./core/group.ts";
@@ -167,7 +167,8 @@ export class Node implements AsyncDisposable {
 
   /**
    * Opens a group: loads it when it is stored here, asks the linked peers about it when it is not, and creates it
-   * when nobody knows it. Its value may lack what peers have until `replica.synced()` resolves.
+   * when nobody knows it. Its value may lack what peers have until `replica.synced()` resolves. A group that nobody has
+   * ever written to is known only for as long as it is open.
    *
    * Rejects with `CLOSED`; `INVALID_GROUP_ID` (`StorageError`); `TYPE_CONFLICT` when the group has another type;
    * `GROUP_DELETED` unless `recreate`; `GROUP_DEGRADED` when what is stored cannot be read; `STORAGE_FAILED` when the
@@ -186,9 +187,15 @@ export class Node implements AsyncDisposable {
     const isUnknownToAll = !this.#driver.core.groups.has(key) && (await this.#probe(key, type.name, options.signal));
     this.#checkOpen();
     const group = this.#driver.core.open(id, type, options.recreate ?? false);
-    await this.#active(group, options.signal);
+    const host = new GroupHost(group, type, this.#driver.core, this.#hosting);
+    try {
+      await this.#active(group, options.signal);
+    } catch (error) {
+      host.release();
+      throw error;
+    }
     if (isUnknownToAll && group.isEmpty) group.isCompared = true;
-    return new Replica<Value, Mutator, View>(type, this.#host(group, type));
+    return new Replica<Value, Mutator, View>(type, host);
   }
 
   /** Asks the linked peers about a group; returns whether there were any, and none knows it. */
@@ -210,10 +217,6 @@ export class Node implements AsyncDisposable {
       await this.#driver.until(group, () => !isLoading(), signal);
     } while (isLoading());
     checkLoaded(group);
-  }
-
-  #host(group: Group, type: AnyCrdtType): GroupHost {
-    return new GroupHost(group, type, this.#driver.core, this.#hosting);
   }
 
   async #synced(group: Group, signal: AbortSignal | undefined): Promise<void> {

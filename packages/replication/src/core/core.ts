@@ -92,12 +92,8 @@ export class Core {
     const { self, heartbeatMs } = options;
     const changed = (group: Group): void => this.#effects.presenceChanged(group);
     this.presence = new PresenceTable(context, { self, heartbeatMs, changed, wake });
-    this.broadcasts = new Broadcasts(context, {
-      self,
-      heartbeatMs,
-      received: (...what) => this.#effects.broadcast(...what),
-      wake,
-    });
+    const received: CoreEffects["broadcast"] = (...what) => this.#effects.broadcast(...what);
+    this.broadcasts = new Broadcasts(context, { self, heartbeatMs, received, wake });
     this.#stability = new Stability(context, this.#antiEntropy);
     this.#exchange = new PeerExchange(context, {
       self: options.self,
@@ -263,6 +259,11 @@ export class Core {
     return this.#table.adopt(stored);
   }
 
+  /** Nobody has the group open any more. */
+  released(group: Group): void {
+    this.#table.released(group);
+  }
+
   /** Unloads the groups that nobody uses and for which there is no room; the clock does this, too. */
   unloadIdle(): void {
     this.#housekeeping.unloadIdle();
@@ -280,15 +281,15 @@ export class Core {
 
   /** Asks every peer for what is missing here. */
   #repair(group: Group): void {
-    for (const peer of this.#peers.values()) {
-      if (peer.isInterestedIn(group.domain)) this.#antiEntropy.ask(peer, group);
-    }
+    for (const peer of this.#interestedIn(group)) this.#antiEntropy.ask(peer, group);
   }
 
   #spread(group: Group): void {
-    for (const peer of this.#peers.values()) {
-      if (peer.isInterestedIn(group.domain)) this.#antiEntropy.tell(peer, group, "tell");
-    }
+    for (const peer of this.#interestedIn(group)) this.#antiEntropy.tell(peer, group, "tell");
+  }
+
+  #interestedIn({ domain }: Group): Peer[] {
+    return [...this.#peers.values()].filter((peer) => peer.isInterestedIn(domain));
   }
 
   // Writing
@@ -445,7 +446,7 @@ export class Core {
         continue;
       }
       this.watch.waits(group);
-      const peers = [...this.#peers.values()].filter((peer) => peer.isInterestedIn(group.domain));
+      const peers = this.#interestedIn(group);
       const peer = peers[Math.floor(this.#options.random() * peers.length)];
       if (peer !== undefined) this.#antiEntropy.pull(peer, group);
     }

@@ -1,5 +1,7 @@
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
 import { VersionVector, createActor, gCounter } from "@coppice/crdt";
-import { type CatalogueRow, encodeGroupId } from "@coppice/storage";
+import { type CatalogueRow, type GroupId, encodeGroupId } from "@coppice/storage";
 import { describe, expect, it } from "vitest";
 import { groupHash } from "./digest.ts";
 import { GroupDirectory } from "./group-directory.ts";
@@ -49,6 +51,13 @@ function serverFor(key: string, row: CatalogueRow): ReplicationServer {
     notice: () => {},
   };
   return new ReplicationServer(environment, key, emptyMeta(row.id, key, row.type, 1), gCounter);
+}
+
+/** Once what is referred to weakly may go. */
+async function collectGarbage(): Promise<void> {
+  await new Promise((resolve) => setImmediate(resolve));
+  setFlagsFromString("--expose-gc");
+  (runInNewContext("gc") as () => void)();
 }
 
 describe("the directory of groups", () => {
@@ -134,6 +143,26 @@ describe("the directory of groups", () => {
     groups.get(keyOf(1))?.restart(3, "gcounter");
     groups.get(keyOf(3))?.restart(3, "gcounter");
     expect(count()).toEqual({ words: 4, "": 1 });
+  });
+
+  it("knows a group no more that was left, and finds every other, however often rows are used again", async () => {
+    const groups = directory(40);
+    const idOf = (index: number): GroupId => ["passing", `group-${index}`];
+    const held = groups.add(idOf(0), encodeGroupId(idOf(0)), "gcounter", 1);
+    groups.leave(held);
+    for (let index = 1; index < 3000; index++) {
+      const key = encodeGroupId(idOf(index));
+      groups.leave(groups.add(idOf(index), key, "gcounter", 1));
+      expect(groups.get(key) ?? groups.view(key)).toBeUndefined();
+      if (index % 500 === 0) await collectGarbage();
+      groups.rest();
+    }
+    expect([groups.size, [...groups.keys()].length, [...groups.views()].length]).toEqual([40, 40, 40]);
+    expect(groups.counts().get("passing")).toBe(0);
+    for (let index = 0; index < 40; index++) expect(groups.get(keyOf(index))?.meta().digest).toEqual([index, 1]);
+    expect(groups.add(idOf(0), held.key, "lww", 1)).toBe(held);
+    expect(groups.get(held.key)).toMatchObject({ typeName: "lww", phase: "stored" });
+    expect(groups.size).toBe(41);
   });
 
   it("sums the digests of a domain's groups as they change, and leaves out those that have nothing to tell", () => {

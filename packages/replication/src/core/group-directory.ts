@@ -2,7 +2,7 @@ import { type CatalogueRow, type Digest, type GroupId, decodeGroupKey, domainOf 
 import { equalDigest } from "./digest.ts";
 import { DomainIndex } from "./domain-index.ts";
 import { Group, type GroupView, emptyMeta } from "./group.ts";
-import { DEGRADED, DELETED, GroupRows, type RowNumber, STORED, UNSETTLED } from "./group-rows.ts";
+import { DEGRADED, DELETED, GroupRows, type RowNumber, STORED, UNSETTLED, VACANT } from "./group-rows.ts";
 import { RestingCodec, type RestingGroup, recordKey } from "./resting-group.ts";
 
 /** What is known of the groups of a node, by key. */
@@ -35,6 +35,8 @@ export class GroupDirectory implements Groups {
   readonly #codec = new RestingCodec();
   readonly #awake = new Map<string, Group>();
   readonly #dozing = new Map<string, WeakRef<Group>>();
+  /** Rows flagged `VACANT` that are still to be removed. */
+  readonly #vacant = new Set<RowNumber>();
   /** Every domain there is a group of, by the number that the rows call it. */
   readonly #indexes: DomainIndex[] = [];
   /** That number, by what the keys of the domain begin with. */
@@ -46,7 +48,7 @@ export class GroupDirectory implements Groups {
   }
 
   get size(): number {
-    return this.#rows.size;
+    return this.#rows.size - this.#vacant.size;
   }
 
   /** The domains that this node replicates. */
@@ -55,38 +57,44 @@ export class GroupDirectory implements Groups {
   }
 
   has(key: string): boolean {
-    return this.#awake.has(key) || this.#rows.find(key) !== undefined;
+    return this.#awake.has(key) || this.#find(key) !== undefined;
   }
 
   get(key: string): Group | undefined {
     const awake = this.#awake.get(key);
     if (awake !== undefined) return awake;
-    const row = this.#rows.find(key);
+    const row = this.#find(key);
     return row === undefined ? undefined : this.#wake(row, key);
   }
 
   view(key: string): GroupView | undefined {
     const awake = this.#awake.get(key);
     if (awake !== undefined) return awake;
-    const row = this.#rows.find(key);
+    const row = this.#find(key);
     return row === undefined ? undefined : this.#read(row);
+  }
+
+  #find(key: string): RowNumber | undefined {
+    const row = this.#rows.find(key);
+    return row === undefined || this.#rows.has(row, VACANT) ? undefined : row;
   }
 
   /** The groups whose keys have this hash; mostly one or none. */
   withHash(hash: number): Group[] {
-    return this.#rows.withHash(hash).map((row) => this.#wake(row));
+    const rows = this.#rows.withHash(hash).filter((row) => !this.#rows.has(row, VACANT));
+    return rows.map((row) => this.#wake(row));
   }
 
   *values(): Generator<Group> {
-    for (let row = 0; row < this.#rows.size; row++) yield this.#wake(row);
+    for (const row of this.#rows.taken()) yield this.#wake(row);
   }
 
   *keys(): Generator<string> {
-    for (let row = 0; row < this.#rows.size; row++) yield recordKey(this.#rows.record(row));
+    for (const row of this.#rows.taken()) yield recordKey(this.#rows.record(row));
   }
 
   *views(): Generator<GroupView> {
-    for (let row = 0; row < this.#rows.size; row++) {
+    for (const row of this.#rows.taken()) {
       const awake = this.#awake.size === 0 ? undefined : this.#awake.get(recordKey(this.#rows.record(row)));
       yield awake ?? this.#read(row);
     }
@@ -94,7 +102,7 @@ export class GroupDirectory implements Groups {
 
   counts(): ReadonlyMap<string, number> {
     const counts = this.#indexes.map(() => 0);
-    for (let row = 0; row < this.#rows.size; row++) {
+    for (const row of this.#rows.taken()) {
       if (!this.#rows.has(row, DELETED)) (counts[this.#rows.domain(row)] as number)++;
     }
     return new Map(this.#indexes.map(({ name }, number) => [name, counts[number] ?? 0]));
@@ -116,6 +124,7 @@ export class GroupDirectory implements Groups {
     const group = this.#dozing.get(key)?.deref() ?? this.#read(row);
     this.#dozing.delete(key);
     this.#awake.set(key, group);
+    if (this.#vacant.delete(row)) this.#rows.set(row, VACANT, false);
     return group;
   }
 
@@ -148,12 +157,19 @@ export class GroupDirectory implements Groups {
 
   /** A group that was not known so far, with no events. */
   add(id: GroupId, key: string, type: string, epoch: number): Group {
+    const vacant = this.#rows.find(key);
+    const group = vacant === undefined ? this.#added(id, key, type, epoch) : this.#wake(vacant, key);
+    if (vacant !== undefined) group.restart(epoch, type);
+    this.update(group);
+    return group;
+  }
+
+  #added(id: GroupId, key: string, type: string, epoch: number): Group {
     const meta = emptyMeta(id, key, type, epoch);
     const resting = { key, meta, snapshotAt: 0, snapshotBytes: 0, journalBytes: 0, issued: undefined };
     const row = this.#add(resting);
     const group = new Group(this.#rows, row, this.#indexOf(row).name, resting);
     this.#awake.set(key, group);
-    this.update(group);
     return group;
   }
 
@@ -189,6 +205,18 @@ export class GroupDirectory implements Groups {
     return isChanged;
   }
 
+  /**
+   * A group that nobody has open, and nobody ever wrote to, is known no more. Its row is removed once nothing refers to
+   * its object, which would be that of the group if somebody opened it anew before.
+   */
+  leave(group: Group): void {
+    const { key, row } = group;
+    this.#rows.set(row, VACANT, true);
+    this.#vacant.add(row);
+    this.#awake.delete(key);
+    this.#dozing.set(key, new WeakRef(group));
+  }
+
   #count(row: RowNumber, digest: Digest): void {
     const index = this.#indexOf(row);
     if (this.#isInterestedIn(index.name)) index.count(row, digest);
@@ -197,6 +225,11 @@ export class GroupDirectory implements Groups {
   /** Lets the groups that nobody uses rest. */
   rest(): void {
     for (const [key, reference] of this.#dozing) if (reference.deref() === undefined) this.#dozing.delete(key);
+    for (const row of this.#vacant) {
+      if (this.#dozing.has(recordKey(this.#rows.record(row)))) continue;
+      this.#vacant.delete(row);
+      this.#rows.remove(row);
+    }
     for (const [key, group] of this.#awake) {
       if (!group.canRest) continue;
       const { row } = group;

@@ -4,7 +4,7 @@ import { ByteArena } from "./byte-arena.ts";
 import { groupHash } from "./digest.ts";
 import { isRecordOf } from "./resting-group.ts";
 
-/** A group's row: the same for as long as the process runs. */
+/** A group's row: the same for as long as there is an object of the group. */
 export type RowNumber = number;
 
 /** What is noted of a group beside its record. */
@@ -19,6 +19,8 @@ export const SEEN = 64;
 /** See the fields of `Group`. */
 export const STORED = 128;
 export const PAUSED = 256;
+/** See `GroupDirectory.leave`. */
+export const VACANT = 512;
 export type RowFlag =
   | typeof COUNTED
   | typeof UNSETTLED
@@ -28,7 +30,8 @@ export type RowFlag =
   | typeof UNSEEN
   | typeof SEEN
   | typeof STORED
-  | typeof PAUSED;
+  | typeof PAUSED
+  | typeof VACANT;
 
 /** How full the table of hashes gets before it doubles. */
 const LOAD_MAX = 0.8;
@@ -50,9 +53,16 @@ export class GroupRows {
   #table = new Uint32Array(32);
   #arena = new ByteArena();
   #unsettled = 0;
+  /** Rows that were removed. */
+  readonly #free: RowNumber[] = [];
 
   get size(): number {
-    return this.#size;
+    return this.#size - this.#free.length;
+  }
+
+  /** Every row that is not flagged `VACANT`. */
+  *taken(): Generator<RowNumber> {
+    for (let row = 0; row < this.#size; row++) if (!this.has(row, VACANT)) yield row;
   }
 
   /** Rows flagged `UNSETTLED`. */
@@ -61,8 +71,10 @@ export class GroupRows {
   }
 
   add(key: string, domain: number, record: Writer, digest: Digest): RowNumber {
-    if (this.#size === this.#hashes.length) this.#grow();
-    const row = this.#size++;
+    const free = this.#free.pop();
+    if (free === undefined && this.#size === this.#hashes.length) this.#grow();
+    const row = free ?? this.#size++;
+    this.#flags[row] = 0;
     this.#hashes[row] = groupHash(key);
     this.#domains[row] = domain;
     this.#references[row] = this.#arena.add(record);
@@ -70,6 +82,13 @@ export class GroupRows {
     if (this.#size > LOAD_MAX * this.#table.length) this.#rehash(2 * this.#table.length);
     else this.#enter(row);
     return row;
+  }
+
+  /** A row flagged `VACANT`, and no other, is there no more: the next group may get it. */
+  remove(row: RowNumber): void {
+    this.#leave(row);
+    this.replace(row, new Writer());
+    this.#free.push(row);
   }
 
   /** The row of the group with this key. */
@@ -149,7 +168,7 @@ export class GroupRows {
 
   #rehash(length: number): void {
     this.#table = new Uint32Array(length);
-    for (let row = 0; row < this.#size; row++) this.#enter(row);
+    for (let row = 0; row < this.#size; row++) if (this.record(row).length > 0) this.#enter(row);
   }
 
   #enter(row: RowNumber): void {
@@ -157,6 +176,21 @@ export class GroupRows {
     let at = this.hash(row) & mask;
     while (this.#table[at] !== 0) at = (at + 1) & mask;
     this.#table[at] = row + 1;
+  }
+
+  /** Takes a row out of the table, and moves up those behind it that would not be found behind a free place. */
+  #leave(row: RowNumber): void {
+    const table = this.#table;
+    const mask = table.length - 1;
+    let gap = this.hash(row) & mask;
+    while (table[gap] !== row + 1) gap = (gap + 1) & mask;
+    for (let at = (gap + 1) & mask; table[at] !== 0; at = (at + 1) & mask) {
+      const place = this.hash((table[at] as number) - 1) & mask;
+      if (((at - place) & mask) < ((at - gap) & mask)) continue;
+      table[gap] = table[at] as number;
+      gap = at;
+    }
+    table[gap] = 0;
   }
 }
 

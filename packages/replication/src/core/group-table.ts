@@ -344,6 +344,14 @@ export class GroupTable {
     this.#directory.domains.get(domain)?.compared(except, busy, from, to);
   }
 
+  /** Nobody has the group open any more: one that nobody ever wrote to is as if it had never been opened. */
+  released(group: Group): void {
+    if (!group.isBlank) return;
+    this.#parts.pipeline.forget(group);
+    this.unload(group);
+    this.#directory.leave(group);
+  }
+
   /** Lets go of a group's state; everything in it must be stored. */
   unload(group: Group): void {
     this.#active.delete(group);

@@ -193,6 +193,13 @@ export class Group {
     return Math.max(this.snapshotBytes + this.journalBytes, this.#server?.tailBytes ?? 0);
   }
 
+  /** Whether it is loaded, and nobody is known to have ever written to it: there is nothing of it but this object. */
+  get isBlank(): boolean {
+    const server = this.#server;
+    if (server === undefined || !this.isEmpty || this.epoch > 1 || this.isStored || this.isPaused) return false;
+    return !server.hasPending && !server.degraded && server.incarnation.seq === 0;
+  }
+
   digest(): Digest {
     return this.#server?.digest() ?? this.#meta.digest;
   }

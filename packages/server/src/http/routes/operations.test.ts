@@ -61,6 +61,45 @@ test("a batch with one refused operation changes nothing", async () => {
   expect(await value(served, "n")).toBe(1);
 });
 
+test("a first operation that is refused leaves no group behind, and its type is free again", async () => {
+  const served = await serve({}, { limits: { groupsMax: 1 } });
+  const refused = [
+    { operations: [{ op: "increment", args: [-1] }] },
+    { operations: [{ op: "increment" }, { op: "increment", args: [0.5] }] },
+    { operations: [{ op: "increment" }], ack: "sync" },
+    { operations: [{ op: "increment" }], ack: { replicas: "majority" } },
+  ];
+  for (const [index, request] of refused.entries()) {
+    const answer = await post(served, `new/${index}`, { type: "gcounter", ...request });
+    expect(answer.status).toBeGreaterThanOrEqual(400);
+    expect([...served.node.groups()]).toEqual([]);
+    expect((await served.call("GET", `/v1/groups/new%2F${index}`)).status).toBe(404);
+  }
+  const add = { type: "orset", operations: [{ op: "add", args: ["x"] }] };
+  expect(await post(served, "new/0", add)).toMatchObject({ status: 200 });
+});
+
+test("refused operations among others on a new group take nothing away", async () => {
+  const served = await serve();
+  const send = (amount: number): Promise<Answer> =>
+    post(served, "n", { type: "gcounter", operations: [{ op: "increment", args: [amount] }] });
+  const answers = await Promise.all([-1, 1, -1, 2, -1, -1, 3].map(send));
+  expect(answers.map(({ status }) => status)).toEqual([422, 200, 422, 200, 422, 422, 200]);
+  expect(await value(served, "n")).toBe(6);
+});
+
+test("a refused operation begins no deleted group anew", async () => {
+  const served = await serve();
+  await post(served, "n", { type: "gcounter", operations: [{ op: "increment" }] });
+  await served.call("DELETE", "/v1/groups/n");
+  const anew = (amount: number): Promise<Answer> =>
+    post(served, "n", { type: "gcounter", recreate: true, operations: [{ op: "increment", args: [amount] }] });
+  expect(await anew(-1)).toMatchObject({ status: 422 });
+  expect((await served.call("GET", "/v1/groups/n/value")).body).toMatchObject({ code: "GROUP_DELETED" });
+  expect(await anew(4)).toMatchObject({ status: 200 });
+  expect(await value(served, "n")).toBe(4);
+});
+
 test.each<[string, object, number, string]>([
   ["an unknown type", { type: "gcouter", operations: [{ op: "increment" }] }, 422, "UNKNOWN_TYPE"],
   ["no type", { operations: [{ op: "increment" }] }, 404, "UNKNOWN_GROUP"],

@@ -1,5 +1,5 @@
 import { type AckLevel, ReplicationError, type Write } from "@coppice/replication";
-import { formatGroupId, parseGroupId } from "@coppice/storage";
+import { type GroupId, formatGroupId, parseGroupId } from "@coppice/storage";
 import type { AnyCrdtType } from "@coppice/crdt";
 import type { FastifyInstance } from "fastify";
 import { ServerError } from "../../error.ts";
@@ -131,13 +131,19 @@ async function perform(
   request: OperationsRequest,
   onWrite: (write: Write<unknown>) => void,
 ): Promise<OperationsBody> {
-  const type = typeOf(context, text, request);
+  const id = parseGroupId(text);
+  const type = typeOf(context, id, request);
   const run = compileOperations(context.types, type, request.operations);
   return await withDeadline(context, (request.timeoutMs ?? WAIT_MS_DEFAULT) + GRACE_MS, async (signal) => {
     const recreate = request.recreate ?? false;
-    const replica = await context.node.open(parseGroupId(text), type, { signal, recreate });
+    const wasDeleted = context.node.group(id)?.phase === "deleted";
+    const replica = await context.node.open(id, type, { signal, recreate });
     try {
       return await mutate(context, replica, run, request, signal, onWrite);
+    } catch (error) {
+      // What was refused is no beginning. Should the storage take no deletion now, the group stays, empty.
+      if (wasDeleted && replica.status.events === 0) await context.node.delete(id, { signal }).catch(() => {});
+      throw error;
     } finally {
       replica.close();
     }
@@ -172,8 +178,7 @@ async function mutate(
  * The type to open the group as. What is stored decides; `type`, or else that of the domain, creates. A group that was
  * deleted begins anew only as `recreate` says, so a type from its domain is no reason to be asked for one.
  */
-function typeOf({ node, types, domains }: RouteContext, text: string, request: OperationsRequest): AnyCrdtType {
-  const id = parseGroupId(text);
+function typeOf({ node, types, domains }: RouteContext, id: GroupId, request: OperationsRequest): AnyCrdtType {
   const status = node.group(id);
   const exists = status !== undefined && status.phase !== "deleted";
   if (exists && request.type !== undefined && request.type !== status.type) {
