@@ -25,6 +25,7 @@ import { type Recorder, exportMetrics } from "./node-metrics.ts";
 import { type ResolvedNodeOptions, policyOf, rosterOf } from "./node-options.ts";
 import type { GroupStatus } from "./replica.ts";
 import type { Link, PeerId, Transport } from "./transport.ts";
+import { Watchers, addWatcher } from "./watchers.ts";
 
 /** How often the core looks at the clock. */
 const TICK_MS = 100;
@@ -46,15 +47,15 @@ export class Driver {
   readonly core: Core;
   readonly storage: GroupStorage;
   readonly #options: ResolvedNodeOptions;
-  readonly #watchers = new Map<Group, Set<Watcher>>();
-  readonly #presenceWatchers = new Map<Group, Set<() => void>>();
-  readonly #broadcastWatchers = new Map<Group, Set<(message: Uint8Array, origin: PeerId) => void>>();
-  readonly #deletionWatchers = new Map<Group, Set<() => void>>();
-  readonly #peerWatchers = new Set<(event: PeerEvent, peer: PeerId) => void>();
-  readonly #groupWatchers = new Set<(groups: readonly GroupId[]) => void>();
+  readonly #watchers = new Map<Group, Watchers<Watcher>>();
+  readonly #presenceWatchers = new Map<Group, Watchers<() => void>>();
+  readonly #broadcastWatchers = new Map<Group, Watchers<(message: Uint8Array, origin: PeerId) => void>>();
+  readonly #deletionWatchers = new Map<Group, Watchers<() => void>>();
+  readonly #peerWatchers = new Watchers<(event: PeerEvent, peer: PeerId) => void>();
+  readonly #groupWatchers = new Watchers<(groups: readonly GroupId[]) => void>();
   /** Of the groups that those are still to be told of. */
   readonly #changedKeys = new Set<string>();
-  readonly #waiters = new Map<Group, Set<() => void>>();
+  readonly #waiters = new Map<Group, Watchers<() => void>>();
   /** Where the peers seen in this run said last that they can be dialled; latest first. */
   readonly #addresses = new Map<PeerId, readonly string[]>();
   readonly #recorders: Recorder[] = [];
@@ -313,7 +314,7 @@ export class Driver {
   }
 
   watch(group: Group, watcher: Watcher): () => void {
-    const stop = addTo(this.#watchers, group, watcher);
+    const stop = addWatcher(this.#watchers, group, watcher);
     const count = (): void => {
       group.watchers = this.#watchers.get(group)?.size ?? 0;
     };
@@ -325,32 +326,39 @@ export class Driver {
   }
 
   watchPresence(group: Group, watcher: () => void): () => void {
-    return addTo(this.#presenceWatchers, group, watcher);
+    return addWatcher(this.#presenceWatchers, group, watcher);
   }
 
   watchBroadcasts(group: Group, watcher: (message: Uint8Array, origin: PeerId) => void): () => void {
-    return addTo(this.#broadcastWatchers, group, watcher);
+    return addWatcher(this.#broadcastWatchers, group, watcher);
   }
 
   /** Each deletion is told once, and after what led to it; one that a peer has already undone is, too. */
   watchDeletion(group: Group, watcher: () => void): () => void {
     let told = deletionsOf(group);
-    return addTo(this.#deletionWatchers, group, () => {
+    let isWatched = true;
+    const stop = addWatcher(this.#deletionWatchers, group, () => {
       if (deletionsOf(group) === told) return;
       told = deletionsOf(group);
-      queueMicrotask(() => this.#guard(group, watcher));
+      queueMicrotask(() => {
+        if (isWatched) this.#guard(group, watcher);
+      });
     });
+    return () => {
+      isWatched = false;
+      stop();
+    };
   }
 
   /** Calls back with the groups that have changed, those of a turn together. */
   watchGroups(watcher: (groups: readonly GroupId[]) => void): () => void {
-    this.#groupWatchers.add(watcher);
+    const stop = this.#groupWatchers.add(watcher);
     this.core.changes.onNote = (key) => {
       if (this.#changedKeys.size === 0) queueMicrotask(() => this.#tellGroups());
       this.#changedKeys.add(key);
     };
     return () => {
-      this.#groupWatchers.delete(watcher);
+      stop();
       if (this.#groupWatchers.size === 0) this.core.changes.onNote = undefined;
     };
   }
@@ -367,8 +375,7 @@ export class Driver {
   }
 
   watchPeers(watcher: (event: PeerEvent, peer: PeerId) => void): () => void {
-    this.#peerWatchers.add(watcher);
-    return () => void this.#peerWatchers.delete(watcher);
+    return this.#peerWatchers.add(watcher);
   }
 
   /** Waits until a condition on a group holds, with `timeoutMs` no longer than that. Rejects with `CLOSED`. */
@@ -384,7 +391,7 @@ export class Driver {
         then();
       };
       const abort = (): void => end(() => reject(signal?.reason));
-      const remove = addTo(this.#waiters, group, () => {
+      const remove = addWatcher(this.#waiters, group, () => {
         if (this.#isStopped) end(() => reject(closed()));
         else if (holds()) end(resolve);
       });
@@ -472,15 +479,4 @@ function unknown(id: GroupId): never {
 /** How often a group was deleted: epochs are odd while it lives, even once it is deleted. */
 function deletionsOf({ epoch }: Group): number {
   return epoch >> 1;
-}
-
-/** Adds to the set under a key; returns how to take it out again. */
-function addTo<Key, Item>(sets: Map<Key, Set<Item>>, key: Key, item: Item): () => void {
-  const set = sets.get(key) ?? new Set();
-  sets.set(key, set);
-  set.add(item);
-  return () => {
-    set.delete(item);
-    if (set.size === 0) sets.delete(key);
-  };
 }
