@@ -15,7 +15,8 @@ export class Watchers<Watcher> implements Iterable<Watcher> {
 
   /** Those that are there now, but those that are taken out before it is their turn. */
   *[Symbol.iterator](): Generator<Watcher> {
-    for (const entry of [...this.#entries]) if (this.#entries.has(entry)) yield entry.watcher;
+    const entries = [...this.#entries];
+    for (const entry of entries) if (this.#entries.has(entry)) yield entry.watcher;
   }
 }
 

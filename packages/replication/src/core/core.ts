@@ -168,7 +168,9 @@ export class Core {
         this.#effects.moved(group);
       },
       repair: (group) => this.#repair(group),
-      spread: (group) => this.#spread(group),
+      spread: (group) => {
+        for (const peer of this.#interestedIn(group)) this.#antiEntropy.tell(peer, group, "tell");
+      },
       wake: () => this.#wake(),
     });
   }
@@ -282,10 +284,6 @@ export class Core {
   /** Asks every peer for what is missing here. */
   #repair(group: Group): void {
     for (const peer of this.#interestedIn(group)) this.#antiEntropy.ask(peer, group);
-  }
-
-  #spread(group: Group): void {
-    for (const peer of this.#interestedIn(group)) this.#antiEntropy.tell(peer, group, "tell");
   }
 
   #interestedIn({ domain }: Group): Peer[] {

@@ -33,7 +33,7 @@ describe("rows", () => {
         for (let number = 0; number <= 60; number++) expect(rows.find(`s-${number}`)).toBe(model.get(`s-${number}`));
         for (const [key, row] of model)
           expect([rows.domain(row), rows.digest(row)[0]]).toEqual([+key.slice(2), +key.slice(2)]);
-        expect([...rows.taken()].toSorted()).toEqual([...model.values()].toSorted());
+        expect(new Set(rows.taken())).toEqual(new Set(model.values()));
         expect(Math.max(-1, ...model.values())).toBeLessThan(most);
       }),
       { numRuns: 300 },
