@@ -159,6 +159,16 @@ export abstract class StorageBackend implements AsyncDisposable {
   }
 
   /**
+   * Looks through the engine's own files, where reading them would not tell that they are damaged. Rejects with `CORRUPT`
+   * when they are: reading on may find less than there is, or end the process.
+   */
+  async checkEngine(options: { signal?: AbortSignal } = {}): Promise<void> {
+    this.#checkOpen();
+    throwIfAborted(options.signal);
+    await this.#run("check", () => this.doCheck(options.signal));
+  }
+
+  /**
    * Has the engine mend its own files, where `open` or a read fails with `CORRUPT`; false where it cannot. What it cannot
    * read stays apart, and what was removed lately may be there again: `repairStorage` puts that right. Throws `LOCKED`
    * unless closed.
@@ -251,6 +261,9 @@ export abstract class StorageBackend implements AsyncDisposable {
   protected abstract doSync(): Promise<void>;
   protected abstract doReadSecret(name: string): Promise<Uint8Array | undefined>;
   protected abstract doWriteSecret(name: string, bytes: Uint8Array): Promise<void>;
+
+  /** For {@link checkEngine}. */
+  protected async doCheck(_signal: AbortSignal | undefined): Promise<void> {}
 
   /** For {@link repairEngine}; runs while the backend is closed. */
   protected async doRepair(): Promise<boolean> {

@@ -79,7 +79,10 @@ const LAST_CHARACTER = 0x7e;
 /** Findings kept in a report; more are only counted. */
 const FINDINGS_MAX = 10_000;
 
-/** Reads everything in an open backend, and changes nothing. A store on it should be closed or idle. */
+/**
+ * Reads everything in an open backend, and changes nothing. A store on it should be closed or idle. Rejects with `CORRUPT`
+ * where the engine's own files are damaged so that it cannot read them.
+ */
 export async function checkStorage(backend: StorageBackend, options: CheckOptions = {}): Promise<CheckReport> {
   return reportOf(await findAll(backend, options));
 }
@@ -124,6 +127,7 @@ class Check {
   }
 
   async run(): Promise<CheckReport> {
+    await this.#backend.checkEngine(this.#reading);
     this.#engineFiles();
     for await (const page of this.#backend.listLogs(this.#reading)) {
       for (const range of page) this.#logs.set(range.log, range);

@@ -8,6 +8,8 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { pathToFileURL } from "node:url";
 import { expect, it } from "vitest";
+import { checkStorage } from "./check.ts";
+import { openStorage } from "./registry/index.ts";
 
 // Real processes run the built package: `npx tsc -b` first. KILL_ROUNDS=1000 makes a long run of it.
 const ROUNDS = Number(process.env["KILL_ROUNDS"] ?? 10);
@@ -93,6 +95,10 @@ for (const scheme of schemes) {
       }
       expect(acknowledged).toHaveLength(GROUPS);
       expect(Math.min(...acknowledged)).toBeGreaterThan(ROUNDS);
+      {
+        await using backend = await openStorage(`${scheme}:${directory}`);
+        expect(await checkStorage(backend)).toMatchObject({ groups: GROUPS, damaged: 0 });
+      }
       await rm(directory, { recursive: true });
     },
     ROUNDS * 3000 + 20_000,

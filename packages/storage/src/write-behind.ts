@@ -105,6 +105,10 @@ export class WriteBehindBackend extends StorageBackend {
     }
   }
 
+  protected override async doCheck(signal: AbortSignal | undefined): Promise<void> {
+    await this.#backend.checkEngine({ ...(signal && { signal }) });
+  }
+
   protected override async doRepair(): Promise<boolean> {
     return await this.#backend.repairEngine();
   }

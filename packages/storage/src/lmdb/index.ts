@@ -22,6 +22,7 @@ import { groupLogKeys, type KeyRange, logEntry, logKey, logRange, logsRange, val
 import { inTurns } from "../in-turns.ts";
 import { makePrivateDirectory } from "../private-file.ts";
 import { checkDataFile } from "./data-file.ts";
+import { checkPages } from "./page-check.ts";
 import { type LmdbSize, pagesNeeded } from "./pages-needed.ts";
 import { ReservedFile } from "./reserved-file.ts";
 
@@ -122,6 +123,17 @@ class LmdbBackend extends StorageBackend {
     } finally {
       await space?.close();
       await this.#lock.release();
+    }
+  }
+
+  protected override async doCheck(signal: AbortSignal | undefined): Promise<void> {
+    if (this.#space === undefined) return;
+    // What a transaction sees is not written over while it lasts.
+    const transaction = this.#open().useReadTransaction();
+    try {
+      await checkPages(this.#space.handle, this.name, signal);
+    } finally {
+      transaction.done();
     }
   }
 

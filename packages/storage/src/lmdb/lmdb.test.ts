@@ -1,8 +1,10 @@
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, it } from "vitest";
 import type { Op } from "../backend.ts";
+import { checkStorage } from "../check.ts";
+import { collect } from "../group-store.test-support.ts";
 import { SmallDisk } from "../small-disk.test-support.ts";
 import { explainDiskError } from "../disk-error.ts";
 import { lmdbStorage } from "./index.ts";
@@ -101,6 +103,81 @@ it("meets a full disk itself, so that the engine does not, whatever the transact
   expect(reasons.get("ENOSPC")).toBeGreaterThan(20);
   const found = await backend.getMany([...stored.keys()]);
   expect(found.map((value) => value?.length)).toEqual([...stored.values()]);
+});
+
+/** Where these lie in a file: its newest header, the root of keys and values, and the leaf with the first of them. */
+function firstLeaf(file: Buffer): { meta: number; root: number; leaf: number } {
+  const pageBytes = file.readUInt32LE(48);
+  const meta = file.readBigUInt64LE(152) > file.readBigUInt64LE(pageBytes + 152) ? 0 : pageBytes;
+  const root = Number(file.readBigUInt64LE(meta + 136)) * pageBytes;
+  const node = root + 24 + file.readUInt16LE(root + 24);
+  return { meta, root, leaf: file.readUIntLE(node, 6) * pageBytes };
+}
+
+it("tells of pages that hide what they hold, and of all that the engine would not survive", async () => {
+  const directory = mkdtempSync(join(tmpdir(), "coppice-lmdb-"));
+  const path = join(directory, "lmdb", "data.mdb");
+  await using backend = lmdbStorage(directory);
+  await backend.open();
+  const ops = Array.from({ length: 1000 }, (_, index): Op => {
+    return { op: "append", log: "l", seq: index, value: new Uint8Array(index % 100 === 0 ? 9000 : 40) };
+  });
+  await backend.write(ops);
+  await backend.close();
+  const whole = readFileSync(path);
+  /** How many entries there are, or what the check says. */
+  const readAll = async (): Promise<unknown> => {
+    await using opened = lmdbStorage(directory);
+    try {
+      await opened.open();
+      await checkStorage(opened);
+      return (await collect(opened.readLog("l", 0))).length;
+    } catch (error) {
+      return error;
+    }
+  };
+  const { meta, root, leaf } = firstLeaf(whole);
+  const node = leaf + 24 + whole.readUInt16LE(leaf + 24);
+  const flips: [at: number, bit: number][] = [
+    ...Array.from({ length: 26 }, (_, at): [number, number] => [leaf + at, 1 << (at % 8)]),
+    ...[root, root + 20, root + 24, node + 1, node + 6, node + 24].map((at): [number, number] => [at, 4]),
+    ...[4, 53, 100, 104, 136, 152].map((at): [number, number] => [meta + at, at === 53 ? 0x20 : at === 100 ? 4 : 1]),
+  ];
+  let told = 0;
+  for (const [at, bit] of flips) {
+    const flipped = Buffer.from(whole);
+    flipped[at] = (flipped[at] ?? 0) ^ bit;
+    writeFileSync(path, flipped);
+    const found = await readAll();
+    if (found === ops.length) continue;
+    expect(found, `bit ${bit} of byte ${at}`).toMatchObject({
+      code: "CORRUPT",
+      message: expect.stringMatching(/LMDB file of lmdb:.* is damaged \(.*\): restore it from a backup/),
+    });
+    told++;
+  }
+  expect(told).toBeGreaterThan(25);
+  writeFileSync(path, whole);
+  await backend.open();
+  await backend.checkEngine();
+  await expect(backend.checkEngine({ signal: AbortSignal.abort() })).rejects.toMatchObject({ code: "ABORTED" });
+  await backend.close();
+  rmSync(directory, { recursive: true });
+});
+
+it("finds nothing wrong with its files, whatever the transactions", async () => {
+  const directory = mkdtempSync(join(tmpdir(), "coppice-lmdb-"));
+  const random = randomFrom(7);
+  const log = { from: 0, upto: 0 };
+  await using backend = lmdbStorage(directory);
+  await backend.open();
+  for (let turn = 0; turn < 100; turn++) {
+    await backend.write(transaction(random, log));
+    if (turn % 10 === 0) await backend.checkEngine();
+  }
+  await Promise.all([backend.checkEngine(), backend.write(transaction(random, log)), backend.checkEngine()]);
+  await backend.close();
+  rmSync(directory, { recursive: true });
 });
 
 it("says that it is damaged when the engine finds no page where one should be", () => {
