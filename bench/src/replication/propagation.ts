@@ -32,8 +32,13 @@ async function probes(worker: Worker, send: () => void): Promise<number[]> {
       send();
       await pause();
     }
-    await sleep(50);
-    return await worker.ask<number[]>("samples");
+    const samples: number[] = [];
+    // Until nothing more comes: what is still under way would hold up the next.
+    for (let more = [0]; more.length > 0; samples.push(...more)) {
+      await sleep(50);
+      more = await worker.ask<number[]>("samples");
+    }
+    return samples;
   };
   await run(WARM_UP_PROBES, turn);
   return await run(PROBES, () => sleep(PAUSE_MS));
