@@ -1,5 +1,5 @@
 import { gCounter, lwwRegister } from "@coppice/crdt";
-import { createGroupStore, memoryStorage } from "@coppice/storage";
+import { createGroupStore, domainOf, encodeGroupId, memoryStorage } from "@coppice/storage";
 import { SimulatedDisk } from "@coppice/storage/testing";
 import { describe, expect, it } from "vitest";
 import { Grove, altered, gate, notes, words } from "./nodes.test-support.ts";
@@ -418,5 +418,44 @@ describe("the list of groups", () => {
     expect(ids({ sorted: true, after: "a" })).toEqual(["b", ["w", 1], ["w", 2]]);
     expect(ids({ sorted: true, after: ["w", 1], prefix: ["w"] })).toEqual([["w", 2]]);
     expect(ids({ sorted: true, after: "a", deleted: true })).toContain("c");
+  });
+
+  it("is of the domains that are asked for, in the same order", async () => {
+    await using grove = new Grove();
+    const node = await grove.start("a", []);
+    const all = ["b", "s", [-1, "x"], [3], ["v", 1], ["w", 1], ["w", "x"], ["w2"], ["x"]] as const;
+    for (const id of all.toReversed()) await node.open(id, gCounter);
+    const ids = (options: Parameters<typeof node.groups>[0]): unknown[] =>
+      [...node.groups({ sorted: true, ...options })].map(({ id }) => id);
+    for (const domains of [[""], ["w"], ["x", "v", "x"], ["w", ""], ["", "v", "w", "w2", "x"], ["y"], []]) {
+      const wanted = all.filter((id) => domains.includes(domainOf(id)));
+      expect(ids({ domains })).toEqual(wanted);
+      expect(new Set([...node.groups({ domains })].map(({ id }) => id))).toEqual(new Set(wanted));
+      for (const after of all) {
+        expect(ids({ domains, after })).toEqual(wanted.filter((id) => encodeGroupId(id) > encodeGroupId(after)));
+      }
+    }
+    expect(ids({ domains: ["w", ""], prefix: ["w"] })).toEqual([
+      ["w", 1],
+      ["w", "x"],
+    ]);
+    expect(ids({ domains: ["w", ""], prefix: "s" })).toEqual(["s"]);
+    expect(ids({ domains: ["w", ""], prefix: [] })).toEqual([[-1, "x"], [3], ["w", 1], ["w", "x"]]);
+    expect(ids({ domains: ["v"], prefix: ["w"] })).toEqual([]);
+  });
+
+  it("has groups that are new while it is taken page by page, if they come behind", async () => {
+    await using grove = new Grove();
+    const node = await grove.start("a", []);
+    const next = (after?: string): unknown => {
+      for (const { id } of node.groups({ sorted: true, ...(after === undefined ? {} : { after }) })) return id;
+      return undefined;
+    };
+    for (const id of ["b", "d"]) await node.open(id, gCounter);
+    expect([next(), next("b")]).toEqual(["b", "d"]);
+    for (const id of ["a", "c"]) await node.open(id, gCounter);
+    expect([next(), next("b"), next("c"), next("d")]).toEqual(["a", "c", "d", undefined]);
+    await node.delete("c");
+    expect(next("b")).toBe("d");
   });
 });

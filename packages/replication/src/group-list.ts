@@ -1,4 +1,4 @@
-import { type GroupId, encodeGroupId, encodeGroupPrefix } from "@coppice/storage";
+import { type GroupId, encodeDomainPrefixes, encodeGroupId, encodeGroupPrefix } from "@coppice/storage";
 import type { GroupView } from "./core/group.ts";
 import type { Groups } from "./core/group-directory.ts";
 import { checkNames } from "./option-checks.ts";
@@ -7,6 +7,8 @@ import { checkNames } from "./option-checks.ts";
 export interface GroupListOptions {
   /** Only those below. */
   readonly prefix?: GroupId;
+  /** Only those of these domains. Default: of all. */
+  readonly domains?: readonly string[];
   /** Also those that were deleted. Default false. */
   readonly deleted?: boolean;
   /** By key, so that who needs but a page of them can stop there. Default: in no order. */
@@ -17,19 +19,60 @@ export interface GroupListOptions {
 
 /** The groups that the options ask for; looked at one by one, as they are taken. */
 export function* listGroups(groups: Groups, options: GroupListOptions): Generator<GroupView> {
-  checkNames("groups", options, { prefix: true, deleted: true, sorted: true, after: true });
+  checkNames("groups", options, { prefix: true, domains: true, deleted: true, sorted: true, after: true });
   const prefix = options.prefix === undefined ? "" : encodeGroupPrefix(options.prefix);
   const after = options.after === undefined ? "" : encodeGroupId(options.after);
-  for (const group of options.sorted === true ? sorted(groups, prefix, after) : groups.views()) {
-    if (group.key.startsWith(prefix) && (group.phase !== "deleted" || options.deleted === true)) yield group;
+  const ranges = options.domains === undefined ? [prefix] : rangesOf(options.domains, prefix);
+  for (const group of options.sorted === true ? sorted(groups, prefix, ranges, after) : groups.views()) {
+    const isAskedFor = ranges.some((range) => group.key.startsWith(range));
+    if (isAskedFor && (group.phase !== "deleted" || options.deleted === true)) yield group;
   }
 }
 
-function* sorted(groups: Groups, prefix: string, after: string): Generator<GroupView> {
-  const keys: string[] = [];
-  for (const key of groups.keys()) if (key > after && key.startsWith(prefix)) keys.push(key);
-  for (const key of keys.sort()) {
-    const group = groups.view(key);
-    if (group !== undefined) yield group;
+/** What the keys begin with, one or the other, of the groups of these domains that are below the prefix. */
+function rangesOf(domains: readonly string[], prefix: string): readonly string[] {
+  const ranges = domains.flatMap(encodeDomainPrefixes).map((range) => (prefix.startsWith(range) ? prefix : range));
+  return [...new Set(ranges.filter((range) => range.startsWith(prefix)))];
+}
+
+function* sorted(groups: Groups, prefix: string, ranges: readonly string[], after: string): Generator<GroupView> {
+  const keys = keysInOrder(groups, prefix);
+  for (const range of ranges.toSorted()) {
+    for (let at = firstBehind(keys, after > range ? after : range); keys[at]?.startsWith(range) === true; at++) {
+      const group = groups.view(keys[at] as string);
+      if (group !== undefined) yield group;
+    }
   }
+}
+
+interface KeysInOrder {
+  readonly prefix: string;
+  /** How many groups there were: none is ever forgotten, so as many are the same ones. */
+  readonly size: number;
+  readonly keys: readonly string[];
+}
+
+/** Those that were ordered last, until garbage is collected: who lists page by page asks for the same ones each time. */
+const lastInOrder = new WeakMap<Groups, WeakRef<KeysInOrder>>();
+
+/** Of the groups below the prefix, and maybe of others. */
+function keysInOrder(groups: Groups, prefix: string): readonly string[] {
+  const last = lastInOrder.get(groups)?.deref();
+  if (last !== undefined && prefix.startsWith(last.prefix) && last.size === groups.size) return last.keys;
+  const keys: string[] = [];
+  for (const key of groups.keys()) if (key.startsWith(prefix)) keys.push(key);
+  keys.sort();
+  lastInOrder.set(groups, new WeakRef({ prefix, size: groups.size, keys }));
+  return keys;
+}
+
+function firstBehind(keys: readonly string[], after: string): number {
+  let low = 0;
+  let high = keys.length;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if ((keys[middle] as string) > after) high = middle;
+    else low = middle + 1;
+  }
+  return low;
 }

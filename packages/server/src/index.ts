@@ -207,6 +207,7 @@ export {
   type DomainOptions,
   Domains,
   type DomainsOptions,
+  encodeDomainPrefixes,
   encodeGroupId,
   encodeGroupPrefix,
   type Entry,

@@ -88,6 +88,11 @@ export function domainOf(id: GroupId): string {
   return typeof first === "string" ? first : "";
 }
 
+/** What the keys of the groups of a domain start with, one or the other; no other key does. In order. */
+export function encodeDomainPrefixes(domain: string): readonly string[] {
+  return domain === "" ? ["s", "ti"] : [encodeGroupPrefix([domain])];
+}
+
 /** An unsigned safe integer as a key part: self-delimiting, sorts as the numbers do. */
 export function encodeUint(value: number): string {
   const digits = value.toString(16);

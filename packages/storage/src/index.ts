@@ -23,6 +23,7 @@ export {
   checkGroupId,
   decodeGroupKey,
   domainOf,
+  encodeDomainPrefixes,
   encodeGroupId,
   encodeGroupPrefix,
   formatGroupId,

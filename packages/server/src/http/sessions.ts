@@ -1,9 +1,11 @@
 import { randomBytes } from "node:crypto";
 import { ServerError } from "../error.ts";
+import { rateLimited } from "./rate-limiter.ts";
 
 const ID_BYTES = 24;
 const IDLE_MS = 30 * 60 * 1000;
-const SESSIONS_MAX = 10_000;
+const SESSIONS_PER_OWNER_MAX = 10_000;
+const RETRY_MS = 60_000;
 
 /** What a caller of session views has in common between calls. */
 export interface Session {
@@ -15,6 +17,7 @@ export interface Session {
 }
 
 interface Entry {
+  readonly owner: string;
   readonly session: Session;
   readonly controller: AbortController;
   readonly timer: NodeJS.Timeout;
@@ -23,18 +26,21 @@ interface Entry {
 /** The sessions of one server. One that is not used for half an hour ends by itself. */
 export class Sessions {
   readonly #entries = new Map<string, Entry>();
+  readonly #counts = new Map<string, number>();
 
-  /** Fails with `INVALID_REQUEST` when there are too many. */
-  create(): Session {
-    if (this.#entries.size >= SESSIONS_MAX) {
-      throw new ServerError("INVALID_REQUEST", `there are ${SESSIONS_MAX} sessions already; end some`);
+  /** Throws `RATE_LIMITED` when the owner has too many, however many others have. */
+  create(owner: string): Session {
+    const count = this.#counts.get(owner) ?? 0;
+    if (count >= SESSIONS_PER_OWNER_MAX) {
+      throw rateLimited(`this token has ${count} sessions already: end some`, RETRY_MS);
     }
+    this.#counts.set(owner, count + 1);
     const id = randomBytes(ID_BYTES).toString("base64url");
     const controller = new AbortController();
     const session: Session = { id, data: new Map(), signal: controller.signal };
     const timer = setTimeout(() => this.end(id), IDLE_MS);
     timer.unref();
-    this.#entries.set(id, { session, controller, timer });
+    this.#entries.set(id, { owner, session, controller, timer });
     return session;
   }
 
@@ -51,6 +57,9 @@ export class Sessions {
     const entry = this.#entries.get(id);
     if (entry === undefined) return false;
     this.#entries.delete(id);
+    const left = (this.#counts.get(entry.owner) ?? 1) - 1;
+    if (left === 0) this.#counts.delete(entry.owner);
+    else this.#counts.set(entry.owner, left);
     clearTimeout(entry.timer);
     entry.controller.abort(new ServerError("NOT_FOUND", "the session has ended"));
     entry.session.data.clear();

@@ -163,14 +163,11 @@ function listGroups({ node }: RouteContext, query: ListQuery, grant: Grant): Gro
     sorted: true,
     ...(prefix === undefined ? {} : { prefix }),
     ...(after === undefined ? {} : { after }),
+    ...(grant.info.domains === undefined ? {} : { domains: grant.info.domains }),
   });
-  const page = first(reachable(groups, grant), limit + 1);
+  const page = first(groups, limit + 1);
   const bodies = page.slice(0, limit).map(groupBody);
   return { groups: bodies, next: page.length > limit ? (bodies.at(-1)?.id ?? null) : null };
-}
-
-function* reachable(groups: Iterable<GroupStatus>, grant: Grant): Iterable<GroupStatus> {
-  for (const status of groups) if (grant.isUnlimited || grant.reaches(status.id)) yield status;
 }
 
 function first(groups: Iterable<GroupStatus>, count: number): GroupStatus[] {

@@ -142,7 +142,7 @@ function sessionRoutes(app: FastifyInstance, sessions: Sessions): void {
         response: { 200: sessionSchema },
       },
     },
-    () => ({ session: sessions.create().id }),
+    ({ grant }) => ({ session: sessions.create(grant.info.id).id }),
   );
   app.delete<{ Params: { readonly session: string } }>(
     "/v1/sessions/:session",
