@@ -32,12 +32,22 @@ export class PeerPulls {
   readonly listed: Map<number, string> = new Map();
   /** And those that it was asked for, without the end of an answer, with when that was. */
   readonly wanted: Map<number, number> = new Map();
+  #round = this.listed.entries();
   /** Whether another peer has brought some that it listed. */
   hasSkipped = false;
 
   /** Questions without the end of an answer. */
   get open(): number {
     return this.asked.size + this.wanted.size;
+  }
+
+  /** One of `listed` after the other, again and again: from the first on, each look would pass by all that are gone. */
+  nextListed(): readonly [hash: number, domain: string] | undefined {
+    const next = this.#round.next();
+    if (next.done !== true) return next.value;
+    this.#round = this.listed.entries();
+    const again = this.#round.next();
+    return again.done === true ? undefined : again.value;
   }
 }
 

@@ -64,8 +64,9 @@ export class Wants {
     const places = Math.min(questionsMax(this.#core.peers.size) - pulls.open, this.#room());
     if (places < QUESTIONS_MIN && pulls.wanted.size > 0) return;
     const hashes: number[] = [];
-    for (const [hash, domain] of pulls.listed) {
-      if (hashes.length >= places) break;
+    for (let looks = pulls.listed.size; looks > 0 && hashes.length < places; looks--) {
+      const [hash, domain] = pulls.nextListed() ?? [];
+      if (hash === undefined || domain === undefined) break;
       if (this.#isKnown(hash, domain)) this.#skip(pulls, hash);
       else if (!this.#isWanted(hash)) hashes.push(hash);
     }
