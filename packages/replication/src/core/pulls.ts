@@ -33,7 +33,7 @@ export class PeerPulls {
   /** And those that it was asked for, without the end of an answer, with when that was. */
   readonly wanted: Map<number, number> = new Map();
   #round = this.listed.entries();
-  /** Whether another peer has brought some that it listed. */
+  /** Whether some that it listed were left out, so that the two are to compare again when the others are here. */
   hasSkipped = false;
 
   /** Questions without the end of an answer. */

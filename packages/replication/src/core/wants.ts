@@ -6,6 +6,8 @@ import { AGAIN_MS, type PeerPulls, isLost, questionsMax } from "./pulls.ts";
 
 /** As long as fewer questions may be asked, they wait until they make a message that is worth while. */
 const QUESTIONS_MIN = 64;
+/** Hashes listed by one peer that are remembered: some 50 bytes each. The next comparison finds the others. */
+export const LISTED_MAX: number = 2 ** 18;
 
 /**
  * Groups that this node does not know, and peers have. All that is known of them is the hash in the lists of those peers,
@@ -25,8 +27,12 @@ export class Wants {
 
   /** A peer has groups of a domain with these hashes, and this node has none. */
   listed(peer: Peer, domain: string, hashes: Iterable<number>): void {
-    const { listed, wanted } = peer.pulls;
-    for (const hash of hashes) if (!wanted.has(hash)) listed.set(hash, domain);
+    const { pulls } = peer;
+    for (const hash of hashes) {
+      if (pulls.wanted.has(hash)) continue;
+      if (pulls.listed.size < LISTED_MAX) pulls.listed.set(hash, domain);
+      else pulls.hasSkipped = true;
+    }
     this.#fill(peer);
   }
 
@@ -57,27 +63,35 @@ export class Wants {
     for (const peer of this.#core.peers.values()) this.#fill(peer);
   }
 
-  /** Wants as much of a peer as it has places for. */
+  /** Wants as much of a peer as it has places for. When all is here, the two compare again what was left out. */
   #fill(peer: Peer): void {
     const { pulls } = peer;
-    if (pulls.listed.size === 0) return this.#compareAgain(peer);
-    const places = Math.min(questionsMax(this.#core.peers.size) - pulls.open, this.#room());
-    if (places < QUESTIONS_MIN && pulls.wanted.size > 0) return;
+    if (pulls.listed.size > 0) this.#want(peer, this.#next(pulls));
+    if (pulls.listed.size > 0 || pulls.wanted.size > 0 || !pulls.hasSkipped) return;
+    pulls.hasSkipped = false;
+    this.#compare(peer);
+  }
+
+  /** Which hashes to want of a peer now. */
+  #next(pulls: PeerPulls): number[] {
     const hashes: number[] = [];
+    const room = this.#core.room();
+    if (room === 0) pulls.listed.clear();
+    const places = Math.min(questionsMax(this.#core.peers.size) - pulls.open, room - this.#wantedOfAll());
+    if (places < QUESTIONS_MIN && pulls.wanted.size > 0) return hashes;
     for (let looks = pulls.listed.size; looks > 0 && hashes.length < places; looks--) {
       const [hash, domain] = pulls.nextListed() ?? [];
       if (hash === undefined || domain === undefined) break;
       if (this.#isKnown(hash, domain)) this.#skip(pulls, hash);
       else if (!this.#isWanted(hash)) hashes.push(hash);
     }
-    this.#want(peer, hashes);
+    return hashes;
   }
 
-  /** How many more groups this node may take. */
-  #room(): number {
-    let room = this.#core.room();
-    for (const { pulls } of this.#core.peers.values()) room -= pulls.wanted.size;
-    return room;
+  #wantedOfAll(): number {
+    let wanted = 0;
+    for (const { pulls } of this.#core.peers.values()) wanted += pulls.wanted.size;
+    return wanted;
   }
 
   #isKnown(hash: number, domain: string): boolean {
@@ -89,16 +103,10 @@ export class Wants {
     return false;
   }
 
-  /** Another peer has brought it, perhaps not all that this one has. */
+  /** Another peer has brought it, but perhaps not all that this one has. */
   #skip(pulls: PeerPulls, hash: number): void {
     pulls.listed.delete(hash);
     pulls.hasSkipped = true;
-  }
-
-  #compareAgain(peer: Peer): void {
-    if (!peer.pulls.hasSkipped || peer.pulls.wanted.size > 0) return;
-    peer.pulls.hasSkipped = false;
-    this.#compare(peer);
   }
 
   #want(peer: Peer, hashes: readonly number[]): void {
