@@ -298,5 +298,9 @@ describe("interest", () => {
     await expect.poll(() => b.group(["words", "x"])?.events).toBe(1);
     await new Promise((resolve) => setTimeout(resolve, 250));
     expect(b.group(["other", "x"])).toBeUndefined();
+    // It would show nothing of what the others have.
+    await expect(b.open(["other", "x"], gCounter)).rejects.toMatchObject({ code: "INVALID_OPTIONS" });
+    await expect(b.open("x", gCounter)).rejects.toThrow('this node replicates the domains "words" only');
+    expect([...b.groups()].map(({ domain }) => domain)).toEqual(["words"]);
   });
 });

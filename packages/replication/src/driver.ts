@@ -444,15 +444,22 @@ export class Driver {
 
   /** Waits until everything written so far is committed. Rejects with `STORAGE_FAILED`. */
   async settled(): Promise<void> {
+    await this.committed();
+    this.core.pipeline.check();
+  }
+
+  /** The storage, with all that was told of so far, unless it takes nothing. */
+  async committed(): Promise<GroupStorage> {
+    // Whoever is told something may ask from within: a change that is under way is completed first.
+    await Promise.resolve();
     this.core.flush();
     await new Promise<void>((resolve) => this.core.pipeline.whenSettled(resolve));
-    this.core.pipeline.check();
+    return this.storage;
   }
 
   /** Waits for what is still to be committed; nothing is after it. */
   async finished(): Promise<void> {
-    this.core.flush();
-    await new Promise<void>((resolve) => this.core.pipeline.whenSettled(resolve));
+    await this.committed();
     this.core.pipeline.end();
   }
 

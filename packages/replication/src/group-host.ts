@@ -136,7 +136,7 @@ export class GroupHost implements ReplicaHost {
   server(): ReplicationServer {
     this.#checkOpen();
     const { server } = this.#group;
-    return server ?? this.#restarted();
+    return server?.typeName === this.#type.name ? server : this.#restarted();
   }
 
   #checkOpen(): void {

@@ -127,6 +127,27 @@ describe("restart", () => {
 });
 
 describe("types", () => {
+  it("created anew under another type is a TYPE_CONFLICT for handles of the former one", async () => {
+    await using grove = new Grove();
+    const [a, b] = [await grove.start("a"), await grove.start("b", ["a"])];
+    const former = await a.open("g", gCounter);
+    await former.mutate((c) => c.increment(1), { ack: { replicas: 1 } });
+    await b.delete("g");
+    const anew = await b.open("g", notes, { recreate: true });
+    await anew.mutate((m) => m.set("k", "v"), { ack: { replicas: 1 } });
+    expect((await a.open("g", notes)).value()).toEqual({ k: "v" });
+    for (const use of [
+      () => former.value(),
+      () => former.read((view) => view),
+      () => former.mutate((c) => c.increment(1)),
+      () => former.subscribe(() => {}),
+      () => former.contentHash(),
+    ])
+      expect(use).toThrow(expect.objectContaining({ code: "TYPE_CONFLICT" }));
+    await expect(former.readBarrier({ from: 1 })).rejects.toMatchObject({ code: "TYPE_CONFLICT" });
+    expect(anew.value()).toEqual({ k: "v" });
+  });
+
   it("opened under another type is a TYPE_CONFLICT, and nothing changes", async () => {
     await using grove = new Grove();
     const node = await grove.start("a");

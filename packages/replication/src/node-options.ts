@@ -1,5 +1,5 @@
 import type { AnyCrdtType } from "@coppice/crdt";
-import type { GroupId, GroupStorage, StorageBackend } from "@coppice/storage";
+import { type GroupId, type GroupStorage, type StorageBackend, domainOf, formatGroupId } from "@coppice/storage";
 import type { Durability } from "./core/commit-pipeline.ts";
 import { DEFAULT_LIMITS, type Limits } from "./core/limits.ts";
 import { ReplicationError } from "./error.ts";
@@ -194,6 +194,13 @@ export function rosterOf(options: ResolvedNodeOptions, domain: string, self: Pee
   if (ids !== undefined) return { others: ids.filter((id) => id !== self), size: ids.length };
   const message = `domain ${JSON.stringify(domain)} has no roster; give every node the option rosters`;
   throw new ReplicationError("NO_MEMBERSHIP", message);
+}
+
+/** Throws `INVALID_OPTIONS` for a group of a domain that the node does not replicate: it would be cut off from all others. */
+export function checkDomain({ domains }: ResolvedNodeOptions, id: GroupId): void {
+  if (domains?.includes(domainOf(id)) ?? true) return;
+  const known = domains?.map((domain) => JSON.stringify(domain)).join(", ");
+  throw invalid(`group ${formatGroupId(id)}: this node replicates the domains ${known} only; add that of the group`);
 }
 
 /** Whether a domain has a roster that does not name a node. */

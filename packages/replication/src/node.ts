@@ -14,6 +14,7 @@ import {
   OPEN_OPTIONS,
   type OpenOptions,
   type ResolvedNodeOptions,
+  checkDomain,
   checkType,
   isOutsider,
   policyOf,
@@ -170,7 +171,8 @@ export class Node implements AsyncDisposable {
    * when nobody knows it. Its value may lack what peers have until `replica.synced()` resolves. A group that nobody has
    * ever written to is known only for as long as it is open.
    *
-   * Rejects with `CLOSED`; `INVALID_GROUP_ID` (`StorageError`); `TYPE_CONFLICT` when the group has another type;
+   * Rejects with `CLOSED`; `INVALID_GROUP_ID` (`StorageError`); `INVALID_OPTIONS` for a group of a domain that this node
+   * does not replicate (`domains`); `TYPE_CONFLICT` when the group has another type;
    * `GROUP_DELETED` unless `recreate`; `GROUP_DEGRADED` when what is stored cannot be read; `STORAGE_FAILED` when the
    * storage did not answer; `LIMIT_EXCEEDED`.
    */
@@ -184,6 +186,7 @@ export class Node implements AsyncDisposable {
     checkNames("open", options, OPEN_OPTIONS);
     checkType(type);
     const key = encodeGroupId(id);
+    checkDomain(this.#options, id);
     const isUnknownToAll = !this.#driver.core.groups.has(key) && (await this.#probe(key, type.name, options.signal));
     this.#checkOpen();
     const group = this.#driver.core.open(id, type, options.recreate ?? false);
@@ -298,19 +301,19 @@ export class Node implements AsyncDisposable {
    */
   async superseded(): Promise<readonly SupersededGroup[]> {
     this.#checkOpen();
-    return await listSuperseded(this.#driver.storage);
+    return await listSuperseded(await this.#driver.committed());
   }
 
   /** A state that was moved aside, with its content; undefined when there is none. */
   async readSuperseded(id: GroupId, epoch: number): Promise<SupersededContent | undefined> {
     this.#checkOpen();
-    return await readSuperseded(this.#driver.storage, id, epoch, (name) => this.#driver.core.type(name));
+    return await readSuperseded(await this.#driver.committed(), id, epoch, (name) => this.#driver.core.type(name));
   }
 
   /** Removes a state that was moved aside, for good; whether there was one. */
   async removeSuperseded(id: GroupId, epoch: number): Promise<boolean> {
     this.#checkOpen();
-    return await this.#driver.storage.removeSuperseded(id, epoch);
+    return await (await this.#driver.committed()).removeSuperseded(id, epoch);
   }
 
   /**

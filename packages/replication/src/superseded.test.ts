@@ -2,6 +2,8 @@ import { gCounter } from "@coppice/crdt";
 import { createGroupStore, memoryStorage } from "@coppice/storage";
 import { SimulatedDisk } from "@coppice/storage/testing";
 import { describe, expect, it } from "vitest";
+import type { Node } from "./node.ts";
+import type { Notice } from "./node-options.ts";
 import { Grove, altered, gate, notes } from "./nodes.test-support.ts";
 
 function movedAside(grove: Grove): unknown[] {
@@ -35,6 +37,40 @@ describe("an epoch that a peer has left", () => {
     expect(await again.removeSuperseded("m", 1)).toBe(true);
     expect(await again.removeSuperseded("m", 1)).toBe(false);
     expect(await again.superseded()).toEqual([]);
+  });
+
+  it("is listed by the time that its notice comes, and read, however long it takes to store it", async () => {
+    await using grove = new Grove();
+    const backing = createGroupStore(memoryStorage());
+    await backing.open();
+    const commits = gate();
+    let isSlow = false;
+    const storage = altered(backing, {
+      commit: async (...what) => {
+        if (isSlow) await commits.opened;
+        await backing.commit(...what);
+      },
+    });
+    let listed: ReturnType<Node["superseded"]> | undefined;
+    const onNotice = ({ code }: Notice): void => {
+      if (code === "MOVED_ASIDE") listed = a.superseded();
+    };
+    const a = await grove.start("a", [], { storage, onNotice });
+    const b = await grove.start("b", ["a"]);
+    const onA = await a.open("m", notes);
+    onA.mutate((m) => m.set("shared", "1"));
+    await grove.converged();
+    grove.network.partition("a", "b");
+    await onA.mutate((m) => m.set("only here", "2"));
+    await b.delete("m");
+    isSlow = true;
+    grove.network.heal();
+    await expect.poll(() => listed !== undefined).toBe(true);
+    const read = a.readSuperseded("m", 1);
+    commits.open();
+    expect(await listed).toMatchObject([{ id: "m", epoch: 1 }]);
+    expect(await read).toMatchObject({ value: { "only here": "2" } });
+    expect(await a.removeSuperseded("m", 1)).toBe(true);
   });
 
   it("leaves nothing behind when whoever ended it, or any peer, had seen it all", async () => {
