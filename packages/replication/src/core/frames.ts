@@ -9,6 +9,8 @@ import { encodeMessage } from "./message-codec.ts";
 import type { Fragment } from "./messages.ts";
 
 const FRAME_FORMAT = 1;
+/** Bytes after which no other message goes into a frame: a receiver reads one as a whole, and very many small ones take long. */
+const PACKED_BYTES_MAX = 16 * 1024;
 /** Bytes of the frame and message headers around one message. */
 const FRAME_OVERHEAD = 8;
 /** Bytes of the headers around one fragment, at most. */
@@ -30,7 +32,7 @@ export function packFrames(messages: readonly Uint8Array[], nextFragmentId: () =
   const room = FRAME_BYTES_MAX - FRAME_OVERHEAD;
   let formers: (Uint8Array | undefined)[] = [];
   const add = (message: Uint8Array): void => {
-    if (writer.length > 0 && writer.length + message.length > room) {
+    if (writer.length > 0 && writer.length + message.length > PACKED_BYTES_MAX) {
       frames.push(writer.take());
       writer.reset();
       formers = [];

@@ -8,6 +8,8 @@ const BATCH_BYTES = 64 * 1024;
 /** Above this many bytes waiting here `send` answers false; `drained` comes at the lower mark. */
 const QUEUE_BYTES_HIGH = 1024 * 1024;
 const QUEUE_BYTES_LOW = 256 * 1024;
+/** For how long frames are told in one turn of the event loop, before others have theirs. */
+const TURN_MS_MAX = 10;
 /** Intervals without a byte from the other side after which a channel counts as dead. */
 const SILENT_INTERVALS_MAX = 3;
 /** How long a graceful end may take before the connection is torn down. */
@@ -45,6 +47,10 @@ export class Channel {
   #paused = false;
   #streamPaused = false;
   #delivering = false;
+  /** When frames began to be told in this turn; undefined when none were. */
+  #turnStartedAt: number | undefined;
+  /** Frames were told for long enough: the rest waits for the next turn. */
+  #isTurnOver = false;
   #ended = false;
   #otherSideEnded: (() => void) | undefined;
   #sentSinceBeat = false;
@@ -81,9 +87,7 @@ export class Channel {
     this.#paused = true;
     // Not at once: a receiver that pauses and resumes within a frame's handling should not cost a message each.
     queueMicrotask(() => {
-      if (!this.#paused || this.#streamPaused || this.#stream.readStatus !== "readable") return;
-      this.#streamPaused = true;
-      this.#stream.pause();
+      if (this.#paused) this.#holdStream();
     });
   }
 
@@ -161,6 +165,7 @@ export class Channel {
 
   #onOtherSideEnded(): void {
     this.#otherSideEnded?.();
+    while (this.#isTurnOver && !this.#paused && !this.#ended) this.#nextTurn();
     this.#end(undefined);
   }
 
@@ -184,15 +189,17 @@ export class Channel {
     this.#delivering = true;
     let hasData = false;
     try {
-      while (!this.#paused && !this.#ended) {
+      while (!this.#paused && !this.#ended && !this.#isTurnOver) {
         const frame = this.#reader.next();
         if (frame === undefined) break;
+        this.#beginTurn();
         if (frame.type === FrameType.data) {
           hasData = true;
           this.#events.data(frame.body);
         } else {
           this.#events.control(frame.type, frame.body);
         }
+        this.#checkTurn();
       }
     } catch (error) {
       if (!(error instanceof WireError)) throw error;
@@ -203,8 +210,34 @@ export class Channel {
     if (hasData) this.#events.delivered();
   }
 
+  #beginTurn(): void {
+    if (this.#turnStartedAt !== undefined) return;
+    this.#turnStartedAt = performance.now();
+    soon(() => this.#nextTurn());
+  }
+
+  #checkTurn(): void {
+    if (performance.now() - (this.#turnStartedAt ?? 0) < TURN_MS_MAX) return;
+    this.#isTurnOver = true;
+    this.#holdStream();
+  }
+
+  #nextTurn(): void {
+    this.#turnStartedAt = undefined;
+    if (!this.#isTurnOver) return;
+    this.#isTurnOver = false;
+    this.#deliver();
+    this.#resumeStream();
+  }
+
+  #holdStream(): void {
+    if (this.#streamPaused || this.#stream.readStatus !== "readable") return;
+    this.#streamPaused = true;
+    this.#stream.pause();
+  }
+
   #resumeStream(): void {
-    if (!this.#streamPaused || this.#paused || this.#ended) return;
+    if (!this.#streamPaused || this.#paused || this.#isTurnOver || this.#ended) return;
     this.#streamPaused = false;
     if (this.#stream.readStatus === "paused") this.#stream.resume();
   }
