@@ -25,6 +25,7 @@ import { type Recorder, exportMetrics } from "./node-metrics.ts";
 import { type ResolvedNodeOptions, policyOf, rosterOf } from "./node-options.ts";
 import type { GroupStatus } from "./replica.ts";
 import type { Link, PeerId, Transport } from "./transport.ts";
+import { nextTurn } from "./waiting.ts";
 import { Watchers, addWatcher } from "./watchers.ts";
 
 /** How often the core looks at the clock. */
@@ -91,7 +92,10 @@ export class Driver {
         pause: (link) => this.transport().pause(link),
         resume: (link) => this.transport().resume(link),
         drop: (peer) => void this.transport().disconnect(peer),
-        wake: () => queueMicrotask(() => this.core.endTick()),
+        wake: (isLong) => {
+          if (isLong) void nextTurn().then(() => this.core.endTick());
+          else queueMicrotask(() => this.core.endTick());
+        },
         load: (group) => void this.#load(group),
         commit: (commit, sync) => void this.#commit(commit, sync),
         changed: (group, changes) => this.#tell(group, changes),

@@ -379,6 +379,20 @@ export class AntiEntropy {
     }
   }
 
+  /** Asks one peer at a time for what waiting events miss; `random` gives a number below 1. */
+  pullPending(groups: Iterable<Group>, random: () => number): void {
+    for (const group of groups) {
+      if (!group.server?.hasPending) {
+        this.#core.watch.flows(group);
+        continue;
+      }
+      this.#core.watch.waits(group);
+      const peers = [...this.#core.peers.values()].filter((peer) => peer.isInterestedIn(group.domain));
+      const peer = peers[Math.floor(random() * peers.length)];
+      if (peer !== undefined) this.pull(peer, group);
+    }
+  }
+
   /** Call at every heartbeat: answers may have been lost, as a whole or their end. */
   tick(): void {
     this.#pulls.tick();

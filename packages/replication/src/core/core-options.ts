@@ -16,8 +16,11 @@ export interface CoreEffects {
   resume(link: Link): void;
   /** Ends the link to a peer that breaks the protocol. */
   drop(peer: PeerId): void;
-  /** Call `endTick` at the end of this tick, or sooner when nothing more is to be expected in it. */
-  wake(): void;
+  /**
+   * Call `endTick` at the end of this tick, or sooner when nothing more is to be expected in it. `isLong`: it goes on with
+   * what the last one did not finish, and others should have their turn before.
+   */
+  wake(isLong: boolean): void;
   /** Read what is stored of a group, then call `loaded`. */
   load(group: Group): void;
   /** Write atomically (and sync), then call `committed`. */

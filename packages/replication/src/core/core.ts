@@ -67,6 +67,7 @@ export class Core {
   #nextHeartbeatAt: number;
   #nextUnloadAt = 0;
   #isAwake = false;
+  #isSending = false;
 
   constructor(options: CoreOptions) {
     this.#options = options;
@@ -328,7 +329,7 @@ export class Core {
     if (this.#isAwake) return;
     this.#isAwake = true;
     this.#tickClock.begin();
-    this.#effects.wake();
+    this.#effects.wake(this.#isSending);
   }
 
   // Peers
@@ -408,7 +409,7 @@ export class Core {
       this.#acknowledgements.resend();
       this.presence.tick();
       this.broadcasts.tick();
-      this.#pullPending();
+      this.#antiEntropy.pullPending(this.#table.active, this.#options.random);
       this.#gossip.pullDeferred();
       this.#antiEntropy.tick();
       this.#catchUp.tick();
@@ -434,20 +435,6 @@ export class Core {
     if (peer === undefined) return;
     this.#antiEntropy.begin(peer);
     this.#exchange.tell(peer);
-  }
-
-  /** Asks one peer at a time for what waiting events miss. */
-  #pullPending(): void {
-    for (const group of this.#table.active) {
-      if (!group.server?.hasPending) {
-        this.watch.flows(group);
-        continue;
-      }
-      this.watch.waits(group);
-      const peers = this.#interestedIn(group);
-      const peer = peers[Math.floor(this.#options.random() * peers.length)];
-      if (peer !== undefined) this.#antiEntropy.pull(peer, group);
-    }
   }
 
   /** A snapshot of the group, unless nothing changed since the last. */
@@ -488,6 +475,7 @@ export class Core {
   }
 
   #send(): void {
+    this.#isSending = true;
     for (const peer of this.#peers.values()) {
       for (const key of peer.flush((link, frame) => this.#effects.send(link, frame))) {
         const group = this.#table.groups.get(key);
@@ -495,5 +483,6 @@ export class Core {
       }
       this.#antiEntropy.resume(peer);
     }
+    this.#isSending = false;
   }
 }

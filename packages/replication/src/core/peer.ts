@@ -8,7 +8,7 @@ import { PeerPulls } from "./pulls.ts";
 import { CELL_WORDS, SKETCH_CELLS_MAX } from "./sketch.ts";
 
 /** The part of the queue beyond which answers wait: what is queued can no longer be left to another node. */
-const ANSWERS_PART = 1 / 8;
+const ANSWERS_PART = 1 / 32;
 /** Bytes of answers that are sent before there are more: the peer works on them meanwhile. Each time twice as many. */
 const FIRST_ANSWERS_BYTES = 16 * 1024;
 /** The part of it for each group while the transport takes no more: what comes on top is old before it leaves. */
