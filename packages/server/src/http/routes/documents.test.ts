@@ -84,11 +84,16 @@ test("refuses what is no update, what has a hole before it, and other types", as
     ["m/document?type=automerge", lateChanges, 422, "INVALID_OPERATION"],
     ["new/document", Y.encodeStateAsUpdate(doc), 404, "UNKNOWN_GROUP"],
     ["y/document?type=gcounter", junk, 400, "INVALID_REQUEST"],
-    ["y/document?type=automerge", A.save(note), 409, "TYPE_CONFLICT"],
   ];
   for (const [path, bytes, status, code] of refused) {
     expect({ path, ...(await post(served, path, bytes)) }).toMatchObject({ path, status, body: { code } });
   }
+  expect([...served.node.groups()]).toEqual([]);
+  expect(await post(served, "y/document?type=yjs", Y.encodeStateAsUpdate(doc))).toMatchObject({ status: 200 });
+  expect(await post(served, "y/document?type=automerge", A.save(note))).toMatchObject({
+    status: 409,
+    body: { code: "TYPE_CONFLICT" },
+  });
   await served.call("POST", "/v1/groups/n/operations", {
     body: { type: "gcounter", operations: [{ op: "increment" }] },
   });
