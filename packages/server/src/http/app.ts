@@ -147,8 +147,10 @@ function sendProblem(error: unknown, reply: FastifyReply, onError: AppOptions["o
   const problem = toProblem(error);
   if (problem.code === "INTERNAL") onError?.(error);
   if (problem.code === "VIEW_FAILED" && error instanceof Error) onError?.(error.cause);
-  // A connection that was to become a WebSocket ends with the refusal.
+  // Fastify closes the connection of a body that it refuses: then a client that is still sending sees that and no answer.
+  // Node reads on, in the time that a request has. One that was to become a WebSocket ends here.
   if (reply.request.ws) void reply.header("connection", "close");
+  else void reply.removeHeader("connection");
   if (problem.status === 401) void reply.header("www-authenticate", "Bearer");
   if (problem.retryAfterSeconds !== undefined) void reply.header("retry-after", String(problem.retryAfterSeconds));
   void reply.code(problem.status).type("application/problem+json").send(JSON.stringify(problem));

@@ -82,6 +82,22 @@ test("refuses a body and a head that are too large, and what is no HTTP", async 
   expect(answer.toString()).toMatch(/^HTTP\/1.1 400 .*"code":"INVALID_REQUEST"/s);
 });
 
+test("who sends a body that is too large hears so, however it is sent, and may go on", async () => {
+  const served = await serve({ limits: { bodyBytesMax: 1000 } });
+  const { host } = new URL(served.gateway.url);
+  const head = `Host: ${host}\r\nAuthorization: Bearer ${TOKEN}\r\nContent-Type: application/json\r\n`;
+  const size = 8_000_000;
+  const body = "x".repeat(size);
+  const chunked = `Transfer-Encoding: chunked\r\n\r\n${size.toString(16)}\r\n${body}\r\n0\r\n\r\n`;
+  for (const rest of [`Content-Length: ${size}\r\n\r\n${body}`, chunked]) {
+    const socket = raw(served);
+    let heard = "";
+    socket.on("data", (data: Buffer) => (heard += data.toString()));
+    socket.write(`POST /v1/groups/a/operations HTTP/1.1\r\n${head}${rest}GET /v1/live HTTP/1.1\r\n${head}\r\n`);
+    await expect.poll(() => heard, { timeout: 5000 }).toMatch(/^HTTP\/1.1 413 [^]*BODY_TOO_LARGE[^]*HTTP\/1.1 200 /);
+  }
+});
+
 test("streams and sockets share the places for watchers", async () => {
   const served = await serve({ types, limits: { watchersMax: 2 } }, { types });
   await set(served, "a", "1");

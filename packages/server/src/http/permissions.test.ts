@@ -153,6 +153,7 @@ test("a token for some domains sees and changes their groups, and no others", as
   }
   const listed = await call("GET", "/v1/groups", { token });
   expect(listed.body).toMatchObject({ groups: [{ id: "notes/a" }], next: null });
+  expect(await call("GET", "/v1/status", { token })).toMatchObject({ body: { groups: 1 } });
 });
 
 test("a view says which domains it reads; without that it needs all of them", async () => {

@@ -1,4 +1,5 @@
 import type { FastifyInstance } from "fastify";
+import type { Grant } from "../../auth/grant.ts";
 import { VERSION } from "../../version.ts";
 import type { StatusBody } from "../api.ts";
 import type { RouteContext } from "../context.ts";
@@ -29,19 +30,21 @@ export function statusRoutes(app: FastifyInstance, context: RouteContext): void 
       config: { needs: { scope: "read", over: "any" } },
       schema: { summary: "What this node is", tags: ["node"], response: { 200: statusSchema } },
     },
-    (): StatusBody => ({
+    ({ grant }): StatusBody => ({
       version: VERSION,
       peerId: node.id,
       incarnation: node.incarnation,
       addresses: node.addresses(),
       startedAt,
-      groups: countGroups(context),
+      groups: countGroups(context, grant),
       peers: node.peers().length,
       types: types.names,
     }),
   );
 }
 
-function countGroups({ node }: RouteContext): number {
-  return [...node.countGroups().values()].reduce((sum, count) => sum + count, 0);
+/** Of the domains that the token is for: of others it tells nothing. */
+function countGroups({ node }: RouteContext, { info }: Grant): number {
+  const counts = [...node.countGroups()].filter(([domain]) => info.domains?.includes(domain) ?? true);
+  return counts.reduce((sum, [, count]) => sum + count, 0);
 }
