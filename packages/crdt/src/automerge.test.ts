@@ -16,6 +16,7 @@ interface Doc {
   map?: Record<string, number>;
   list?: number[];
   text?: string;
+  bytes?: Uint8Array;
   [key: `key ${string}`]: number;
 }
 
@@ -120,6 +121,26 @@ describe("Automerge documents", () => {
     syncAll([a, b]);
     assertConvergent([a, b]);
     expect(b.value()).toEqual({ "key a": 1, "key b": 4 });
+  });
+
+  it("are without what was taken back, also once others' changes were refused", () => {
+    const [a, b] = createReplicas(type, 2);
+    if (a === undefined || b === undefined) return;
+    a.mutate((mutator) => set(mutator, "key a", 1));
+    syncAll([a, b]);
+    const others = b.mutate((mutator) => set(mutator, "key b", 2));
+    const changes = others === undefined ? [] : [new Reader(others.delta).bytes().slice()];
+    expect(() =>
+      a.mutate((mutator) => {
+        // More than is kept beside what was saved.
+        mutator.change((doc) => void (doc.bytes = new Seeded(1).bytes(100_000)));
+        mutator.applyChanges(changes);
+        throw new Error("stop");
+      }),
+    ).toThrow("stop");
+    expect(a.value()).toEqual({ "key a": 1 });
+    expect(() => a.mutate((mutator) => mutator.applyChanges([Uint8Array.of(1, 2)]))).toThrow(/refuses a change/);
+    expect(a.value()).toEqual({ "key a": 1 });
   });
 
   it("write under the event's actor", () => {

@@ -1,10 +1,10 @@
 /**
  * Automerge documents as a CRDT type. `@automerge/automerge` is an optional peer dependency.
  *
- * | item  | bytes                                                                        |
- * |-------|------------------------------------------------------------------------------|
+ * | item  | bytes                                                                          |
+ * |-------|--------------------------------------------------------------------------------|
  * | delta | one or more changes of Automerge, each as bytes: all since before the callback |
- * | state | 0x01, the saved document, to the end                                         |
+ * | state | 0x01, the saved document, to the end                                           |
  *
  * The actor of a change is the event's own actor, so one that no other process uses.
  */
@@ -71,8 +71,13 @@ class AutomergeState<T> {
     return changes;
   }
 
-  /** The last changes, so many, are taken back. */
+  /** The last changes, so many, were taken back: the document is without them. */
   dropped(count: number): void {
+    // Saved meanwhile, with them.
+    if (count > this.#since.length) {
+      this.save();
+      return;
+    }
     for (const bytes of this.#since.splice(this.#since.length - count)) this.#sinceBytes -= bytes.length;
   }
 

@@ -4,7 +4,7 @@
  * | item    | bytes                                                                       |
  * |---------|-----------------------------------------------------------------------------|
  * | uint    | LEB128, at most 8 bytes, at most 2^53 - 1, minimal length                   |
- * | int     | zigzag uint (`n >= 0 ? 2n : -2n - 1`), magnitude at most 2^52 - 1            |
+ * | int     | zigzag uint (`n >= 0 ? 2n : -2n - 1`), from -2^52 to 2^52 - 1               |
  * | uint32  | 4 bytes, little-endian                                                       |
  * | float64 | 8 bytes, little-endian; of NaN the one form 0x7ff8000000000000                |
  * | bytes   | uint length, then the bytes                                                 |
@@ -98,8 +98,9 @@ export class Writer {
     this.#length = at;
   }
 
-  /** Throws `RangeError` for anything but an integer of magnitude below 2^52. */
+  /** Throws `RangeError` for anything but an integer from -2^52 to 2^52 - 1. */
   int(value: number): void {
+    if (!Number.isInteger(value)) throw new RangeError(`not an integer: ${value}`);
     this.uint(value >= 0 ? 2 * value : -2 * value - 1);
   }
 

@@ -28,6 +28,19 @@ describe("counters in maps", () => {
   });
 });
 
+describe("maps whose types replicas disagree on", () => {
+  it("have as many keys as they show", () => {
+    const [a] = createReplicas(orMap(lwwRegister()), 2);
+    const [, b] = createReplicas(orMap(gCounter), 2);
+    if (a === undefined || b === undefined) return;
+    a.mutate((map) => map.at("text").set("x"));
+    const event = b.mutate((map) => map.at("count").increment(3));
+    if (event !== undefined) a.receive(event);
+    const view = a.type.view(a.state);
+    expect([view.size, [...view.keys()]]).toEqual([1, ["text"]]);
+  });
+});
+
 describe("limits and mistakes", () => {
   it.each([
     [lwwRegister, "not the function lwwRegister"],

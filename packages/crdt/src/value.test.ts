@@ -155,3 +155,7 @@ describe("values", () => {
     expect(read).toBeGreaterThan(1000);
   });
 });
+
+it.each([0.5, -1.5, Number.NaN, 2 ** 52, -(2 ** 52) - 1])("a writer refuses the integer %s", (value) => {
+  expect(() => new Writer().int(value)).toThrow(RangeError);
+});

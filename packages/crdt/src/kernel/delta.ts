@@ -31,7 +31,8 @@
  * smaller dot at that place was either alive there, and is meant, or dead, and is dead wherever the removal arrives.
  * Counters need their rows: a later increment of the same actor adds to the row that the removal cancels a part of.
  *
- * Limits: amounts and totals of counters that also go down below 2^52, keys 1 024 bytes, paths 32 steps, values as in `value.ts`.
+ * Limits: amounts and totals of counters that also go down below 2^52, keys 1 024 bytes, paths 32 steps, values as in
+ * `value.ts`.
  */
 
 export const OP_SAME = 0x00;

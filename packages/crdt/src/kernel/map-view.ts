@@ -16,17 +16,14 @@ export function* liveChildren(map: MapStore | undefined, kind: number): Generato
   }
 }
 
-/** How many live children of `kind` a map has: counted only where it must be. */
+/** How many live children of `kind` a map has. There may be others: of a key that another replica gave another type. */
 export function countChildren(map: MapStore | undefined, kind: number): number {
   if (map === undefined) return 0;
-  if (!map.irregular) {
-    for (const first of map.children.values()) {
-      if (first.kind === kind) return map.children.size;
-      break;
-    }
-  }
   let count = 0;
-  for (const _ of liveChildren(map, kind)) count++;
+  for (const first of map.children.values()) {
+    const store = map.irregular ? inChain(first, kind) : first;
+    if (store?.kind === kind && (!map.irregular || isAlive(store))) count++;
+  }
   return count;
 }
 

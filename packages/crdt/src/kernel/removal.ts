@@ -158,14 +158,12 @@ export function clearMap(cursor: Cursor): boolean {
   if (map === undefined) return false;
   const own = state.own(transaction);
   const vector = new Map<number, number>();
-  let alive = false;
   const cancels: [string, readonly Cancels[]][] = [];
   for (const [key, first] of map.children) {
     if (observe(first, vector)) cancels.push([key, observeRows(first)]);
     if (transaction.touched !== undefined && isChainAlive(first)) cursor.child(key, 0).touch(transaction);
-    alive = true;
   }
-  if (!alive || (vector.size === 0 && cancels.length === 0)) return false;
+  if (vector.size === 0 && cancels.length === 0) return false;
   cursor.writeMapPath(delta);
   delta.byte(OP_CLEAR);
   writeVector(cursor, delta, vector, own);

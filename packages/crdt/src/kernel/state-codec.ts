@@ -8,11 +8,12 @@
  * | register | uint count of live writes, each: uint 2 * actor + without, uint seq, uint time - base time, and    |
  * |          | the value unless `without` is 1                                                                    |
  * | counter  | uint count of rows, each: uint 2 * actor + cancelled, uint start, uint last - start, total;        |
- * |          | and if `cancelled` is 1: uint cancelled seq, baseline,      uint 0 or 1 + remover, uint its seq    |
+ * |          | and if `cancelled` is 1: uint cancelled seq, baseline, uint 0 or 1 + remover, uint its seq         |
  * | log      | uint count of entries in order, each: as a live write, with uint index before the value           |
  *
- * An actor is its place in the table. Totals are uints, ints in a counter that also goes down. Values may be left out (`without`) only in a state for a replica that knows the
- * write already: it has the value, or has removed it. The base time is the earliest of all live writes.
+ * An actor is its place in the table. Totals are uints, ints in a counter that also goes down. Values may be left out
+ * (`without`) only in a state for a replica that knows the write already: it has the value, or has removed it. The base
+ * time is the earliest of all live writes.
  *
  * Limits: keys 1 024 bytes, maps 32 levels, values as in `value.ts`.
  */
@@ -196,7 +197,7 @@ class StateReader {
     const reader = this.#reader;
     const count = reader.count(CHILD_BYTES_MIN);
     if (depth > 0 && count === 0) throw malformed("an empty map in a map");
-    if (depth > PATH_DEPTH_MAX) throw malformed("maps are nested too deeply");
+    if (depth >= PATH_DEPTH_MAX) throw malformed("maps are nested too deeply");
     for (let index = 0; index < count; index++) {
       const key = reader.stringOf(reader.uintMax(KEY_BYTES_MAX, "the length of a key"));
       const kind = reader.byte();

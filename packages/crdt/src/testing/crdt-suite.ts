@@ -150,6 +150,7 @@ export function crdtSuite<State, Value, Mutator extends View, View>(
   describe(`${type.name} keeps the laws`, () => {
     law("equal version vectors mean equal values and equal canonical bytes", (random) => {
       const replicas = randomHistory(options, random, 40);
+      assertTelling(replicas);
       syncAll(replicas);
       assertConvergent(replicas);
       const [first, ...rest] = replicas;
@@ -169,14 +170,62 @@ export function crdtSuite<State, Value, Mutator extends View, View>(
     law("a state joined equals its events applied; since a vector too", (random) => assertDeltaState(options, random));
     law("encoding and decoding give the same state", (random) => {
       for (const replica of randomHistory(options, random, 40)) {
+        assertFrozen(replica.value());
         const { canonical, value } = { canonical: replica.canonical(), value: replica.value() };
         replica.reload();
         equal(replica.canonical(), canonical, "canonical bytes after a round trip");
         equal(replica.value(), value, "the value after a round trip");
       }
     });
+    if (options.onThrow !== "publish") {
+      law("a mutator writes in its callback alone", (random) => assertClosed(options, random));
+    }
+    it("the operations that it names are there", () => {
+      const [replica] = createReplicas(type, 1);
+      replica?.mutate((mutator) => {
+        for (const name of type.operations ?? []) {
+          const method: unknown = (mutator as Readonly<Record<string, unknown>>)[name];
+          if (typeof method !== "function") throw new Error(`the mutator has no operation ${name}`);
+        }
+      });
+    });
     law("garbage never throws untyped and never changes the state", (random) => assertGarbage(options, random));
   });
+}
+
+/** Throws for replicas that read differently and have the same canonical bytes. */
+function assertTelling<State, Value, Mutator extends View, View>(
+  replicas: readonly TestReplica<State, Value, Mutator, View>[],
+): void {
+  const values = new Map<string, string>();
+  for (const replica of replicas) {
+    const [canonical, value] = [replica.canonical(), sorted(replica.value())];
+    equal(value, values.get(canonical) ?? value, "the value behind equal canonical bytes");
+    values.set(canonical, value);
+  }
+}
+
+/** Throws unless nobody can change a value. Dates and bytes cannot be frozen: they are copies. */
+function assertFrozen(value: unknown): void {
+  if (typeof value !== "object" || value === null || value instanceof Date || ArrayBuffer.isView(value)) return;
+  if (!Object.isFrozen(value)) throw new Error(`the value is not frozen: ${show(value)}`);
+  for (const part of Object.values(value)) assertFrozen(part);
+}
+
+function assertClosed<State, Value, Mutator extends View, View>(
+  options: CrdtSuiteOptions<State, Value, Mutator, View>,
+  random: Random,
+): void {
+  const [replica] = randomHistory(options, random, 10);
+  let kept: Mutator | undefined;
+  replica?.mutate((mutator) => void (kept = mutator));
+  const before = replica?.canonical();
+  try {
+    if (kept !== undefined) random.pick(options.operations)(kept, random);
+  } catch {
+    // It is refused; an operation may have its own opinion of how.
+  }
+  equal(replica?.canonical(), before, "a mutator whose callback is over changes nothing");
 }
 
 function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
@@ -256,12 +305,14 @@ function assertDeltaState<State, Value, Mutator extends View, View>(
   const replicas = randomHistory(options, random, 30);
   const [a, b] = replicas;
   if (a === undefined || b === undefined) return;
-  const [full, since, events] = [fork(a), fork(a), fork(a)];
+  const [full, since, events, walks] = [fork(a), fork(a), fork(a), fork(a)];
   full.joinFrom(b);
   since.joinFrom(b, true);
   for (const event of random.shuffle(b.events.values())) events.receive(event);
   agree(since, full, "encodeSince joins to the same state");
   agree(events, full, "events give the same state");
+  walks.receiveInWalks(b.events.values());
+  agree(walks, full, "events that are walked over give the same state");
 }
 
 function assertGarbage<State, Value, Mutator extends View, View>(

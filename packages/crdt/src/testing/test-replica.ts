@@ -13,17 +13,43 @@ export interface TestEvent extends Stamp {
   readonly notes: readonly unknown[];
 }
 
-/** A walk over one event, whose delta does not stand alone in its buffer. */
-export function walkOver({ actor, seq, time }: Stamp, delta: Uint8Array): EventWalk {
-  const bytes = new Uint8Array(delta.length + 2).fill(0x81);
-  bytes.set(delta, 1);
-  let isOver = false;
-  const next = (): boolean => {
-    const hasNext = !isOver;
-    isOver = true;
-    return hasNext;
-  };
-  return { actor, seq, time, bytes, start: 1, end: 1 + delta.length, next };
+type Walked = Stamp & Pick<TestEvent, "delta">;
+
+/** A walk over consecutive events of one actor; no delta stands alone in the buffer. */
+class TestWalk implements EventWalk {
+  readonly actor: Actor;
+  seq = 0;
+  time = 0;
+  readonly bytes: Uint8Array;
+  start = 0;
+  end = 0;
+  readonly #left: Walked[];
+
+  constructor(events: readonly [Walked, ...Walked[]]) {
+    this.actor = events[0].actor;
+    this.#left = [...events];
+    this.bytes = new Uint8Array(events.reduce((sum, { delta }) => sum + delta.length + 1, 1)).fill(0x81);
+    let at = 1;
+    for (const { delta } of events) {
+      this.bytes.set(delta, at);
+      at += delta.length + 1;
+    }
+  }
+
+  next(): boolean {
+    const event = this.#left.shift();
+    if (event === undefined) return false;
+    this.seq = event.seq;
+    this.time = event.time;
+    this.start = this.end + 1;
+    this.end = this.start + event.delta.length;
+    return true;
+  }
+}
+
+/** A walk over one event. */
+export function walkOver(stamp: Stamp, delta: Uint8Array): EventWalk {
+  return new TestWalk([{ actor: stamp.actor, seq: stamp.seq, time: stamp.time, delta }]);
 }
 
 /** That of several events, as a shell has one for a tick. */
@@ -166,6 +192,24 @@ export class TestReplica<State, Value, Mutator extends View, View> {
         }
         this.#pending.delete(id);
       }
+    }
+  }
+
+  /** Takes events that come in causal order: what follows each other of one actor in one walk. */
+  receiveInWalks(events: Iterable<TestEvent>): void {
+    const { applyAll } = this.type;
+    const walks: [TestEvent, ...TestEvent[]][] = [];
+    for (const event of events) {
+      const last = walks.at(-1);
+      if (this.vector.covers(event.actor, event.seq)) continue;
+      if (applyAll === undefined) this.receive(event);
+      else if (last?.[0].actor === event.actor) last.push(event);
+      else walks.push([event]);
+    }
+    for (const walk of walks) {
+      applyAll?.(this.#state, new TestWalk(walk), this.touched);
+      for (const { actor, seq } of walk) this.vector.set(actor, seq);
+      this.settle();
     }
   }
 

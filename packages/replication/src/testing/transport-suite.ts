@@ -182,7 +182,9 @@ function frameTests(test: Test): void {
     const queuedAtFirst = sent;
     await pause(50);
     assert(b.frames.length <= 1, "a paused link delivers nothing");
+    const held = b.frames.length;
     b.transport.resume(b.linkTo(a));
+    assertEqual(b.frames.length, held, "frames delivered from within resume");
     await a.until("drained", () => a.drains.length > 0);
     await fill();
     await b.until("all frames", () => b.frames.length >= queuedAtFirst);

@@ -175,7 +175,11 @@ function keys(open: Test): void {
     const read = await backend.get("a");
     equal(read, bytes(1, 2, 3), "what was stored");
     read?.fill(7);
-    equal(await backend.get("a"), bytes(1, 2, 3), "what is read again");
+    for (const entries of [await collect(backend.scan()), await collect(backend.readLog("l", 0))]) {
+      equal(entries[0]?.value, bytes(1, 2, 3), "what is read again");
+      entries[0]?.value.fill(7);
+    }
+    equal(await backend.get("a"), bytes(1, 2, 3), "what is read after a scan");
     equal((await collect(backend.readLog("l", 0)))[0]?.value, bytes(1, 2, 3), "the log entry");
   });
   open("a value that is a part of a larger buffer is stored alone", async (backend) => {
@@ -408,6 +412,7 @@ function writes(open: Test): void {
       equal(a, b, "both values of a write");
     }
     await Promise.all(writing);
+    equal(await backend.getMany(["a", "b"]), [bytes(49), bytes(49)], "what was written last");
   });
   open("a signal that has fired keeps a write from happening", async (backend) => {
     await fails("ABORTED", () => backend.write([put("a", 1)], { signal: AbortSignal.abort() }));
