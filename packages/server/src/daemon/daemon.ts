@@ -17,7 +17,7 @@ import type { Invite } from "../admission/invite-text.ts";
 import { TokenStore } from "../auth/token-store.ts";
 import type { DomainSettings } from "./domain-settings.ts";
 import type { HttpOptions } from "./http-settings.ts";
-import { type Layout, createStorage, movedStorages, readLayout, writeLayout } from "./layout.ts";
+import { type Layout, checkFormerHome, createStorage, movedStorages, readLayout, writeLayout } from "./layout.ts";
 import { availableTypes, checkDomainTypes } from "./types.ts";
 import { namingHolder, readTokenPath, removeEndpoint, tokenPath, writeEndpoint } from "./files.ts";
 import { keepPorts, withFormerPorts } from "./listen-ports.ts";
@@ -111,9 +111,10 @@ async function openLayout({ data, layout }: DaemonOptions, notices: NoticeLog, l
   });
   await makePrivateDirectory(data);
   const before = (await formerLayout(data, log)) ?? layout;
+  await checkFormerHome(data, before, layout);
   for (const moved of movedStorages(data, before, layout)) {
-    const message = `${moved} is stored elsewhere than at the last start: groups from before stay where they are`;
-    log("warn", "storage-moved", `${message}; to take them along, export them there and import them here`);
+    const advice = "to take groups along, export them with the former settings, and import them here";
+    log("warn", "storage-moved", `${moved}: what was there stays there; ${advice}`);
   }
   return storage;
 }

@@ -3,7 +3,16 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
 import type { DomainSettings } from "./domain-settings.ts";
-import { type Layout, createStorage, layoutOf, movedStorages, readLayout, writeLayout } from "./layout.ts";
+import { openStorage } from "@coppice/storage/registry";
+import {
+  type Layout,
+  checkFormerHome,
+  createStorage,
+  layoutOf,
+  movedStorages,
+  readLayout,
+  writeLayout,
+} from "./layout.ts";
 
 const DATA = "/data";
 
@@ -47,5 +56,23 @@ test("is found again, and what has moved is noticed", async () => {
   expect(await readLayout(directory)).toEqual(before);
   expect(movedStorages(DATA, before, before)).toEqual([]);
   const now = layout({ a: { storage: "level:/other" }, b: { inMemory: true } });
-  expect(movedStorages(DATA, before, now)).toEqual(["the node's own storage", "domain a"]);
+  expect(movedStorages(DATA, before, now)).toEqual([
+    "what the node keeps itself, its identity among it, is stored in level:/data, at the last start in memory",
+    "domain a is stored in level:/other, at the last start in level:/a",
+  ]);
+});
+
+test("a node that still runs with the storage of the last start keeps another one out, whatever its storage", async () => {
+  const directory = await mkdtemp(join(tmpdir(), "coppice-layout-"));
+  onTestFinished(() => rm(directory, { recursive: true }));
+  const home = `level:${join(directory, "home")}`;
+  const [before, now] = [layout({}, home), layout({}, `lmdb:${join(directory, "other")}`)];
+  await using running = await openStorage(home);
+  await expect(checkFormerHome(DATA, before, now)).rejects.toMatchObject({
+    code: "LOCKED",
+    message: `${DATA} is in use by a node that stores in ${home}: stop it first, or take another directory`,
+  });
+  await checkFormerHome(DATA, before, before);
+  await running.close();
+  await checkFormerHome(DATA, before, now);
 });

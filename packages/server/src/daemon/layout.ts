@@ -176,13 +176,44 @@ export async function writeLayout(data: string, { storage, domains }: Layout): P
   await rename(draft, path);
 }
 
-/** What is stored elsewhere than at the last start: groups stored there before are not seen any more. */
+/** What is stored elsewhere than at the last start, in words: groups stored there before are not seen any more. */
 export function movedStorages(data: string, before: Layout, now: Layout): readonly string[] {
-  const place = (layout: Layout, name: string): string => {
-    return keyOf(layout.domains.get(name)?.storage ?? homeOf(data, layout));
+  const place = (layout: Layout, name: string): StorageTarget => {
+    return layout.domains.get(name)?.storage ?? homeOf(data, layout);
+  };
+  const tell = (what: string, from: StorageTarget, to: StorageTarget): string[] => {
+    return keyOf(from) === keyOf(to)
+      ? []
+      : [`${what} is stored in ${nameOf(to)}, at the last start in ${nameOf(from)}`];
   };
   const names = new Set([...before.domains.keys(), ...now.domains.keys()]);
-  const moved = [...names].filter((name) => place(before, name) !== place(now, name)).map((name) => `domain ${name}`);
-  const isHomeMoved = keyOf(homeOf(data, before)) !== keyOf(homeOf(data, now));
-  return isHomeMoved ? ["the node's own storage", ...moved] : moved;
+  return [
+    ...tell("what the node keeps itself, its identity among it,", homeOf(data, before), homeOf(data, now)),
+    ...[...names].flatMap((name) => tell(`domain ${name}`, place(before, name), place(now, name))),
+  ];
+}
+
+/** Other schemes than ours may have credentials in what follows. */
+function nameOf({ scheme, location = "" }: StorageTarget): string {
+  return PATH_SCHEMES.has(scheme) ? `${scheme}:${location}` : scheme;
+}
+
+/**
+ * Throws `LOCKED` when a node still runs with the storage of the last start: where that is another than now, its lock does
+ * not keep a second node out of the data directory.
+ */
+export async function checkFormerHome(data: string, before: Layout, now: Layout): Promise<void> {
+  const former = homeOf(data, before);
+  if (keyOf(former) === keyOf(homeOf(data, now))) return;
+  const backend = await resolveStorage(former).catch(() => undefined);
+  try {
+    await backend?.open();
+  } catch (error) {
+    if (!(error instanceof StorageError && error.code === "LOCKED")) return;
+    const advice = "stop it first, or take another directory";
+    const message = `${data} is in use by a node that stores in ${nameOf(former)}: ${advice}`;
+    throw new StorageError("LOCKED", message, { cause: error });
+  } finally {
+    await backend?.close();
+  }
 }
