@@ -155,7 +155,7 @@ function inEpochAfter(epoch: number, meta: GroupMeta, renewal: ImportOptions["ov
 function refuse(id: GroupId, isThere: boolean, options: ImportOptions): Plan {
   if (options.skipExisting === true) return { outcome: "skipped" };
   const reason = isThere ? "is stored already, with other content" : "was deleted since";
-  const advice = "import with overwrite, or skip existing groups";
+  const advice = "overwrite groups that are there, or skip existing ones";
   throw new StorageError("EXISTS", `${formatGroupId(id)} ${reason}: ${advice}`);
 }
 

@@ -73,7 +73,7 @@ function restoreCommand(program: Command, { streams }: CliContext): void {
     const size = await readableSize(file);
     await withProgress(streams, options, [options.dryRun ? "reading" : "restoring", "bytes"], (progress) =>
       interruptible(async (signal) => {
-        if (options.dryRun === true) await tellPlan(streams, file, options, progress, size);
+        if (options.dryRun === true) await tellPlan(streams, file, options, progress, size, signal);
         else await restore(streams, file, options, progress, size, signal);
       }),
     );
@@ -93,7 +93,11 @@ async function restore(
   let left: Record<string, number> = {};
   if (at !== undefined) {
     // Before anything is written.
-    const { absent, unreachable } = await planned(file, { ...selection, at }, signal);
+    const { absent, unreachable } = await planned(
+      told(createReadStream(file), progress, size),
+      { ...selection, at },
+      signal,
+    );
     left = { "not there yet": absent, "out of reach": unreachable };
     if (unreachable > 0 && !skipUnreachable) {
       // Fails at the first of them.
@@ -117,14 +121,14 @@ async function restore(
 
 const NONE = { state: 0, absent: 0, unreachable: 0, deleted: 0 };
 
-/** How many groups of the file are what at that time. */
+/** How many groups of a backup are what at that time. */
 async function planned(
-  file: string,
+  chunks: AsyncIterable<Uint8Array>,
   options: Parameters<typeof planRestore>[1],
   signal: AbortSignal,
 ): Promise<typeof NONE> {
   const counts = { ...NONE };
-  for await (const { kind } of planRestore(createReadStream(file), options)) {
+  for await (const { kind } of planRestore(chunks, options)) {
     signal.throwIfAborted();
     counts[kind]++;
   }
@@ -137,11 +141,13 @@ async function tellPlan(
   options: RestoreOptions,
   progress: Progress,
   size: number,
+  signal: AbortSignal,
 ): Promise<void> {
   const at = options.at ?? Date.now();
   const counts = { ...NONE };
   const rows: string[][] = [];
   for await (const step of planRestore(told(createReadStream(file), progress, size), { ...selectionOf(options), at })) {
+    signal.throwIfAborted();
     counts[step.kind]++;
     if (options.json === true) streams.out(`${JSON.stringify(stepBody(step))}\n`);
     else rows.push([printable(formatGroupId(step.id)), WORDS[step.kind], sinceOf(step)]);

@@ -18,6 +18,7 @@ export interface OfflineOptions {
 
 interface ImportOptions extends OfflineOptions {
   readonly prefix?: string;
+  readonly overwrite?: true;
   readonly skipExisting?: true;
 }
 
@@ -107,22 +108,23 @@ function importCommand(program: Command, { streams }: CliContext): void {
     )
     .argument("<file>", "what `coppice export` wrote, or - for standard input")
     .option("--prefix <id>", "only groups below, as for `groups`", groupId)
-    .option("--skip-existing", "leave groups with other content alone")
+    .option("--overwrite", "replace groups that are there with other content, here and on peers")
+    .option("--skip-existing", "leave such groups alone")
     .addHelpText("after", "\nExample:\n  $ coppice import words.coppice --data ./b");
   offline(command).action(async (file: string, options: ImportOptions) => {
     const { importDirectory } = await import("../../daemon/offline.ts");
-    const { data, prefix, skipExisting = false } = options;
+    const { data, prefix, overwrite = false, skipExisting = false } = options;
     const selection = prefix === undefined ? {} : { prefix: parseGroupId(prefix) };
     const size = await readableSize(file);
     const report = await withProgress(streams, options, ["importing", "bytes"], (progress) =>
       interruptible((signal) => {
         const onProgress = ({ bytes }: { readonly bytes: number }): void => progress.tell(bytes, size);
         const source = file === STANDARD ? process.stdin : createReadStream(file);
-        return importDirectory(data, source, { ...selection, skipExisting, onProgress, signal });
+        return importDirectory(data, source, { ...selection, overwrite, skipExisting, onProgress, signal });
       }),
     );
-    const { groups, imported, present, skipped, deleted } = report;
-    const text = `${counted(groups, "group")}: ${tally({ imported, present, skipped, deleted })}\n`;
+    const { groups, imported, overwritten: replaced, present, skipped, deleted } = report;
+    const text = `${counted(groups, "group")}: ${tally({ imported, replaced, present, skipped, deleted })}\n`;
     streams.out(options.json === true ? `${JSON.stringify(report)}\n` : text);
   });
 }
