@@ -28,7 +28,10 @@ describe("an export", () => {
     await coppice(["add", "n", "3", "--data", data]);
     const [copy, another] = [await temporaryDirectory(), await temporaryDirectory()];
     const piped = await shell('$COPPICE export - --data "$A" | $COPPICE import - --data "$B"', { A: data, B: copy });
-    expect(piped).toMatchObject({ status: 0, out: "1 group: 1 imported, 0 replaced, 0 present, 0 skipped, 0 deleted\n" });
+    expect(piped).toMatchObject({
+      status: 0,
+      out: "1 group: 1 imported, 0 replaced, 0 present, 0 skipped, 0 deleted\n",
+    });
     expect(piped.err).toMatch(/^-: 1 group, /);
 
     const pipe = join(data, "pipe");
