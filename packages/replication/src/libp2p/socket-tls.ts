@@ -62,16 +62,17 @@ class SocketTls implements ConnectionEncrypter {
   }
 
   async secureInbound(connection: MessageStream, options?: SecureConnectionOptions): Promise<SecuredConnection> {
+    const settings = await this.#settings(options);
     const socket = await takeSocket(connection);
     if (socket === undefined) return inOneRecord(await this.#other.secureInbound(connection, options));
-    const settings = { ...(await this.#settings(options)), isServer: true, requestCert: true };
-    return this.#secure(connection, new TLSSocket(socket, settings), options);
+    return this.#secure(connection, new TLSSocket(socket, { ...settings, isServer: true, requestCert: true }), options);
   }
 
   async secureOutbound(connection: MessageStream, options?: SecureConnectionOptions): Promise<SecuredConnection> {
+    const settings = await this.#settings(options);
     const socket = await takeSocket(connection);
     if (socket === undefined) return inOneRecord(await this.#other.secureOutbound(connection, options));
-    return this.#secure(connection, connect({ socket, ...(await this.#settings(options)) }), options);
+    return this.#secure(connection, connect({ socket, ...settings }), options);
   }
 
   async #settings(options: SecureConnectionOptions | undefined) {
@@ -121,7 +122,7 @@ class SocketTls implements ConnectionEncrypter {
  */
 async function takeSocket(connection: MessageStream): Promise<Socket | undefined> {
   const { socket, readStatus } = connection as TcpConnection;
-  if (!(socket instanceof Socket) || readStatus !== "readable") return undefined;
+  if (!(socket instanceof Socket) || socket.destroyed || readStatus !== "readable") return undefined;
   socket.pause();
   socket.removeAllListeners("data");
   const read: Uint8Array[] = [];
