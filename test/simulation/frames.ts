@@ -43,7 +43,7 @@ function describe(message: Message): string {
     case "hello":
       return `hello${message.heard ? " heard" : ""}`;
     case "heartbeat":
-      return `heartbeat ${message.hears.join(" ")}`;
+      return `heartbeat ${message.hears?.join(" ") ?? "as before"}`;
     case "conflict":
       return `conflict ${message.group.key}`;
     case "fragment":

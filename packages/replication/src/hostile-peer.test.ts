@@ -206,7 +206,7 @@ describe("what a peer must not bring about", () => {
     const other = await grove.start("b", ["a"], { types });
     ghost.say(
       { kind: "hello", protocol: 1, heard: true, domains: NAMES },
-      { kind: "heartbeat", now: Date.now(), hears: NAMES },
+      { kind: "heartbeat", now: Date.now(), hash: 1, hears: NAMES },
       { kind: "sums", isReply: false, sums: NAMES.map((domain) => ({ domain, groups: 1, digest: [1, 2] })) },
       { kind: "members", members: NAMES.map((peer) => ({ peer, addresses: NAMES, domains: NAMES })) },
     );

@@ -3,6 +3,7 @@ import { ReplicationError } from "../error.ts";
 import type { AntiEntropy } from "./anti-entropy.ts";
 import { type Acknowledgements, encodeEvents } from "./acknowledgements.ts";
 import type { CoreContext } from "./context.ts";
+import { hashText } from "./digest.ts";
 import type { Group } from "./group.ts";
 import { encodeMessage } from "./message-codec.ts";
 import type { Events, Heartbeat } from "./messages.ts";
@@ -10,6 +11,8 @@ import type { Peer } from "./peer.ts";
 import { Run } from "./run.ts";
 import type { FreshRun } from "./transfer.ts";
 
+/** How often a heartbeat names again those whom the node hears. */
+const NAMED_BEATS = 10;
 /** Alarms of conflicting events given at most. */
 const ALARMS_MAX = 1000;
 
@@ -24,6 +27,7 @@ export class Gossip {
   readonly #antiEntropy: AntiEntropy;
   readonly #acknowledgements: Acknowledgements;
   readonly #heartbeatMs: number;
+  #beats = 0;
   /** Groups and actors of which an alarm was given. */
   readonly #alarmed = new Set<string>();
 
@@ -39,15 +43,22 @@ export class Gossip {
     this.#heartbeatMs = options.heartbeatMs;
   }
 
-  /** Tells every peer whom this node hears. */
+  /** Tells every peer whom this node hears: by name when it has changed, and now and then, since a message may be lost. */
   heartbeat(): void {
     const hears = [...this.#core.peers.keys()];
-    const message = encodeMessage({ kind: "heartbeat", now: this.#core.wallNow(), hears });
-    for (const peer of this.#core.peers.values()) if (peer.hello !== undefined) peer.post(message);
+    const [hash] = hashText(hears.join("\n"));
+    const beat = { kind: "heartbeat", now: this.#core.wallNow(), hash } as const;
+    const [short, named] = [encodeMessage({ ...beat, hears: undefined }), encodeMessage({ ...beat, hears })];
+    const isNamed = ++this.#beats % NAMED_BEATS === 0;
+    for (const peer of this.#core.peers.values()) {
+      if (peer.hello === undefined) continue;
+      peer.post(isNamed || peer.toldHearsHash !== hash ? named : short);
+      peer.toldHearsHash = hash;
+    }
   }
 
   onHeartbeat(peer: Peer, message: Heartbeat): void {
-    peer.setHears(message.hears, this.#core.now());
+    peer.setHears(message.hears, message.hash, this.#core.now());
     peer.clockAheadMs = message.now - this.#core.wallNow();
   }
 

@@ -9,6 +9,7 @@ import {
   type Events,
   type Fragment,
   type GroupRef,
+  type Heartbeat,
   type Hello,
   type List,
   type Member,
@@ -76,7 +77,8 @@ function writeBody(writer: Writer, message: Message): void {
       return writeStrings(writer, message.domains ?? []);
     case "heartbeat":
       writer.uint(Math.max(0, Math.floor(message.now)));
-      return writeStrings(writer, message.hears);
+      writer.uint(message.hash);
+      return writeStrings(writer, message.hears ?? []);
     case "events":
       writer.byte((message.repaired ? REPAIRED : 0) | wantsBits(message.wants));
       writeGroup(writer, message.group);
@@ -245,7 +247,7 @@ function readMessage(reader: Reader, kind: string | undefined): Message | undefi
     case "hello":
       return readHello(reader);
     case "heartbeat":
-      return { kind, now: reader.uint(), hears: readStrings(reader) };
+      return readHeartbeat(reader);
     case "events":
       return readEvents(reader);
     case "sums":
@@ -282,6 +284,11 @@ function readMessage(reader: Reader, kind: string | undefined): Message | undefi
     default:
       return undefined;
   }
+}
+
+function readHeartbeat(reader: Reader): Heartbeat {
+  const [now, hash, hears] = [reader.uint(), readHash(reader), readStrings(reader)];
+  return { kind: "heartbeat", now, hash, hears: hears.length === 0 ? undefined : hears };
 }
 
 function readMember(reader: Reader): Member {

@@ -7,7 +7,7 @@
  * | kind | message   | body                                                                                      |
  * |------|-----------|-------------------------------------------------------------------------------------------|
  * | 1    | hello     | uint protocol, byte heard, byte all, uint n, n * string domain                             |
- * | 2    | heartbeat | uint wall clock in Unix milliseconds, uint n, n * string peer: whom this node hears         |
+ * | 2    | heartbeat | uint wall clock in Unix milliseconds, hash, uint n, n * string peer: whom this node hears; none: those of the hash |
  * | 3    | events    | byte flags, group, bytes run (`run.ts`)                                                    |
  * | 4    | sums      | byte reply, uint n, n * (string domain, uint groups, digest)                               |
  * | 5    | list      | string domain, hash from, hash to, uint n, n * (uint hashes left out before, digest)       |
@@ -61,7 +61,9 @@ export interface Heartbeat {
   readonly kind: "heartbeat";
   /** The sender's wall clock, in Unix milliseconds. */
   readonly now: number;
-  readonly hears: readonly string[];
+  /** Whom the sender hears, and a hash of all their names. Undefined: those of whom it told before, with this hash. */
+  readonly hears: readonly PeerId[] | undefined;
+  readonly hash: number;
 }
 
 export interface Events {

@@ -39,3 +39,15 @@ it("a group that is written to faster than a link carries leaves room for the ot
   post("busy");
   expect(peer.queueBytes).toBe(1_000_000);
 });
+
+it("a peer hears whom it named last, as long as it says that nothing has changed", () => {
+  const peer = new Peer({ peer: "a", incarnation: "", addresses: [] }, DEFAULT_LIMITS);
+  peer.setHears(undefined, 7, 100);
+  expect(peer.hears("b", 0)).toBe(false);
+  peer.setHears(["b"], 7, 200);
+  peer.setHears(undefined, 7, 300);
+  expect(peer.hears("b", 300)).toBe(true);
+  // It has named others since, and that message was lost.
+  peer.setHears(undefined, 8, 400);
+  expect(peer.hears("b", 400)).toBe(false);
+});

@@ -30,6 +30,7 @@ export class Peer {
   /** What it said first; nothing is sent but our own hello before it came. */
   hello: Hello | undefined;
   #hears: ReadonlySet<PeerId> = new Set();
+  #hearsHash = 0;
   #heardAt = Number.NEGATIVE_INFINITY;
   /** Messages that wait to be packed into frames. */
   #queue: Uint8Array[] = [];
@@ -42,6 +43,8 @@ export class Peer {
   #fragments = 0;
   /** Groups of which something was dropped because the queue was full. */
   readonly #dropped = new Set<string>();
+  /** The hash of those that this node has told it to hear. */
+  toldHearsHash = 0;
   /** What it has asked for. */
   readonly answers: PeerAnswers = new PeerAnswers();
   /** What it was asked for, and what it offers. */
@@ -108,10 +111,13 @@ export class Peer {
     }
   }
 
-  /** Takes note of whom the peer hears. */
-  setHears(hears: Iterable<PeerId>, now: number): void {
-    this.#hears = new Set(hears);
-    this.#heardAt = now;
+  /** Takes note of whom the peer hears: those named, or if it names none, those that it named with the same hash. */
+  setHears(hears: Iterable<PeerId> | undefined, hash: number, now: number): void {
+    if (hears !== undefined) {
+      this.#hears = new Set(hears);
+      this.#hearsHash = hash;
+    }
+    if (hash === this.#hearsHash) this.#heardAt = now;
   }
 
   /** Whether the peer said, not before `since`, that it hears `other` itself. */
