@@ -111,7 +111,8 @@ describe("a real process", () => {
     await a.until("last link", () => a.count("up") === 5);
     expect([a.links.size, a.count("down")]).toEqual([1, 4]);
     expect(noticed(a, "DUPLICATE_IDENTITY")).toBeUndefined();
-  });
+    // Five processes one after the other: on a busy machine each takes seconds to start.
+  }, 60_000);
 
   it("that hangs loses its link by silence, and gets one again when it wakes", async () => {
     const a = await lab.start({ heartbeatMs: 100 });
