@@ -4,17 +4,18 @@
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { readFile } from "node:fs/promises";
 import { readFileSync } from "node:fs";
 import { createServer } from "node:http";
 import { createRequire } from "node:module";
 import { type Socket, connect } from "node:net";
-import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { createNode, gCounter } from "coppice";
 import { startGateway } from "coppice/http";
 import { levelStorage } from "coppice/level";
+import { inDirectory } from "./replication/directory.ts";
 
 const CONNECTIONS = 64;
 /** Requests, not seconds: on a busy machine few would warm nothing up. */
@@ -277,40 +278,31 @@ function show(name: string, { perSecond, p50Ms, p99Ms, serverMs, generatorMs }: 
   console.log(`${name.padEnd(32)}${rate}   p50 ${p50Ms.toFixed(1)} ms   p99 ${p99Ms.toFixed(1)} ms   ${cpu}`);
 }
 
-function sleep(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms));
-}
-
-async function main(): Promise<void> {
-  const data = await mkdtemp(join(tmpdir(), "coppice-bench-http-"));
-  try {
-    console.log(`${CONNECTIONS} connections, one request at a time on each, durability "log"\n`);
-    const bare = await startBare();
-    show("bare node:http, the same bytes", await load(bare, 1));
-    await bare.stop();
-    const daemon = await startDaemon(join(data, "a"));
-    await increment(daemon);
-    show("one increment a request", await load(daemon, 1));
-    show("100 increments a request", await load(daemon, 100));
-    await daemon.stop();
-    const watched = await startWatched();
-    const { bytesEach, spreadMs } = await watch(watched);
-    await watched.stop();
-    console.log(
-      `\n${WATCHERS} watchers: ${(bytesEach / 1024).toFixed(0)} KiB of heap each, all told after ${spreadMs.toFixed(0)} ms`,
-    );
-    const { readyMs, listMs } = await startLoaded(join(data, "b"));
-    const idle = await startDaemon(join(data, "c"));
-    await idle.stop();
-    console.log(
-      `start to ready with ${STORED_GROUPS.toLocaleString("en")} groups: ${readyMs.toFixed(0)} ms; ` +
-        `with none ${idle.readyMs.toFixed(0)} ms; opening that storage in process ${listMs.toFixed(0)} ms`,
-    );
-  } finally {
-    await rm(data, { recursive: true, force: true });
-  }
+async function main(data: string): Promise<void> {
+  console.log(`${CONNECTIONS} connections, one request at a time on each, durability "log"\n`);
+  const bare = await startBare();
+  show("bare node:http, the same bytes", await load(bare, 1));
+  await bare.stop();
+  const daemon = await startDaemon(join(data, "a"));
+  await increment(daemon);
+  show("one increment a request", await load(daemon, 1));
+  show("100 increments a request", await load(daemon, 100));
+  await daemon.stop();
+  const watched = await startWatched();
+  const { bytesEach, spreadMs } = await watch(watched);
+  await watched.stop();
+  console.log(
+    `\n${WATCHERS} watchers: ${(bytesEach / 1024).toFixed(0)} KiB of heap each, all told after ${spreadMs.toFixed(0)} ms`,
+  );
+  const { readyMs, listMs } = await startLoaded(join(data, "b"));
+  const idle = await startDaemon(join(data, "c"));
+  await idle.stop();
+  console.log(
+    `start to ready with ${STORED_GROUPS.toLocaleString("en")} groups: ${readyMs.toFixed(0)} ms; ` +
+      `with none ${idle.readyMs.toFixed(0)} ms; opening that storage in process ${listMs.toFixed(0)} ms`,
+  );
 }
 
 if (process.argv[2] === "bare") serveBare();
 else if (process.argv[2] === "watched") await serveWatched();
-else await main();
+else await inDirectory(main);

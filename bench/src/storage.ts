@@ -5,8 +5,6 @@
  * both sides in milliseconds, and medians of the ratios of each round, by the clock and by processor time (all threads;
  * on a busy machine it tells more). Every input is made before the clock runs. A first, small round is not counted.
  */
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { type Actor, actorFromBytes, VersionVector } from "@coppice/crdt";
@@ -14,6 +12,8 @@ import { createGroupStore, encodeGroupId, type GroupSnapshot, type GroupStorage 
 import { levelStorage } from "@coppice/storage/level";
 import { ClassicLevel } from "classic-level";
 import { putLeast } from "./least-put.ts";
+import { inDirectory } from "./replication/directory.ts";
+import { median } from "./replication/figure.ts";
 
 const BODY_BYTES = 200;
 /** Groups in a commit, and in a chained batch. */
@@ -62,10 +62,6 @@ class Series {
 }
 
 type Row = readonly [figure: string, raw: string, ours: string, ratio: string, cpuRatio: string, goal: string];
-
-function median(values: readonly number[]): number {
-  return values.toSorted((a, b) => a - b)[values.length >> 1] ?? Number.NaN;
-}
 
 /** Noise: bodies that compress well would make the engine look better than it is. */
 function bodyOf(index: number): Uint8Array {
@@ -126,15 +122,6 @@ async function commitAll(store: GroupStorage, snapshots: readonly GroupSnapshot[
   for (let at = 0; at < snapshots.length; at += CHUNK) {
     const sync = at + CHUNK >= snapshots.length;
     await store.commit({ snapshots: snapshots.slice(at, at + CHUNK) }, { sync });
-  }
-}
-
-async function inDirectory<Result>(task: (directory: string) => Promise<Result>): Promise<Result> {
-  const directory = await mkdtemp(join(tmpdir(), "coppice-bench-"));
-  try {
-    return await task(directory);
-  } finally {
-    await rm(directory, { recursive: true });
   }
 }
 

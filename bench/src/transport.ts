@@ -4,11 +4,12 @@
  */
 import { fork, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
-import { createRequire } from "node:module";
 import { connect, createServer, type AddressInfo, type Socket } from "node:net";
-import { fileURLToPath, pathToFileURL } from "node:url";
+import { fileURLToPath } from "node:url";
 import { libp2pTransport } from "@coppice/replication/libp2p";
 import type { Link, Transport } from "@coppice/replication";
+import { median } from "./replication/figure.ts";
+import { type RawStream, createRawNode, onBytes } from "./replication/raw-libp2p.ts";
 
 const FRAME_BYTES = 64;
 const BURST_FRAMES = 256;
@@ -155,57 +156,23 @@ async function dialTcp(port: string, oneWriteEach: boolean): Promise<Lane> {
   };
 }
 
-/** The little of libp2p that the comparison needs; the packages belong to `@coppice/replication`. */
-interface RawStream {
-  send(bytes: Uint8Array): boolean;
-  addEventListener(type: "message", listener: (event: { data: Uint8Array | Iterable<Uint8Array> }) => void): void;
-  addEventListener(type: "drain", listener: () => void, options: { once: true }): void;
-}
-interface RawNode {
-  handle(protocol: string, handler: (stream: RawStream) => void): Promise<void>;
-  dialProtocol(address: unknown, protocol: string): Promise<RawStream>;
-  getMultiaddrs(): { toString(): string }[];
-  stop(): Promise<void>;
-}
-
-const RAW_PROTOCOL = "/bench/raw/1";
-
-async function rawNode(listen: string[]): Promise<{ node: RawNode; parse: (address: string) => unknown }> {
-  const from = createRequire(fileURLToPath(import.meta.resolve("@coppice/replication/libp2p")));
-  const load = async (name: string, member: string): Promise<(argument?: unknown) => unknown> => {
-    const loaded = (await import(pathToFileURL(from.resolve(name)).href)) as Record<string, never>;
-    return loaded[member] as unknown as (argument?: unknown) => unknown;
-  };
-  const node = (await (
-    await load("libp2p", "createLibp2p")
-  )({
-    addresses: { listen },
-    transports: [(await load("@libp2p/tcp", "tcp"))()],
-    connectionEncrypters: [(await load("@libp2p/tls", "tls"))()],
-    streamMuxers: [(await load("@libp2p/yamux", "yamux"))()],
-  })) as RawNode;
-  return { node, parse: await load("@multiformats/multiaddr", "multiaddr") };
-}
-
-function onBytes(stream: RawStream, take: (frame: Uint8Array) => void): void {
+function onFrames(stream: RawStream, take: (frame: Uint8Array) => void): void {
   const frames = new FixedFrames();
-  stream.addEventListener("message", ({ data }) => {
-    if (data instanceof Uint8Array) frames.push(data, take);
-    else for (const chunk of data) frames.push(chunk, take);
-  });
+  onBytes(stream, (bytes) => frames.push(bytes, take));
 }
 
 async function listenRaw(): Promise<string> {
-  const { node } = await rawNode(["/ip4/127.0.0.1/tcp/0"]);
-  await node.handle(RAW_PROTOCOL, (stream) => onBytes(stream, (frame) => answer(frame, (back) => stream.send(back))));
-  return String(node.getMultiaddrs()[0]);
+  const node = await createRawNode((stream) => {
+    onFrames(stream, (frame) => answer(frame, (back) => stream.send(back)));
+  });
+  return node.address;
 }
 
 async function dialRaw(address: string): Promise<Lane> {
-  const { node, parse } = await rawNode([]);
-  const stream = await node.dialProtocol(parse(address), RAW_PROTOCOL);
+  const node = await createRawNode();
+  const stream = await node.dial(address);
   const answers = new Answers();
-  onBytes(stream, () => answers.take());
+  onFrames(stream, () => answers.take());
   return {
     echo(frame) {
       stream.send(frame);
@@ -227,9 +194,6 @@ async function dialRaw(address: string): Promise<Lane> {
     close: () => node.stop(),
   };
 }
-
-const median = (values: readonly number[]): number =>
-  values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN;
 
 async function measure(lane: Lane): Promise<{ oneWayMs: number; framesPerSecond: number }> {
   const times: number[] = [];

@@ -24,11 +24,17 @@ export interface AppOptions {
 
 const HEADERS_TIMEOUT_MS = 10_000;
 const REQUEST_TIMEOUT_MS = 30_000;
+/** How late a timeout may be noticed. */
+const TIMEOUT_CHECK_MS = 2000;
 const TLS_VERSION_MIN = "TLSv1.2";
 
 /** An application without routes that answers every failure as a problem. Throws `INVALID_OPTIONS` for a bad certificate. */
 export function createApp({ limits, tls, onError }: AppOptions): FastifyInstance {
-  const server = { maxHeaderSize: limits.headerBytesMax, headersTimeout: HEADERS_TIMEOUT_MS };
+  const server = {
+    maxHeaderSize: limits.headerBytesMax,
+    headersTimeout: HEADERS_TIMEOUT_MS,
+    connectionsCheckingInterval: TIMEOUT_CHECK_MS,
+  };
   const options = {
     bodyLimit: limits.bodyBytesMax,
     forceCloseConnections: "idle" as const,
