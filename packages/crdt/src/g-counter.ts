@@ -1,8 +1,7 @@
-import { addToCounter, checkInteger, counterValue } from "./kernel/counter.ts";
+import { addToCounter, checkInteger, readCounter } from "./kernel/counter.ts";
 import type { Cursor } from "./kernel/cursor.ts";
 import { type NestableType, kernelType } from "./kernel/kernel-type.ts";
 import { KIND_GCOUNTER } from "./kernel/kinds.ts";
-import type { CounterStore, Store } from "./kernel/store.ts";
 
 /** Reads a grow-only counter. */
 export interface GCounterView {
@@ -36,10 +35,6 @@ class GCounterCursor implements GCounterMutator {
     if (amount > 0) addToCounter(this.#cursor, amount);
     else this.#cursor.begin();
   }
-}
-
-function readCounter(store: Store | undefined): number {
-  return store === undefined ? 0 : counterValue(store as CounterStore);
 }
 
 /**

@@ -1,8 +1,7 @@
-import { addToCounter, amountMax, checkInteger, counterValue } from "./kernel/counter.ts";
+import { addToCounter, amountMax, checkInteger, readCounter } from "./kernel/counter.ts";
 import type { Cursor } from "./kernel/cursor.ts";
 import { type NestableType, kernelType } from "./kernel/kernel-type.ts";
 import { KIND_PNCOUNTER } from "./kernel/kinds.ts";
-import type { CounterStore, Store } from "./kernel/store.ts";
 
 /** Reads a counter. */
 export interface PnCounterView {
@@ -42,10 +41,6 @@ class PnCounterCursor implements PnCounterMutator {
   decrement(amount = 1): void {
     this.increment(-amount);
   }
-}
-
-function readCounter(store: Store | undefined): number {
-  return store === undefined ? 0 : counterValue(store as CounterStore);
 }
 
 /**

@@ -3,7 +3,7 @@ import type { Transaction } from "../type.ts";
 import type { Cursor } from "./cursor.ts";
 import { COUNTER_ADD, COUNTER_FIRST } from "./delta.ts";
 import { isSigned } from "./kinds.ts";
-import { type CounterRow, type CounterStore, type MapStore, NO_ACTOR, isLiveRow } from "./store.ts";
+import { type CounterRow, type CounterStore, type MapStore, NO_ACTOR, type Store, isLiveRow } from "./store.ts";
 
 /** The row of an actor. */
 export function findRow(counter: CounterStore, actor: number): CounterRow | undefined {
@@ -20,6 +20,11 @@ export function counterValue(counter: CounterStore): number {
   let sum = 0;
   for (const row of counter.rows) sum += row.total - row.baseline;
   return sum;
+}
+
+/** The same of a store that may be absent. */
+export function readCounter(store: Store | undefined): number {
+  return store === undefined ? 0 : counterValue(store as CounterStore);
 }
 
 /** A row that begins a run with the event `seq`. */
