@@ -3,7 +3,7 @@ import { StorageError } from "./error.ts";
 
 export interface DiskErrorAdvice {
   /** Free space with which the engine goes on for certain after a full disk, where that is more than little. */
-  readonly bytesToGoOn?: number;
+  readonly bytesToGoOn?: () => number;
   /** Whether the engine can mend its own files. */
   readonly canRepair?: boolean;
 }
@@ -25,7 +25,7 @@ export function explainDiskError(
     return new StorageError("LOCKED", `${name} is in use by ${holder}: ${advice}`, { cause });
   }
   if (/No space left|ENOSPC|EDQUOT|disk quota|disk is full|SQLITE_FULL/i.test(text)) {
-    const enough = bytesToGoOn === undefined ? "" : ` (${Math.ceil(bytesToGoOn / 2 ** 20)} MiB are enough)`;
+    const enough = bytesToGoOn === undefined ? "" : ` (${Math.ceil(bytesToGoOn() / 2 ** 20)} MiB are enough)`;
     const advice = `free space${enough}; writing goes on then, and nothing acknowledged is lost`;
     const warning = "On a full disk it may not open again";
     return new StorageError("FULL", `${name}: the disk is full: ${advice}. ${warning}`, { cause });

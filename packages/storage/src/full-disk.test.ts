@@ -2,7 +2,7 @@ import { cpSync } from "node:fs";
 import { isBuiltin } from "node:module";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import type { StorageBackend } from "./backend.ts";
+import type { Op, StorageBackend } from "./backend.ts";
 import { createGroupStore } from "./group-store.ts";
 import { meta, record } from "./group-store.test-support.ts";
 import { levelStorage } from "./level/index.ts";
@@ -155,3 +155,22 @@ for (const [name, make] of places) {
     });
   });
 }
+
+it("LevelDB whose log is larger than its buffer says how much space it needs to open", async (test) => {
+  using disk = SmallDisk.mount("9000k");
+  if (disk === undefined) return test.skip("mounting a file system is not permitted");
+  await using backend = levelStorage(join(disk.directory, "data"), { writeBufferBytes: 64 << 10 });
+  await backend.open();
+  await backend.write([{ op: "put", key: "a", value: crypto.getRandomValues(new Uint8Array(65_536)) }]);
+  const large = Array.from({ length: 96 }, (_, index): Op => {
+    return { op: "put", key: `k${index}`, value: crypto.getRandomValues(new Uint8Array(65_536)) };
+  });
+  await backend.write(large);
+  await backend.close();
+  disk.leave(1000);
+  const full = { code: "FULL", message: expect.stringContaining("free space (11 MiB are enough)") as string };
+  await expect(backend.open().then(() => backend.close())).rejects.toMatchObject(full);
+  disk.leave(11 << 10);
+  await backend.open();
+  expect(await backend.get("k95")).toHaveLength(65_536);
+});

@@ -83,6 +83,10 @@ export async function openWithLogs(
   return [];
 }
 
+export function bytesToOpen(_path: string): number {
+  return 0;
+}
+
 /** Whether there may be space to open a database: browsers do not tell, so it is tried. */
 export async function spaceFor(_path: string): Promise<boolean> {
   return true;

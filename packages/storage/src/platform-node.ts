@@ -1,5 +1,5 @@
 /** What Node.js does better than portable code can. Same names as `platform-browser.ts`. */
-import { fstatSync } from "node:fs";
+import { existsSync, fstatSync, readdirSync, statSync } from "node:fs";
 import { readdir, readFile, realpath, stat, statfs } from "node:fs/promises";
 import { join } from "node:path";
 import { promisify } from "node:util";
@@ -71,12 +71,16 @@ export async function prepareDirectory(location: string, name: string): Promise<
 /** Space that LevelDB needs to open beside what is in its logs. */
 const OPEN_BYTES = 4 << 20;
 
-/** Whether there is space to open the LevelDB in a directory: it writes the contents of its logs once more. */
+/** Space that the LevelDB in a directory needs to open: it writes the contents of its logs once more. */
+export function bytesToOpen(path: string): number {
+  const logs = (existsSync(path) ? readdirSync(path) : []).filter((name) => name.endsWith(".log"));
+  return logs.reduce((sum, name) => sum + statSync(join(path, name)).size, OPEN_BYTES);
+}
+
+/** Whether there is that space. */
 export async function spaceFor(path: string): Promise<boolean> {
-  let needed = OPEN_BYTES;
-  for (const name of await readdir(path)) if (name.endsWith(".log")) needed += (await stat(join(path, name))).size;
   const { bavail, bsize } = await statfs(path);
-  return bavail * bsize >= needed;
+  return bavail * bsize >= bytesToOpen(path);
 }
 
 /** Whether {@link lockLocation} keeps others out. */

@@ -1,4 +1,5 @@
 import {
+  bytesToOpen,
   canLock,
   lockLocation,
   nextTurn,
@@ -261,10 +262,14 @@ class LevelBackend extends StorageBackend {
     return this.#database;
   }
 
+  /** One write can be larger than the buffer, and so can its log. */
+  #bytesToGoOn(): number {
+    return Math.max(ROOM * this.#options.writeBufferBytes, bytesToOpen(`${this.#location}/db`));
+  }
+
   protected override explain(cause: unknown): StorageError | undefined {
     if (this.#files !== undefined) {
-      const bytesToGoOn = ROOM * this.#options.writeBufferBytes;
-      return explainDiskError(this.name, cause, { bytesToGoOn, canRepair: true });
+      return explainDiskError(this.name, cause, { bytesToGoOn: () => this.#bytesToGoOn(), canRepair: true });
     }
     if (hasCode(cause, "LEVEL_LOCKED")) {
       const advice = "close that tab, or use another name";
