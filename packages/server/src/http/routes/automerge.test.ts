@@ -270,7 +270,8 @@ test("what a client says of documents that are nowhere is kept up to a limit", a
     socket.send(encode({ type: "request", senderId: "b", documentId, data }));
   }
   await expect.poll(() => refused, { timeout: 10_000 }).toBe(20);
-  expect(bytesInUse() - before).toBeLessThan(50_000_000);
+  // What was just sent and read goes a little later.
+  await expect.poll(() => bytesInUse() - before).toBeLessThan(50_000_000);
 });
 
 test("who edits a document that is deleted does not keep others from the one after it", async () => {
