@@ -62,7 +62,7 @@ class UsualEvents {
     const events = this.#events;
     const actor = this.#own();
     const first = map.children.get(key);
-    if (first === undefined) map.children.set(key, new RegisterStore(kind, actor, events, value));
+    if (first === undefined) map.put(key, new RegisterStore(kind, actor, events, value));
     else this.#overwrite(ensureChild(map, key, kind, first) as RegisterStore, actor, value);
     this.#touched?.add(key);
     return true;

@@ -129,7 +129,7 @@ class Applying {
     const map = this.#map(path);
     const first = map.children.get(key);
     if (first === undefined) {
-      map.children.set(key, new RegisterStore(kind, this.#own, this.#at, value));
+      map.put(key, new RegisterStore(kind, this.#own, this.#at, value));
     } else {
       this.#assign(ensureChild(map, key, kind, first) as RegisterStore, value, details);
     }
@@ -186,7 +186,7 @@ export function ensureChild(
   const found = inChain(first, kind);
   if (found !== undefined) return found;
   const store = createStore(kind, map, key);
-  if (first === undefined) map.children.set(key, store);
+  if (first === undefined) map.put(key, store);
   else attach(map, key, store);
   return store;
 }

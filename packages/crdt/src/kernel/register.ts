@@ -140,7 +140,7 @@ export function writeChildRegister(parent: Cursor, key: string, kind: number, va
   } else {
     map ??= parent.ensure(transaction) as MapStore;
     const register = new RegisterStore(kind, own, transaction, stored);
-    if (first === undefined) map.children.set(key, register);
+    if (first === undefined) map.put(key, register);
     else attach(map, key, register);
     transaction.onRollback(detach, map, key, register);
   }

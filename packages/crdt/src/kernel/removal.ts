@@ -229,7 +229,7 @@ function tombstone(store: Store, parent: MapStore, remover: Remover): Store | un
   const copy = new MapStore(store.kind, parent, store.key);
   for (const [key, child] of store.children) {
     const remains = tombstones(child, copy, remover);
-    if (remains !== undefined) copy.children.set(key, remains);
+    if (remains !== undefined) copy.put(key, remains);
   }
   copy.irregular = true;
   return copy.children.size === 0 ? undefined : copy;

@@ -181,6 +181,9 @@ export class LogStore {
   }
 }
 
+const NO_KIND = -1;
+const MIXED_KINDS = -2;
+
 /** A map: under each key a chain of children, one of each kind. */
 export class MapStore {
   readonly kind: number;
@@ -191,6 +194,8 @@ export class MapStore {
   children: Map<string, Store> = new Map();
   /** Whether there may be children that are not alive, or several under one key: then the size must be counted. */
   irregular = false;
+  /** The kind of all children; `NO_KIND` before the first, `MIXED_KINDS` once there have been several. */
+  childKind: number = NO_KIND;
 
   constructor(kind: number, parent: MapStore | undefined, key: string) {
     this.kind = kind;
@@ -200,6 +205,17 @@ export class MapStore {
 
   get shape(): typeof SHAPE_MAP {
     return SHAPE_MAP;
+  }
+
+  /** Puts the first child under a key. */
+  put(key: string, child: Store): void {
+    this.noteKind(child.kind);
+    this.children.set(key, child);
+  }
+
+  /** Takes note of what kind a new child is of. */
+  noteKind(kind: number): void {
+    if (this.childKind !== kind) this.childKind = this.childKind === NO_KIND ? kind : MIXED_KINDS;
   }
 }
 
@@ -298,8 +314,9 @@ export function attach(map: MapStore, key: string, store: Store): void {
   const first = map.children.get(key);
   store.sibling = undefined;
   if (first === undefined) {
-    map.children.set(key, store);
+    map.put(key, store);
   } else {
+    map.noteKind(store.kind);
     let last = first;
     while (last.sibling !== undefined) last = last.sibling;
     last.sibling = store;
