@@ -21,6 +21,8 @@ export const STORED = 128;
 export const PAUSED = 256;
 /** See `GroupDirectory.leave`. */
 export const VACANT = 512;
+/** The row was removed, and waits for another group. */
+const FREE = 1024;
 export type RowFlag =
   | typeof COUNTED
   | typeof UNSETTLED
@@ -88,6 +90,7 @@ export class GroupRows {
   remove(row: RowNumber): void {
     this.#leave(row);
     this.replace(row, new Writer());
+    this.#flags[row] = (this.#flags[row] as number) | FREE;
     this.#free.push(row);
   }
 
@@ -168,7 +171,7 @@ export class GroupRows {
 
   #rehash(length: number): void {
     this.#table = new Uint32Array(length);
-    for (let row = 0; row < this.#size; row++) if (this.record(row).length > 0) this.#enter(row);
+    for (let row = 0; row < this.#size; row++) if (((this.#flags[row] as number) & FREE) === 0) this.#enter(row);
   }
 
   #enter(row: RowNumber): void {
