@@ -441,6 +441,20 @@ describe("the list of groups", () => {
     expect(ids({ sorted: true, after: "a", deleted: true })).toContain("c");
   });
 
+  it("has the groups that there are, also when one came for each that is known no more", async () => {
+    await using grove = new Grove();
+    const node = await grove.start("a", []);
+    const ids = (): unknown[] => [...node.groups({ sorted: true })].map(({ id }) => id);
+    await node.open("b", gCounter);
+    const blank = await node.open("a", gCounter);
+    expect(ids()).toEqual(["a", "b"]);
+    blank.close();
+    await node.open("c", gCounter);
+    expect(ids()).toEqual(["b", "c"]);
+    await node.open("a", gCounter);
+    expect(ids()).toEqual(["a", "b", "c"]);
+  });
+
   it("is of the domains that are asked for, in the same order", async () => {
     await using grove = new Grove();
     const node = await grove.start("a", []);

@@ -47,8 +47,8 @@ function* sorted(groups: Groups, prefix: string, ranges: readonly string[], afte
 
 interface KeysInOrder {
   readonly prefix: string;
-  /** How many groups there were: none is ever forgotten, so as many are the same ones. */
-  readonly size: number;
+  /** See `Groups.version`: which groups there were. */
+  readonly version: number;
   readonly keys: readonly string[];
 }
 
@@ -58,11 +58,12 @@ const lastInOrder = new WeakMap<Groups, WeakRef<KeysInOrder>>();
 /** Of the groups below the prefix, and maybe of others. */
 function keysInOrder(groups: Groups, prefix: string): readonly string[] {
   const last = lastInOrder.get(groups)?.deref();
-  if (last !== undefined && prefix.startsWith(last.prefix) && last.size === groups.size) return last.keys;
+  if (last !== undefined && prefix.startsWith(last.prefix) && last.version === groups.version) return last.keys;
+  const { version } = groups;
   const keys: string[] = [];
   for (const key of groups.keys()) if (key.startsWith(prefix)) keys.push(key);
   keys.sort();
-  lastInOrder.set(groups, new WeakRef({ prefix, size: groups.size, keys }));
+  lastInOrder.set(groups, new WeakRef({ prefix, version, keys }));
   return keys;
 }
 

@@ -114,3 +114,16 @@ it("a late joiner gets first what someone waits for", async () => {
   expect(replica.value()).toEqual({ text: LONG });
   expect([...late.groups()].filter(({ events }) => events === 0).length).toBeGreaterThan(100);
 });
+
+it("a group is not taken for another one whose key has the same hash", async () => {
+  await using grove = new Grove();
+  // Found by trying: `groupHash` of both is the same.
+  const [known, unknown] = ["g5414", "g24727"];
+  const often = { syncIntervalMs: 50 };
+  const [a, b] = [await grove.start("a", [], often), await grove.start("b", [], often)];
+  for (const id of [known, unknown]) (await a.open(id, notes)).mutate((map) => map.set("text", VALUE));
+  (await b.open(known, notes)).mutate((map) => map.set("text", VALUE));
+  await b.connect("memory:/a");
+  await grove.converged();
+  await expect.poll(() => b.group(unknown)?.events).toBe(1);
+});

@@ -18,6 +18,8 @@ import { Wants } from "./wants.ts";
 const SKETCH_GROUPS_MIN = 256;
 /** Groups up to this are sent to whoever does not know them. Of others it hears first, and shares them out among its peers. */
 const SMALL_BYTES_MAX = 1024;
+/** Of so many comparisons by list, one is made by the side that has more groups. */
+const TURNED_ROUND = 8;
 /** Cells sent at first: enough for about ten differing groups. */
 const SKETCH_CELLS = 32;
 
@@ -34,6 +36,7 @@ export class AntiEntropy {
   readonly #pulls: Pulls;
   readonly #wants: Wants;
   readonly #answers: Answers;
+  #comparisons = 0;
   /** Groups of which something was learnt by repair that the other neighbours have not been told of, with its source. */
   readonly #learnt = new Map<Group, PeerId>();
 
@@ -81,8 +84,9 @@ export class AntiEntropy {
   /** Has a domain compared that a peer has otherwise. */
   #begin(peer: Peer, { domain, groups: ours }: DomainSum, theirs: number): void {
     if (Math.min(ours, theirs) >= SKETCH_GROUPS_MIN) return this.#sketch(peer, domain, 0, SKETCH_CELLS);
-    // Of few groups a list is as short. Whoever has fewer compares: it learns at once what it may want.
-    if (ours >= theirs) return this.#list(peer, domain);
+    // Of few groups a list is as short. Whoever has fewer compares: it learns at once what it may want. Now and then the
+    // other one does: only who has two groups of the same hash sees that they are two.
+    if (ours >= theirs || ++this.#comparisons % TURNED_ROUND === 0) return this.#list(peer, domain);
     peer.post(encodeMessage({ kind: "more", domain, version: 0, from: 0, upto: 0 }));
   }
 
@@ -131,6 +135,7 @@ export class AntiEntropy {
   }
 
   #list(peer: Peer, name: string): void {
+    if (!peer.takesList(name)) return;
     const pages = this.#core.groups.domains.get(name)?.pages();
     if (pages === undefined) {
       return peer.post(encodeMessage({ kind: "list", domain: name, from: 0, to: HASH_MAX, entries: [] }));

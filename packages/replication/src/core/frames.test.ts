@@ -45,3 +45,9 @@ describe("a frame", () => {
     expect(() => unpackFrame(bytes(1, 7, 0, 1, "a", 3, 1, 0))).toThrow(/last one of its kind/);
   });
 });
+
+it("a domain that no group could be of is refused", () => {
+  const more = (domain: string): Message => ({ kind: "more", domain, version: 0, from: 0, upto: 0 });
+  expect(decodeMessage(encodeMessage(more("d".repeat(512))))).toEqual(more("d".repeat(512)));
+  expect(() => decodeMessage(encodeMessage(more("d".repeat(513))))).toThrow("too long");
+});

@@ -8,6 +8,8 @@ import { RestingCodec, type RestingGroup, recordKey } from "./resting-group.ts";
 /** What is known of the groups of a node, by key. */
 export interface Groups {
   readonly size: number;
+  /** Rises whenever a group comes to be known, or is known no more. */
+  readonly version: number;
   has(key: string): boolean;
   get(key: string): Group | undefined;
   /** Of every group, in no order. */
@@ -42,6 +44,7 @@ export class GroupDirectory implements Groups {
   /** That number, by what the keys of the domain begin with. */
   readonly #numbers = new Map<string, number>();
   readonly #domains = new Map<string, DomainIndex>();
+  #version = 0;
 
   constructor(isInterestedIn: (domain: string) => boolean) {
     this.#isInterestedIn = isInterestedIn;
@@ -49,6 +52,10 @@ export class GroupDirectory implements Groups {
 
   get size(): number {
     return this.#rows.size - this.#vacant.size;
+  }
+
+  get version(): number {
+    return this.#version;
   }
 
   /** The domains that this node replicates. */
@@ -124,7 +131,10 @@ export class GroupDirectory implements Groups {
     const group = this.#dozing.get(key)?.deref() ?? this.#read(row);
     this.#dozing.delete(key);
     this.#awake.set(key, group);
-    if (this.#vacant.delete(row)) this.#rows.set(row, VACANT, false);
+    if (this.#vacant.delete(row)) {
+      this.#rows.set(row, VACANT, false);
+      this.#version++;
+    }
     return group;
   }
 
@@ -174,6 +184,7 @@ export class GroupDirectory implements Groups {
   }
 
   #add(resting: RestingGroup): RowNumber {
+    this.#version++;
     const number = this.#domainOf(resting.key);
     const row = this.#rows.add(resting.key, number, this.#codec.encode(resting), resting.meta.digest);
     if (resting.meta.epoch % 2 === 0) this.#rows.set(row, DELETED, true);
@@ -211,6 +222,7 @@ export class GroupDirectory implements Groups {
    */
   leave(group: Group): void {
     const { key, row } = group;
+    this.#version++;
     this.#rows.set(row, VACANT, true);
     this.#vacant.add(row);
     this.#awake.delete(key);

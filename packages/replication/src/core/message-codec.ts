@@ -1,6 +1,6 @@
 /** The bytes of each message: the table stands at the head of `messages.ts`. */
 import { ACTOR_BYTES, Reader, SEQ_MAX, VersionVector, Writer, malformed } from "@coppice/crdt";
-import type { Digest } from "@coppice/storage";
+import { type Digest, GROUP_KEY_BYTES_MAX } from "@coppice/storage";
 import {
   type VectorIntent,
   type Ack,
@@ -278,7 +278,7 @@ function readMessage(reader: Reader, kind: string | undefined): Message | undefi
     case "sketch":
       return readSketch(reader);
     case "more":
-      return { kind, domain: reader.string(), version: reader.uint(), from: reader.uint(), upto: reader.uint() };
+      return { kind, domain: readDomain(reader), version: reader.uint(), from: reader.uint(), upto: reader.uint() };
     case "members":
       return { kind, members: readMany(reader, 3, readMember) };
     default:
@@ -313,11 +313,11 @@ function readEvents(reader: Reader): Events {
 }
 
 function readSum(reader: Reader): DomainSum {
-  return { domain: reader.string(), groups: reader.uint(), digest: readDigest(reader) };
+  return { domain: readDomain(reader), groups: reader.uint(), digest: readDigest(reader) };
 }
 
 function readList(reader: Reader): List {
-  const domain = reader.string();
+  const domain = readDomain(reader);
   const from = readHash(reader);
   const to = readHash(reader);
   let last = from - 1;
@@ -404,6 +404,13 @@ function readStrings(reader: Reader): string[] {
   return readMany(reader, 1, () => reader.string());
 }
 
+/** A domain stands in the keys of its groups, so it is no longer than they may be. */
+function readDomain(reader: Reader): string {
+  const domain = reader.string();
+  if (domain.length > GROUP_KEY_BYTES_MAX) throw malformed("the name of a domain is too long");
+  return domain;
+}
+
 function readFlag(reader: Reader): boolean {
   const byte = reader.byte();
   if (byte > 1) throw malformed("a flag is neither 0 nor 1");
@@ -453,7 +460,7 @@ function readWord(reader: Reader): number {
 }
 
 function readSketch(reader: Reader): Sketch {
-  const [domain, version, from] = [reader.string(), reader.uint(), reader.uint()];
+  const [domain, version, from] = [readDomain(reader), reader.uint(), reader.uint()];
   const count = reader.count(4 * CELL_WORDS);
   if (from + count > SKETCH_CELLS_MAX) throw malformed("a sketch of too many cells");
   const cells = Uint32Array.from({ length: count * CELL_WORDS }, () => readWord(reader));

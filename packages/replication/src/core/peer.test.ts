@@ -51,3 +51,14 @@ it("a peer hears whom it named last, as long as it says that nothing has changed
   peer.setHears(undefined, 8, 400);
   expect(peer.hears("b", 400)).toBe(false);
 });
+
+it("a list that is asked for again and again is queued once, until it has left", () => {
+  const peer = new Peer({ peer: "a", incarnation: "", addresses: [] }, DEFAULT_LIMITS);
+  expect([peer.takesList("d"), peer.takesList("d"), peer.takesList("e")]).toEqual([true, false, true]);
+  peer.post(new Uint8Array(10));
+  peer.flush(() => false);
+  expect(peer.takesList("d")).toBe(true);
+  peer.post(new Uint8Array(10));
+  peer.flush(() => true);
+  expect(peer.takesList("d")).toBe(false);
+});

@@ -38,6 +38,8 @@ export class Peer {
   /** Bytes in the queue from which on answers wait. */
   #answersBytesMax: number;
   #isBlocked = false;
+  /** Domains whose list is queued. */
+  readonly #lists = new Set<string>();
   /** Bytes of each group queued since the transport takes no more. */
   readonly #blockedBytes = new Map<string, number>();
   #fragments = 0;
@@ -151,6 +153,13 @@ export class Peer {
     return true;
   }
 
+  /** Whether the list of a domain may be queued: once, until what is queued has left. */
+  takesList(domain: string): boolean {
+    if (this.#lists.has(domain)) return false;
+    this.#lists.add(domain);
+    return true;
+  }
+
   /** Whether an answer may be queued. */
   get hasRoom(): boolean {
     return this.#queueBytes < this.#answersBytesMax;
@@ -183,6 +192,7 @@ export class Peer {
     this.#queue = [];
     this.#queueBytes = 0;
     this.#blockedBytes.clear();
+    this.#lists.clear();
     for (const frame of frames) {
       this.counts.bytesOut += frame.length;
       if (!send(this.link, frame)) this.#isBlocked = true;

@@ -6,8 +6,8 @@ import { AGAIN_MS, type PeerPulls, isLost, questionsMax } from "./pulls.ts";
 
 /** As long as fewer questions may be asked, they wait until they make a message that is worth while. */
 const QUESTIONS_MIN = 64;
-/** Hashes listed by one peer that are remembered: some 50 bytes each. The next comparison finds the others. */
-export const LISTED_MAX: number = 2 ** 18;
+/** Hashes listed by one peer that are remembered, some 50 bytes each. The next comparison finds the others. */
+export const LISTED_MAX: number = 2 ** 16;
 
 /**
  * Groups that this node does not know, and peers have. All that is known of them is the hash in the lists of those peers,

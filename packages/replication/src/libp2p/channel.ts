@@ -239,7 +239,12 @@ export class Channel {
   #resumeStream(): void {
     if (!this.#streamPaused || this.#paused || this.#isTurnOver || this.#ended) return;
     this.#streamPaused = false;
-    if (this.#stream.readStatus === "paused") this.#stream.resume();
+    if (this.#stream.readStatus !== "paused") return;
+    try {
+      this.#stream.resume();
+    } catch {
+      // It tells what it has held at once, and that may have ended it.
+    }
   }
 
   #scheduleFlush(): void {

@@ -10,6 +10,23 @@ const hello = { type: FrameType.hello, body: encodeHello("ffffffffffffffff", [])
 const alive = { type: FrameType.alive, body: new Uint8Array(0) };
 
 describe("a peer that breaks the format", () => {
+  it("loses its link for garbage that is held until the next turn, because what stood before it took long", async () => {
+    const victim = await lab.start();
+    victim.onFrame = () => {
+      const until = performance.now() + 15;
+      while (performance.now() < until);
+      return true;
+    };
+    const intruder = await lab.intruder();
+    const stream = await intruder.link(victim);
+    stream.send({ type: FrameType.data, body: new Uint8Array(1000) });
+    stream.sendBytes(...new Uint8Array(64).fill(255));
+    await victim.until("link down", () => victim.links.size === 0);
+    expect(victim.frames).toHaveLength(1);
+    expect(noticed(victim, "MALFORMED_FRAME")).toContain(intruder.id);
+    await pause(50);
+  });
+
   it.each<[name: string, attack: (stream: IntruderStream) => void]>([
     ["an oversize frame", (stream) => stream.sendBytes(FrameType.data, 0x04, 0x00, 0x01)],
     ["a frame of 16 MiB", (stream) => stream.sendBytes(FrameType.data, 0xff, 0xff, 0xff)],
