@@ -1,6 +1,8 @@
 import { describe, expect, it } from "vitest";
 import { FRAME_BYTES_MAX } from "../transport.ts";
 import { packFrames, unpackFrame } from "./frames.ts";
+import { decodeMessage, encodeMessage } from "./message-codec.ts";
+import type { Message } from "./messages.ts";
 
 const bytes = (...parts: (string | number)[]): Uint8Array =>
   Uint8Array.from(parts.flatMap((part) => (typeof part === "number" ? [part] : [...Buffer.from(part)])));
