@@ -78,10 +78,6 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     "mix(high, seq), mix(low, Math.imul(seq, 0x9e3779b1))",
     "high, low",
   ),
-  core("who does not know a group gets nothing", "anti-entropy", "this.#answer(peer, group, nothing);", ";"),
-  core("groups asked for in vain are not asked for again", "wants", "if (isLost(pulls, at, now))", "if (false)", {
-    kinds: ["loss", "join", "wipe"],
-  }),
   core("what a peer lacks is not sent", "anti-entropy", "for (const message of messages)", "for (const message of [])"),
   core(
     "a later epoch in a vector is ignored",
