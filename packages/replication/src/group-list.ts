@@ -1,6 +1,7 @@
 import { type GroupId, encodeDomainPrefixes, encodeGroupId, encodeGroupPrefix } from "@coppice/storage";
 import type { GroupView } from "./core/group.ts";
 import type { Groups } from "./core/group-directory.ts";
+import { lowerBound } from "./lower-bound.ts";
 import { checkNames } from "./option-checks.ts";
 
 /** Which groups, and in which order. */
@@ -38,7 +39,8 @@ function rangesOf(domains: readonly string[], prefix: string): readonly string[]
 function* sorted(groups: Groups, prefix: string, ranges: readonly string[], after: string): Generator<GroupView> {
   const keys = keysInOrder(groups, prefix);
   for (const range of ranges.toSorted()) {
-    for (let at = firstBehind(keys, after > range ? after : range); keys[at]?.startsWith(range) === true; at++) {
+    const from = after > range ? after : range;
+    for (let at = lowerBound(keys, (key) => key <= from); keys[at]?.startsWith(range) === true; at++) {
       const group = groups.view(keys[at] as string);
       if (group !== undefined) yield group;
     }
@@ -65,15 +67,4 @@ function keysInOrder(groups: Groups, prefix: string): readonly string[] {
   keys.sort();
   lastInOrder.set(groups, new WeakRef({ prefix, version, keys }));
   return keys;
-}
-
-function firstBehind(keys: readonly string[], after: string): number {
-  let low = 0;
-  let high = keys.length;
-  while (low < high) {
-    const middle = (low + high) >>> 1;
-    if ((keys[middle] as string) > after) high = middle;
-    else low = middle + 1;
-  }
-  return low;
 }

@@ -10,18 +10,23 @@ function movedAside(grove: Grove): unknown[] {
   return grove.notices.filter(({ code }) => code === "MOVED_ASIDE").map(({ group }) => group);
 }
 
+/** A group that both have is written to on `a`, whose link is down, and deleted on `b`. */
+async function deleteUnseen(grove: Grove, a: Node, b: Node): Promise<void> {
+  const onA = await a.open("m", notes);
+  onA.mutate((m) => m.set("shared", "1"));
+  await grove.converged();
+  grove.network.partition("a", "b");
+  await onA.mutate((m) => m.set("only here", "2"));
+  await b.delete("m");
+}
+
 describe("an epoch that a peer has left", () => {
   it("is moved aside when it held own writes that no peer had: listed, readable, removable", async () => {
     await using grove = new Grove();
     const storage = memoryStorage();
     const a = await grove.start("a", [], { storage });
     const b = await grove.start("b", ["a"]);
-    const onA = await a.open("m", notes);
-    onA.mutate((m) => m.set("shared", "1"));
-    await grove.converged();
-    grove.network.partition("a", "b");
-    await onA.mutate((m) => m.set("only here", "2"));
-    await b.delete("m");
+    await deleteUnseen(grove, a, b);
     grove.network.heal();
     await expect.poll(() => a.group("m")?.phase).toBe("deleted");
     expect(movedAside(grove)).toEqual(["m"]);
@@ -57,12 +62,7 @@ describe("an epoch that a peer has left", () => {
     };
     const a = await grove.start("a", [], { storage, onNotice });
     const b = await grove.start("b", ["a"]);
-    const onA = await a.open("m", notes);
-    onA.mutate((m) => m.set("shared", "1"));
-    await grove.converged();
-    grove.network.partition("a", "b");
-    await onA.mutate((m) => m.set("only here", "2"));
-    await b.delete("m");
+    await deleteUnseen(grove, a, b);
     isSlow = true;
     grove.network.heal();
     await expect.poll(() => listed !== undefined).toBe(true);
@@ -158,12 +158,7 @@ describe("an epoch that a peer has left", () => {
     });
     const a = await grove.start("a", [], { storage });
     const b = await grove.start("b", ["a"]);
-    const onA = await a.open("m", notes);
-    onA.mutate((m) => m.set("shared", "1"));
-    await grove.converged();
-    grove.network.partition("a", "b");
-    await onA.mutate((m) => m.set("only here", "2"));
-    await b.delete("m");
+    await deleteUnseen(grove, a, b);
     grove.network.heal();
     await expect.poll(async () => (await a.superseded()).length, { timeout: 10_000 }).toBe(1);
     expect(failures).toBeGreaterThan(2);

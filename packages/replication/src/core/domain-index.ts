@@ -1,3 +1,4 @@
+import { lowerBound } from "../lower-bound.ts";
 import { addDigest, equalDigest } from "./digest.ts";
 import type { Group } from "./group.ts";
 import { COMPARED, COUNTED, type GroupRows, type RowFlag, type RowNumber } from "./group-rows.ts";
@@ -197,15 +198,4 @@ export class DomainIndex {
     }
     return entries;
   }
-}
-
-/** The first place from which on `isBefore` does not hold. */
-function lowerBound(members: Uint32Array, isBefore: (row: RowNumber) => boolean): number {
-  let [low, high] = [0, members.length];
-  while (low < high) {
-    const middle = (low + high) >>> 1;
-    if (isBefore(members[middle] as number)) low = middle + 1;
-    else high = middle;
-  }
-  return low;
 }
