@@ -98,6 +98,13 @@ function parseText(text: string): StorageTarget {
   if (text.startsWith("{")) return parseJson(text);
   if (text === "") throw new StorageError("INVALID_OPTIONS", "an empty string names no storage");
   const match = URI.exec(text);
+  if (match === null && factories.has(text)) {
+    const advice = text === "memory" ? "memory:" : `${text}:./data`;
+    throw new StorageError(
+      "INVALID_OPTIONS",
+      `${text} is a storage scheme: write ${advice}, or ./${text} for a directory`,
+    );
+  }
   if (match === null) return { scheme: "level", location: text };
   const [, scheme = "", location = "", query = ""] = match;
   const options: Record<string, unknown> = Object.create(null) as Record<string, unknown>;

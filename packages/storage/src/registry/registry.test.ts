@@ -3,7 +3,14 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, it } from "vitest";
 import { memoryStorage } from "../memory.ts";
-import { openStorage, registerStorageScheme, resolveStorage, type StorageTarget, storageSchemes } from "./index.ts";
+import {
+  openStorage,
+  parseStorageTarget,
+  registerStorageScheme,
+  resolveStorage,
+  type StorageTarget,
+  storageSchemes,
+} from "./index.ts";
 
 it("makes backends from URIs, paths, objects and JSON", async () => {
   const names: Record<string, string> = {
@@ -27,6 +34,15 @@ it("refuses what it does not know", async () => {
     const code = "INVALID_OPTIONS";
     await expect(resolveStorage(target as StorageTarget)).rejects.toMatchObject({ code });
   }
+});
+
+it("refuses the name of a scheme alone, which would be a directory of that name", async () => {
+  await expect(resolveStorage("lmdb")).rejects.toMatchObject({
+    code: "INVALID_OPTIONS",
+    message: expect.stringContaining("write lmdb:./data, or ./lmdb for a directory"),
+  });
+  await expect(resolveStorage("memory")).rejects.toMatchObject({ message: expect.stringContaining("write memory:,") });
+  expect(parseStorageTarget("./lmdb")).toEqual({ scheme: "level", location: "./lmdb" });
 });
 
 it("opens what it made", async () => {
